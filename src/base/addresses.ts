@@ -1,0 +1,51 @@
+import { Malformed } from './malformed.js';
+
+/** Six bytes as `dc:a6:32:01:02:03`, lower case. */
+export type MacAddress = string;
+
+/** Dotted quad, `192.168.1.10`. */
+export type Ipv4Address = string;
+
+/** Accepts colons or dashes between the bytes, any case. */
+export function parseMac(text: string): MacAddress {
+  if (!/^[0-9a-fA-F]{2}([:-][0-9a-fA-F]{2}){5}$/.test(text)) throw new Malformed(`"${text}" is not a MAC address`);
+  return text.toLowerCase().replaceAll('-', ':');
+}
+
+export function macFromBytes(bytes: Uint8Array): MacAddress {
+  return [...bytes.subarray(0, 6)].map((byte) => byte.toString(16).padStart(2, '0')).join(':');
+}
+
+export function macToBytes(mac: MacAddress): Uint8Array {
+  return Uint8Array.from(mac.split(':'), (byte) => Number.parseInt(byte, 16));
+}
+
+export function parseIpv4(text: string): Ipv4Address {
+  const parts = text.split('.');
+  const sound = parts.length === 4 && parts.every((part) => /^(0|[1-9]\d{0,2})$/.test(part) && Number(part) <= 255);
+  if (!sound) throw new Malformed(`"${text}" is not an IPv4 address`);
+  return text;
+}
+
+/** As an unsigned 32-bit number, most significant byte first. */
+export function ipv4ToNumber(address: Ipv4Address): number {
+  return address.split('.').reduce((sum, part) => sum * 256 + Number(part), 0);
+}
+
+export function ipv4FromNumber(value: number): Ipv4Address {
+  return [24, 16, 8, 0].map((shift) => (value >>> shift) & 0xff).join('.');
+}
+
+export function ipv4ToBytes(address: Ipv4Address): Uint8Array {
+  return Uint8Array.from(address.split('.'), Number);
+}
+
+export function ipv4FromBytes(bytes: Uint8Array): Ipv4Address {
+  return [...bytes.subarray(0, 4)].join('.');
+}
+
+/** An IPv4 peer of an IPv6 socket reads `::ffff:192.168.1.5`; here every address has one spelling. */
+export function plainAddress(address: string): string {
+  const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address);
+  return mapped?.[1] ?? address;
+}

@@ -1,0 +1,23 @@
+/** Time as an argument: what decides is given this, so that a test can be the one who says how late it is. */
+export interface Clock {
+  /** Milliseconds that only ever go forward; the zero point means nothing. */
+  nowMs(): number;
+  /** Wall-clock time, for what people read. */
+  today(): Date;
+  /** Calls `action` once after `delayMs`, unless cancelled before. Keeps no process alive by itself. */
+  after(delayMs: number, action: () => void): Timer;
+}
+
+export interface Timer {
+  cancel(): void;
+}
+
+export const systemClock: Clock = {
+  nowMs: () => performance.now(),
+  today: () => new Date(),
+  after(delayMs, action) {
+    const timeout = setTimeout(action, delayMs);
+    timeout.unref();
+    return { cancel: () => clearTimeout(timeout) };
+  },
+};

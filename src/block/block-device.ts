@@ -1,0 +1,42 @@
+/**
+ * A disk as bytes. Whatever touches an image does it through one of these. Offsets and lengths are in bytes; a range
+ * that does not lie within `sizeBytes` is a bug of the caller (RangeError), not an input: who takes a range from a peer
+ * or an image checks it first. Failures of the medium are `BlockError`.
+ */
+export interface BlockDevice {
+  readonly sizeBytes: number;
+  /** Fills `target`. */
+  read(offset: number, target: Uint8Array): Promise<void>;
+  /** Fills `target` at once if the bytes are in memory already; false if that would have to wait for the disk. */
+  readNow(offset: number, target: Uint8Array): boolean;
+  /** With `durable`, on stable storage when it resolves (NBD's FUA). `source` may not change until then. */
+  write(offset: number, source: Uint8Array, options: { readonly durable: boolean }): Promise<void>;
+  /** Every write answered before this call is on stable storage after it. */
+  flush(): Promise<void>;
+  /** A hint (NBD TRIM): content afterwards is undefined. */
+  discard(offset: number, lengthBytes: number): Promise<void>;
+  /** Reads as zeroes afterwards. `keepAllocated`: the space stays reserved (NBD's NO_HOLE). */
+  zero(offset: number, lengthBytes: number, options: ZeroOptions): Promise<void>;
+  /** What lies where, in order, without gaps, covering exactly the range asked for. */
+  extents(offset: number, lengthBytes: number): Promise<readonly Extent[]>;
+  close(): Promise<void>;
+}
+
+export interface ZeroOptions {
+  readonly keepAllocated: boolean;
+  readonly durable: boolean;
+}
+
+export interface Extent {
+  readonly offset: number;
+  readonly lengthBytes: number;
+  /** `zero` is allocated and reads as zeroes; `hole` takes no space. */
+  readonly kind: 'data' | 'zero' | 'hole';
+}
+
+/** Throws RangeError where a caller asks for bytes that the device does not have. */
+export function assertInside(device: { readonly sizeBytes: number }, offset: number, lengthBytes: number): void {
+  const inside =
+    Number.isSafeInteger(offset) && offset >= 0 && lengthBytes >= 0 && offset + lengthBytes <= device.sizeBytes;
+  if (!inside) throw new RangeError(`${lengthBytes} bytes at ${offset} of a device of ${device.sizeBytes}`);
+}

@@ -1,0 +1,39 @@
+/** Why a device failed, as the kernel's errno names it; each protocol translates these in one place. */
+export type BlockErrorCode =
+  | 'EIO'
+  | 'ENOSPC'
+  | 'EROFS'
+  | 'EPERM'
+  | 'EACCES'
+  | 'ENOENT'
+  | 'EBUSY'
+  | 'EFBIG'
+  | 'ENOTSUP'
+  | 'EINVAL';
+
+export interface BlockFacts {
+  readonly file?: string;
+  readonly offset?: number;
+  readonly lengthBytes?: number;
+  /** What more is known: who holds the lock, what the kernel said. */
+  readonly detail?: string;
+}
+
+/** The medium failed or refused: code and facts, from which the sentence is made where it is shown. */
+export class BlockError extends Error {
+  override readonly name = 'BlockError';
+  readonly code: BlockErrorCode;
+  readonly facts: BlockFacts;
+
+  constructor(code: BlockErrorCode, facts: BlockFacts = {}) {
+    super(describe(code, facts));
+    this.code = code;
+    this.facts = facts;
+  }
+}
+
+function describe(code: BlockErrorCode, facts: BlockFacts): string {
+  const range = facts.offset === undefined ? '' : ` (${facts.lengthBytes ?? 0} bytes at ${facts.offset})`;
+  const detail = facts.detail === undefined ? '' : `: ${facts.detail}`;
+  return `${facts.file ?? 'device'}: ${code}${range}${detail}`;
+}

@@ -1,0 +1,17 @@
+import type { MacAddress } from '../base/addresses.js';
+import type { Serial } from '../base/serial.js';
+import type { BlockDevice } from '../block/block-device.js';
+import type { BootFiles } from './boot-file.js';
+import type { WriterLock } from './writer-lock.js';
+
+/** One board of the inventory with all that is its own. Every protocol comes to its bytes through here and nowhere else. */
+export interface Board {
+  /** Also its export's name, its label in metrics and a kernel argument: `[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?`. */
+  readonly name: string;
+  readonly serial: Serial;
+  readonly mac: MacAddress | undefined;
+  /** What NBD serves: the one device that TFTP reads from too. */
+  readonly disk: BlockDevice;
+  readonly bootFiles: BootFiles;
+  readonly writerLock: WriterLock;
+}

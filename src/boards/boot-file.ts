@@ -1,0 +1,36 @@
+/**
+ * A file of a board's boot partition on its way over TFTP. It is a point in time: what `hold()` met is what is read, to the
+ * last byte, whatever the board writes meanwhile through NBD.
+ */
+export interface BootFile {
+  /** As the directory said at `open`: what tsize tells. */
+  readonly sizeBytes: number;
+  /**
+   * The transfer begins (its ACK 0, or its RRQ if it negotiated no options): from here on the bytes are kept. `changed` if
+   * the file is not what was promised any more (another size, gone): the transfer ends with ERROR 0.
+   */
+  hold(): Promise<'held' | 'changed'>;
+  /** Fills `target` from `offset`; both inside `sizeBytes`. Only after `hold()` answered `held`. Throws BootFileLost. */
+  read(offset: number, target: Uint8Array): Promise<void>;
+  /** As `read`, at once, if the bytes are in memory; false otherwise. */
+  readNow(offset: number, target: Uint8Array): boolean;
+  /** May be called at any time, more than once; a `read` under way is then of no interest to anybody. */
+  close(): void;
+}
+
+/** The bytes can't be had: the disk failed, or keeping them would have taken more memory than there is for it. */
+export class BootFileLost extends Error {
+  override readonly name = 'BootFileLost';
+}
+
+export type OpenVerdict =
+  | { readonly answer: 'file'; readonly file: BootFile }
+  | { readonly answer: 'notFound' }
+  /** The image is at fault (a FAT that loops, a disk that fails): what to tell in log and ERROR 0. */
+  | { readonly answer: 'failed'; readonly because: string };
+
+/** The boot partition of one board as TFTP sees it: the image's files, and the virtual ones laid over them. */
+export interface BootFiles {
+  /** `path` with `/` between names and none in front: `overlays/dwc2.dtbo`. Any text at all may come here. */
+  open(path: string): Promise<OpenVerdict>;
+}

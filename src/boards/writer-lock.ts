@@ -1,0 +1,21 @@
+/** One connection that uses a board's disk, as the lock sees it. */
+export interface DiskUser {
+  readonly peerAddress: string;
+  /** Asks the peer's TCP whether it is still there, without a byte of the stream. */
+  probe(): Promise<'alive' | 'gone'>;
+  /** Ends it: unread bytes dropped, requests under way finished. Resolves when the disk is no longer touched by it. */
+  close(because: string): Promise<void>;
+}
+
+export type LockVerdict = { readonly answer: 'granted' } | { readonly answer: 'held'; readonly by: string };
+
+/** Who may write a board's disk: one address at a time, any number of connections from it (DESIGN: writer lock). */
+export interface WriterLock {
+  /** Waits for at most WRITER_LOCK_PATIENCE_MS if another address holds it and has to be probed. */
+  acquire(user: DiskUser): Promise<LockVerdict>;
+  release(user: DiskUser): void;
+  /** A sign of reboot was seen (a DISCOVER, a boot-file request): probes the users; closes only those that are gone. */
+  suspect(): void;
+  /** The address that holds it. */
+  holder(): string | undefined;
+}

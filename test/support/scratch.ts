@@ -1,0 +1,11 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { TestContext } from 'node:test';
+
+/** A folder of this test's own, gone when the test is over. */
+export function scratchFolder(context: TestContext): string {
+  const folder = mkdtempSync(join(tmpdir(), 'brambleboot-test-'));
+  context.after(() => rmSync(folder, { recursive: true, force: true }));
+  return folder;
+}
