@@ -37,3 +37,29 @@ function describe(code: BlockErrorCode, facts: BlockFacts): string {
   const detail = facts.detail === undefined ? '' : `: ${facts.detail}`;
   return `${facts.file ?? 'device'}: ${code}${range}${detail}`;
 }
+
+const CODES: Readonly<Record<string, BlockErrorCode>> = {
+  ENOSPC: 'ENOSPC',
+  EDQUOT: 'ENOSPC',
+  EROFS: 'EROFS',
+  EPERM: 'EPERM',
+  EACCES: 'EACCES',
+  ENOENT: 'ENOENT',
+  ENOTDIR: 'ENOENT',
+  EBUSY: 'EBUSY',
+  EFBIG: 'EFBIG',
+  EOPNOTSUPP: 'ENOTSUP',
+  ENOTSUP: 'ENOTSUP',
+  ENOSYS: 'ENOTSUP',
+  EINVAL: 'EINVAL',
+};
+
+/** What a system call threw, as the device's own error; what has no code of its own here is EIO with the kernel's word kept. */
+export function blockErrorFrom(error: unknown, facts: BlockFacts): BlockError {
+  if (error instanceof BlockError) return error;
+  const code = error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : 'EIO';
+  const known = CODES[code];
+  if (known !== undefined) return new BlockError(known, facts);
+  const said = error instanceof Error ? error.message : String(error);
+  return new BlockError('EIO', { ...facts, detail: facts.detail === undefined ? said : `${facts.detail} (${said})` });
+}

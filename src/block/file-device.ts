@@ -1,0 +1,230 @@
+import { constants, fdatasync, read, write } from 'node:fs';
+import { type FileHandle, open } from 'node:fs/promises';
+import { CachedReader } from '../os/cached-read.js';
+import { lockFile, lockHolder } from '../os/file-lock.js';
+import { nextData, nextHole, punchHole, sizeOf, zeroRange } from '../os/file-space.js';
+import { assertInside, type BlockDevice, type Extent, type ZeroOptions } from './block-device.js';
+import { BlockError, blockErrorFrom } from './block-error.js';
+
+/** Zeroes are written from a buffer of this size where the filesystem can't zero by itself. */
+const ZERO_PIECE_BYTES = 1024 * 1024;
+
+export interface FileDeviceOptions {
+  readonly access: 'readWrite' | 'readOnly';
+  /** `exclusive` for a disk that is written, `shared` for a base that several read. */
+  readonly lock: 'exclusive' | 'shared';
+}
+
+/**
+ * Opens a regular file or a block device as a disk. Its size is what it was at opening. Throws BlockError: EBUSY with who
+ * has the lock, EACCES, ENOENT, EINVAL for what is neither file nor block device.
+ */
+export async function openFileDevice(file: string, options: FileDeviceOptions): Promise<BlockDevice> {
+  const handle = await openFile(file, options.access);
+  try {
+    const status = await handle.stat();
+    if (!status.isFile() && !status.isBlockDevice()) {
+      throw new BlockError('EINVAL', { file, detail: 'neither a regular file nor a block device' });
+    }
+    if (!lockFile(handle.fd, options.lock)) {
+      throw new BlockError('EBUSY', { file, detail: `in use by ${lockHolder(file) ?? 'another program'}` });
+    }
+    return new FileDevice(file, handle, sizeOf(handle.fd), options.access);
+  } catch (error) {
+    await handle.close();
+    throw blockErrorFrom(error, { file });
+  }
+}
+
+async function openFile(file: string, access: FileDeviceOptions['access']): Promise<FileHandle> {
+  try {
+    // O_NONBLOCK: opening a FIFO that somebody put there would wait for ever.
+    return await open(file, (access === 'readOnly' ? constants.O_RDONLY : constants.O_RDWR) | constants.O_NONBLOCK);
+  } catch (error) {
+    throw blockErrorFrom(error, { file });
+  }
+}
+
+class FileDevice implements BlockDevice {
+  readonly sizeBytes: number;
+  readonly #file: string;
+  readonly #handle: FileHandle;
+  readonly #descriptor: number;
+  readonly #cached: CachedReader;
+  readonly #writable: boolean;
+  #canPunch = true;
+  #canZero = true;
+  #sync: { readonly running: Promise<void>; next: Promise<void> | undefined } | undefined;
+  #syncFailure: BlockError | undefined;
+
+  constructor(file: string, handle: FileHandle, sizeBytes: number, access: FileDeviceOptions['access']) {
+    this.#file = file;
+    this.#handle = handle;
+    this.#descriptor = handle.fd;
+    this.#cached = new CachedReader(handle.fd);
+    this.sizeBytes = sizeBytes;
+    this.#writable = access === 'readWrite';
+  }
+
+  async read(offset: number, target: Uint8Array): Promise<void> {
+    assertInside(this, offset, target.length);
+    let done = 0;
+    while (done < target.length) {
+      const count = await this.#readSome(offset + done, target.subarray(done));
+      // The file became shorter than at opening: somebody truncated it under a running board.
+      if (count === 0)
+        throw new BlockError('EIO', {
+          file: this.#file,
+          offset: offset + done,
+          detail: 'the file ends before its size',
+        });
+      done += count;
+    }
+  }
+
+  readNow(offset: number, target: Uint8Array): boolean {
+    assertInside(this, offset, target.length);
+    return this.#cached.readNow(offset, target);
+  }
+
+  async write(offset: number, source: Uint8Array, options: { readonly durable: boolean }): Promise<void> {
+    assertInside(this, offset, source.length);
+    this.#mustBeWritable();
+    let done = 0;
+    while (done < source.length) done += await this.#writeSome(offset + done, source.subarray(done));
+    if (options.durable) await this.flush();
+  }
+
+  /**
+   * fdatasync. One that arrives while another runs can't share it (its writes may have come too late for it), so it waits for
+   * the next, and all who wait share that. After a failure every later one fails too: the kernel reports lost pages once and
+   * then takes them for clean, and a board that retries would be told that all is well.
+   */
+  async flush(): Promise<void> {
+    if (this.#syncFailure !== undefined) throw this.#syncFailure;
+    if (!this.#writable) return;
+    const current = this.#sync;
+    if (current === undefined) return this.#startSync();
+    current.next ??= current.running.then(
+      () => this.flush(),
+      () => this.flush(),
+    );
+    return current.next;
+  }
+
+  async discard(offset: number, lengthBytes: number): Promise<void> {
+    assertInside(this, offset, lengthBytes);
+    this.#mustBeWritable();
+    if (lengthBytes > 0) await this.#punched(offset, lengthBytes);
+  }
+
+  async zero(offset: number, lengthBytes: number, options: ZeroOptions): Promise<void> {
+    assertInside(this, offset, lengthBytes);
+    this.#mustBeWritable();
+    if (lengthBytes > 0) {
+      const done = options.keepAllocated
+        ? await this.#zeroed(offset, lengthBytes)
+        : (await this.#punched(offset, lengthBytes)) || (await this.#zeroed(offset, lengthBytes));
+      if (!done) await this.#writeZeroes(offset, lengthBytes);
+    }
+    if (options.durable) await this.flush();
+  }
+
+  async extents(offset: number, lengthBytes: number): Promise<readonly Extent[]> {
+    assertInside(this, offset, lengthBytes);
+    const end = offset + lengthBytes;
+    const found: Extent[] = [];
+    let position = offset;
+    while (position < end) {
+      const data = Math.min((await this.#at(position, 0, nextData(this.#descriptor, position))) ?? end, end);
+      if (data > position) found.push({ offset: position, lengthBytes: data - position, kind: 'hole' });
+      if (data >= end) break;
+      const hole = Math.min(await this.#at(data, 0, nextHole(this.#descriptor, data)), end);
+      found.push({ offset: data, lengthBytes: hole - data, kind: 'data' });
+      position = hole;
+    }
+    return found;
+  }
+
+  async close(): Promise<void> {
+    await this.#handle.close();
+  }
+
+  #startSync(): Promise<void> {
+    const running = new Promise<void>((resolve, reject) => {
+      fdatasync(this.#descriptor, (error) => {
+        this.#sync = undefined;
+        if (error === null) return resolve();
+        this.#syncFailure = blockErrorFrom(error, {
+          file: this.#file,
+          detail: 'fdatasync failed: written data may be lost',
+        });
+        return reject(this.#syncFailure);
+      });
+    });
+    this.#sync = { running, next: undefined };
+    return running;
+  }
+
+  #readSome(offset: number, target: Uint8Array): Promise<number> {
+    return new Promise((resolve, reject) => {
+      read(this.#descriptor, target, 0, target.length, offset, (error, count) => {
+        if (error === null) resolve(count);
+        else reject(blockErrorFrom(error, { file: this.#file, offset, lengthBytes: target.length }));
+      });
+    });
+  }
+
+  #writeSome(offset: number, source: Uint8Array): Promise<number> {
+    return new Promise((resolve, reject) => {
+      write(this.#descriptor, source, 0, source.length, offset, (error, count) => {
+        if (error === null) resolve(count);
+        else reject(blockErrorFrom(error, { file: this.#file, offset, lengthBytes: source.length }));
+      });
+    });
+  }
+
+  /** False where the filesystem has no holes; remembered, so that it is asked once. */
+  async #punched(offset: number, lengthBytes: number): Promise<boolean> {
+    if (this.#canPunch)
+      this.#canPunch = await this.#supported(offset, lengthBytes, punchHole(this.#descriptor, offset, lengthBytes));
+    return this.#canPunch;
+  }
+
+  async #zeroed(offset: number, lengthBytes: number): Promise<boolean> {
+    if (this.#canZero)
+      this.#canZero = await this.#supported(offset, lengthBytes, zeroRange(this.#descriptor, offset, lengthBytes));
+    return this.#canZero;
+  }
+
+  async #supported(offset: number, lengthBytes: number, call: Promise<void>): Promise<boolean> {
+    try {
+      await this.#at(offset, lengthBytes, call);
+      return true;
+    } catch (error) {
+      if (error instanceof BlockError && error.code === 'ENOTSUP') return false;
+      throw error;
+    }
+  }
+
+  async #writeZeroes(offset: number, lengthBytes: number): Promise<void> {
+    const zeroes = new Uint8Array(Math.min(lengthBytes, ZERO_PIECE_BYTES));
+    for (let done = 0; done < lengthBytes; ) {
+      const piece = zeroes.subarray(0, Math.min(zeroes.length, lengthBytes - done));
+      await this.write(offset + done, piece, { durable: false });
+      done += piece.length;
+    }
+  }
+
+  async #at<T>(offset: number, lengthBytes: number, call: Promise<T>): Promise<T> {
+    try {
+      return await call;
+    } catch (error) {
+      throw blockErrorFrom(error, { file: this.#file, offset, lengthBytes });
+    }
+  }
+
+  #mustBeWritable(): void {
+    if (!this.#writable) throw new BlockError('EROFS', { file: this.#file, detail: 'opened read-only' });
+  }
+}
