@@ -18,48 +18,56 @@ export class ByteWriter {
 
   u8(value: number): this {
     checkFits(value, 0xff);
-    this.#view.setUint8(this.#grow(1), value);
+    const start = this.#grow(1);
+    this.#view.setUint8(start, value);
     return this;
   }
 
   u16(value: number): this {
     checkFits(value, 0xffff);
-    this.#view.setUint16(this.#grow(2), value);
+    const start = this.#grow(2);
+    this.#view.setUint16(start, value);
     return this;
   }
 
   u32(value: number): this {
     checkFits(value, 0xffff_ffff);
-    this.#view.setUint32(this.#grow(4), value);
+    const start = this.#grow(4);
+    this.#view.setUint32(start, value);
     return this;
   }
 
   u64(value: bigint): this {
     checkFits64(value);
-    this.#view.setBigUint64(this.#grow(8), value);
+    const start = this.#grow(8);
+    this.#view.setBigUint64(start, value);
     return this;
   }
 
   u16Le(value: number): this {
     checkFits(value, 0xffff);
-    this.#view.setUint16(this.#grow(2), value, true);
+    const start = this.#grow(2);
+    this.#view.setUint16(start, value, true);
     return this;
   }
 
   u32Le(value: number): this {
     checkFits(value, 0xffff_ffff);
-    this.#view.setUint32(this.#grow(4), value, true);
+    const start = this.#grow(4);
+    this.#view.setUint32(start, value, true);
     return this;
   }
 
   u64Le(value: bigint): this {
     checkFits64(value);
-    this.#view.setBigUint64(this.#grow(8), value, true);
+    const start = this.#grow(8);
+    this.#view.setBigUint64(start, value, true);
     return this;
   }
 
   bytes(source: Uint8Array): this {
-    this.#bytes.set(source, this.#grow(source.length));
+    const start = this.#grow(source.length);
+    this.#bytes.set(source, start);
     return this;
   }
 
@@ -84,6 +92,7 @@ export class ByteWriter {
     return this.#bytes.subarray(0, this.#length);
   }
 
+  /** Where the new bytes start. Call it before `#bytes` or `#view` is looked at: it may replace both. */
   #grow(length: number): number {
     const start = this.#length;
     const needed = start + length;
