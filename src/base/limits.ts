@@ -57,6 +57,15 @@ export const BOOT_TEXT_BYTES_MAX = 64 * 1024;
 
 // ── dhcp ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
+/** Delayed answers waiting or waking a boot ROM at one time: each lasts 3.2 s, so a rack of Pi 3s switched on together fits; beyond it a ROM asks four times more. */
+export const DHCP_DELAYED_ANSWERS_MAX = 128;
+
+/** Boards seen but not in the inventory: more than any LAN has, and 10⁵ made-up MACs cost 250 kB. The least recently seen is forgotten. */
+export const DISCOVERED_BOARDS_MAX = 512;
+
+/** A shelf of new boards is announced whole; a flood of made-up ones does not fill the log: the rest of a minute becomes one line. */
+export const DISCOVERED_BOARDS_ANNOUNCED_PER_MINUTE_MAX = 20;
+
 // ── tftp ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 // ── nbd ─────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -1,0 +1,130 @@
+/** Boards that ask to boot but are not in the inventory: what the log, the status page and `boards` tell of them. */
+import type { MacAddress } from '../base/addresses.js';
+import { DISCOVERED_BOARDS_ANNOUNCED_PER_MINUTE_MAX, DISCOVERED_BOARDS_MAX } from '../base/limits.js';
+import type { Serial } from '../base/serial.js';
+import { describePi, OUI_OF_PI_1_TO_3, type PiSighting } from './pi-identity.js';
+
+export interface DiscoveredBoard {
+  readonly mac: MacAddress;
+  /** Undefined as long as only the boot ROM of a Pi 2 or 3 has spoken. */
+  readonly serial: Serial | undefined;
+  /** "Pi 4 Model B, 8 GB", or what is known of it. */
+  readonly model: string;
+  readonly memory: string | undefined;
+  readonly interfaceName: string;
+  readonly firstSeenAt: Date;
+  readonly lastSeenAt: Date;
+  readonly discoverCount: number;
+}
+
+export interface SeenWhere {
+  readonly interfaceName: string;
+  /** Wall-clock time, for people. */
+  readonly at: Date;
+  /** The clock's time, for the minute's budget. */
+  readonly nowMs: number;
+}
+
+/** `announce`: say it once, now. `withhold`: it would be worth a line, but this minute has had its share. */
+export interface Discovered {
+  readonly board: DiscoveredBoard;
+  readonly answer: 'announce' | 'withhold' | 'nothingNew';
+}
+
+const MINUTE_MS = 60_000;
+
+/** A bounded table by MAC, least recently seen first. Boards that the inventory learns of are taken out with `forget`. */
+export class Discovery {
+  readonly #boards = new Map<MacAddress, DiscoveredBoard>();
+  #minuteBeganMs = Number.NEGATIVE_INFINITY;
+  #announced = 0;
+  #withheld = 0;
+
+  /** Least recently seen first. */
+  boards(): readonly DiscoveredBoard[] {
+    return [...this.#boards.values()];
+  }
+
+  see(sighting: PiSighting, where: SeenWhere): Discovered {
+    const before = this.#boards.get(sighting.mac);
+    const board = remembered(sighting, where, before);
+    this.#boards.delete(sighting.mac);
+    this.#boards.set(sighting.mac, board);
+    this.#forgetOldest();
+    // The boot ROM of a Pi 3 does not say its serial, bootcode.bin after it does: that is worth a second line.
+    const isNews = before === undefined || (before.serial === undefined && board.serial !== undefined);
+    return { board, answer: isNews ? this.#budget(where.nowMs) : 'nothingNew' };
+  }
+
+  forget(mac: MacAddress): void {
+    this.#boards.delete(mac);
+  }
+
+  /** How many lines were withheld since the last time this was asked. */
+  takeWithheld(): number {
+    const withheld = this.#withheld;
+    this.#withheld = 0;
+    return withheld;
+  }
+
+  #budget(nowMs: number): 'announce' | 'withhold' {
+    if (nowMs - this.#minuteBeganMs >= MINUTE_MS) {
+      this.#minuteBeganMs = nowMs;
+      this.#announced = 0;
+    }
+    if (this.#announced >= DISCOVERED_BOARDS_ANNOUNCED_PER_MINUTE_MAX) {
+      this.#withheld += 1;
+      return 'withhold';
+    }
+    this.#announced += 1;
+    return 'announce';
+  }
+
+  #forgetOldest(): void {
+    if (this.#boards.size <= DISCOVERED_BOARDS_MAX) return;
+    const [oldest] = this.#boards.keys();
+    if (oldest !== undefined) this.#boards.delete(oldest);
+  }
+}
+
+/**
+ * What to write under `boards:`, ready to paste. Where the serial is not known yet its place is held by question marks,
+ * which the inventory refuses: better than a guess that boots the wrong board.
+ */
+export function inventoryLines(board: DiscoveredBoard, imageName: string): string {
+  const { serial, mac } = board;
+  const followsFromSerial = serial !== undefined && mac === macOfPi1To3(serial);
+  const name = `pi-${serial ?? mac.slice(9).replaceAll(':', '')}`;
+  const lines = [
+    `  ${name}: # ${board.model}`,
+    `    serial: ${serial ?? serialHint(mac)}`,
+    ...(followsFromSerial ? [] : [`    mac: ${mac}`]),
+    `    image: ${imageName}`,
+    '    disk: direct',
+  ];
+  return lines.join('\n');
+}
+
+/** The MAC that a Pi 1 to 3 with wired Ethernet has: b8:27:eb and the low three bytes of its serial. On later boards the two are unrelated. */
+export function macOfPi1To3(serial: Serial): MacAddress {
+  const tail = serial.slice(-6);
+  return [OUI_OF_PI_1_TO_3, tail.slice(0, 2), tail.slice(2, 4), tail.slice(4)].join(':');
+}
+
+function serialHint(mac: MacAddress): string {
+  const tail = mac.startsWith(OUI_OF_PI_1_TO_3) ? mac.slice(9).replaceAll(':', '') : '??????';
+  return `"??${tail}" # the last 8 digits of Serial in its /proc/cpuinfo; "dhcp: { answer: any }" shows it here`;
+}
+
+function remembered(sighting: PiSighting, where: SeenWhere, before: DiscoveredBoard | undefined): DiscoveredBoard {
+  return {
+    mac: sighting.mac,
+    serial: sighting.serial ?? before?.serial,
+    model: describePi(sighting),
+    memory: sighting.revision?.memory ?? before?.memory,
+    interfaceName: where.interfaceName,
+    firstSeenAt: before?.firstSeenAt ?? where.at,
+    lastSeenAt: where.at,
+    discoverCount: (before?.discoverCount ?? 0) + 1,
+  };
+}
