@@ -1,0 +1,233 @@
+/** The proxyDHCP server's sockets: one for each interface, and what is done about each verdict. */
+import type { Socket } from 'node:dgram';
+import type { Ipv4Address } from '../base/addresses.js';
+import type { Clock, Timer } from '../base/clock.js';
+import type { Log } from '../base/log.js';
+import { Malformed } from '../base/malformed.js';
+import { unreachable } from '../base/unreachable.js';
+import type { Board } from '../boards/board.js';
+import { type Discovery, inventoryLines } from '../boards/discovery.js';
+import type { TellBoardEvent } from '../boards/events.js';
+import type { BoardLookup } from '../boards/lookup.js';
+import { describePi, type PiSighting } from '../boards/pi-identity.js';
+import { openUdpSocket, UdpSocketError } from '../os/udp-socket.js';
+import { type AnswerPolicy, answerDhcp, type DhcpVerdict } from './answer.js';
+import { DelayedAnswers } from './delayed-answers.js';
+import { decodeDhcp, encodeDhcp } from './wire.js';
+
+/** Where boards ask and are answered. */
+export interface DhcpInterface {
+  readonly name: string;
+  /** What boards are told to ask (option 54); the interface's own address unless the configuration says otherwise. */
+  readonly address: Ipv4Address;
+  /** Bound to and sent to: 255.255.255.255, on loopback 127.255.255.255. */
+  readonly broadcast: Ipv4Address;
+}
+
+export interface DhcpServerOptions {
+  readonly interfaces: readonly DhcpInterface[];
+  /** Where boards ask: 67; 0 in tests. */
+  readonly port: number;
+  /** Where boards listen: 68. */
+  readonly replyPort: number;
+  readonly answer: AnswerPolicy;
+  readonly lookup: BoardLookup;
+  readonly discovery: Discovery;
+  /** The image to name in the inventory lines for a new board. */
+  readonly imageName: string;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly tell: TellBoardEvent;
+}
+
+/** One interface's state, for /readyz. */
+export type DhcpBinding =
+  | { readonly answer: 'bound'; readonly name: string; readonly address: Ipv4Address; readonly port: number }
+  | { readonly answer: 'failed'; readonly name: string; readonly because: string };
+
+export interface DhcpServer {
+  bound(): readonly DhcpBinding[];
+  /** Answers that still wait are dropped: nobody would hear what the board asks next. */
+  stop(): Promise<void>;
+}
+
+/**
+ * Listening when it returns, on each interface that lets it; `bound()` says of the others why not, so that one pulled
+ * cable does not keep the rest from booting.
+ *
+ * Each socket is bound to the broadcast address, never to 0.0.0.0: tried, a socket there takes away the unicast renewals
+ * that are meant for a DHCP server on the same machine.
+ */
+export function startDhcpServer(options: DhcpServerOptions): DhcpServer {
+  const delayed = new DelayedAnswers(options.clock);
+  const sayings = new UnknownBoardSayings(options);
+  const listeners = options.interfaces.map((place) => new Listener(place, options, delayed, sayings));
+  return {
+    bound: () => listeners.map((listener) => listener.binding),
+    async stop() {
+      delayed.cancelAll();
+      sayings.stop();
+      await Promise.all(listeners.toReversed().map((listener) => listener.close()));
+    },
+  };
+}
+
+/** The discard service (RFC 863): a datagram to it wakes a boot ROM's network chip and means nothing to anybody. */
+const DISCARD_PORT = 9;
+const WAKE_UP = Uint8Array.of(0);
+
+class Listener {
+  readonly binding: DhcpBinding;
+  readonly #place: DhcpInterface;
+  readonly #options: DhcpServerOptions;
+  readonly #delayed: DelayedAnswers;
+  readonly #sayings: UnknownBoardSayings;
+  #socket: Socket | undefined;
+
+  constructor(place: DhcpInterface, options: DhcpServerOptions, delayed: DelayedAnswers, sayings: UnknownBoardSayings) {
+    this.#place = place;
+    this.#options = options;
+    this.#delayed = delayed;
+    this.#sayings = sayings;
+    this.binding = this.#bind();
+  }
+
+  async close(): Promise<void> {
+    const socket = this.#socket;
+    this.#socket = undefined;
+    if (socket) await new Promise<void>((resolve) => socket.close(resolve));
+  }
+
+  #bind(): DhcpBinding {
+    const { name, broadcast, address } = this.#place;
+    const { port, log } = this.#options;
+    try {
+      const socket = openUdpSocket({ address: broadcast, port, interfaceName: name });
+      socket.on('message', (bytes) => this.#receive(bytes));
+      // A cable pulled, an interface taken down: the socket stays and works again when it is back.
+      socket.on('error', (error) => log.warn({ interface: name, because: error.message }, 'dhcp.socket.failed'));
+      this.#socket = socket;
+      const bound = { name, address, port: socket.address().port };
+      log.info({ interface: name, address, port: bound.port }, 'dhcp.listening');
+      return { answer: 'bound', ...bound };
+    } catch (error) {
+      if (!(error instanceof UdpSocketError)) throw error;
+      log.error({ interface: name, because: error.message }, 'dhcp.listening.failed');
+      return { answer: 'failed', name, because: error.message };
+    }
+  }
+
+  #receive(bytes: Uint8Array): void {
+    const { lookup, answer: policy, log } = this.#options;
+    try {
+      const message = decodeDhcp(bytes);
+      this.#act(answerDhcp(message, { policy, lookup, serverAddress: this.#place.address }));
+    } catch (error) {
+      if (error instanceof Malformed) {
+        log.debug({ interface: this.#place.name, because: error.message }, 'dhcp.malformed');
+      } else {
+        // A bug of ours: it costs the peer this one datagram.
+        log.error({ interface: this.#place.name, error }, 'dhcp.fault');
+      }
+    }
+  }
+
+  #act(verdict: DhcpVerdict): void {
+    switch (verdict.answer) {
+      case 'offer':
+        this.#seen(verdict.sighting, verdict.board, this.#offer(verdict));
+        return;
+      case 'decline':
+        this.#seen(verdict.sighting, verdict.board, verdict.because);
+        return;
+      case 'note':
+        this.#options.tell({
+          kind: 'addressRequested',
+          board: verdict.board.name,
+          mac: verdict.mac,
+          address: verdict.address,
+        });
+        return;
+      case 'silence':
+        this.#options.log.debug({ interface: this.#place.name, because: verdict.because }, 'dhcp.silent');
+        return;
+      default:
+        unreachable(verdict);
+    }
+  }
+
+  #offer(verdict: Extract<DhcpVerdict, { answer: 'offer' }>): 'offered' | 'tooManyWaiting' {
+    const bytes = encodeDhcp(verdict.message);
+    const { name } = this.#place;
+    const send = () => this.#send(bytes, this.#options.replyPort);
+    if (verdict.sendAfterMs === 0) {
+      send();
+      return 'offered';
+    }
+    const scheduled = this.#delayed.add(`${name} ${verdict.sighting.mac}`, {
+      sendAfterMs: verdict.sendAfterMs,
+      wakeUpsMs: verdict.wakeUpsMs,
+      send,
+      wakeUp: () => this.#send(WAKE_UP, DISCARD_PORT),
+    });
+    return scheduled === 'scheduled' ? 'offered' : 'tooManyWaiting';
+  }
+
+  #send(bytes: Uint8Array, port: number): void {
+    const { name, broadcast } = this.#place;
+    this.#socket?.send(bytes, port, broadcast, (error) => {
+      if (error) this.#options.log.warn({ interface: name, because: error.message }, 'dhcp.send.failed');
+    });
+  }
+
+  #seen(sighting: PiSighting, board: Board | undefined, answer: string): void {
+    const { discovery, log, tell } = this.#options;
+    const interfaceName = this.#place.name;
+    const { mac, serial, generation } = sighting;
+    const model = describePi(sighting);
+    log.debug(
+      { board: board?.name, mac, serial, model, generation, interface: interfaceName, answer },
+      'dhcp.discover',
+    );
+    if (board) discovery.forget(mac);
+    else this.#sayings.unknown(sighting, interfaceName);
+    tell({ kind: 'discover', board: board?.name, mac, serial, model, interfaceName, answer });
+  }
+}
+
+/** Says of each board that is not in the inventory once that it is there, and of a flood of them only how many. */
+class UnknownBoardSayings {
+  readonly #options: DhcpServerOptions;
+  #summary: Timer | undefined;
+
+  constructor(options: DhcpServerOptions) {
+    this.#options = options;
+  }
+
+  unknown(sighting: PiSighting, interfaceName: string): void {
+    const { discovery, clock, log, imageName } = this.#options;
+    const where = { interfaceName, at: clock.today(), nowMs: clock.nowMs() };
+    const { board, answer } = discovery.see(sighting, where);
+    if (answer === 'nothingNew') return;
+    if (answer === 'withhold') {
+      this.#summary ??= clock.after(SUMMARY_AFTER_MS, () => this.#summarize());
+      return;
+    }
+    const { mac, serial, model, memory } = board;
+    const facts = { model, memory, serial, mac, interface: interfaceName, add: inventoryLines(board, imageName) };
+    log.info(facts, 'dhcp.board.unknown');
+  }
+
+  stop(): void {
+    this.#summary?.cancel();
+    this.#summarize();
+  }
+
+  #summarize(): void {
+    this.#summary = undefined;
+    const withheld = this.#options.discovery.takeWithheld();
+    if (withheld > 0) this.#options.log.warn({ count: withheld }, 'dhcp.boards.unknown.withheld');
+  }
+}
+
+const SUMMARY_AFTER_MS = 60_000;
