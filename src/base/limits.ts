@@ -52,9 +52,6 @@ export const KERNEL_LAST_FILES_MS = 10_000;
 /** A boot whose first sign came this soon after our own start may have read its kernel from the process before us. */
 export const BOOT_ACROSS_RESTART_MS = 180_000;
 
-/** config.txt and the like: the firmware itself takes 4 KiB over TFTP, people's files reach 20 KiB. */
-export const BOOT_TEXT_BYTES_MAX = 64 * 1024;
-
 // ── dhcp ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 /** Delayed answers waiting or waking a boot ROM at one time: each lasts 3.2 s, so a rack of Pi 3s switched on together fits; beyond it a ROM asks four times more. */
@@ -69,3 +66,11 @@ export const DISCOVERED_BOARDS_ANNOUNCED_PER_MINUTE_MAX = 20;
 // ── tftp ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 // ── nbd ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+// ── app ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** How often interfaces and addresses are looked at, and what could not be bound is tried again. */
+export const NETWORK_LOOK_MS = 2000;
+
+/** How often the journal is asked for boots that are stuck: their patience is a minute and more. */
+export const JOURNAL_LOOK_MS = 5000;

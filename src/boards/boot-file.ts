@@ -1,8 +1,12 @@
+import type { Ipv4Address } from '../base/addresses.js';
+
 /**
  * A file of a board's boot partition on its way over TFTP. It is a point in time: what `hold()` met is what is read, to the
  * last byte, whatever the board writes meanwhile through NBD.
  */
 export interface BootFile {
+  /** What the image's config.txt makes of it. `kernel`: read whole, this file says that the board is about to start. */
+  readonly role: BootFileRole;
   /** As the directory said at `open`: what tsize tells. */
   readonly sizeBytes: number;
   /**
@@ -18,6 +22,9 @@ export interface BootFile {
   close(): void;
 }
 
+/** `unknown` where no config.txt could be read, so that nobody can say which file is the kernel. */
+export type BootFileRole = 'kernel' | 'cmdline' | 'other' | 'unknown';
+
 /** The bytes can't be had: the disk failed, or keeping them would have taken more memory than there is for it. */
 export class BootFileLost extends Error {
   override readonly name = 'BootFileLost';
@@ -29,8 +36,13 @@ export type OpenVerdict =
   /** The image is at fault (a FAT that loops, a disk that fails): what to tell in log and ERROR 0. */
   | { readonly answer: 'failed'; readonly because: string };
 
+export interface BootFileRequest {
+  /** Our address that the board asked: the one it can reach, hence the one that a virtual cmdline.txt names. */
+  readonly askedAt: Ipv4Address;
+}
+
 /** The boot partition of one board as TFTP sees it: the image's files, and the virtual ones laid over them. */
 export interface BootFiles {
   /** `path` with `/` between names and none in front: `overlays/dwc2.dtbo`. Any text at all may come here. */
-  open(path: string): Promise<OpenVerdict>;
+  open(path: string, request: BootFileRequest): Promise<OpenVerdict>;
 }

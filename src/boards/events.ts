@@ -1,3 +1,5 @@
+import type { BootFileRole } from './boot-file.js';
+
 /**
  * What happens to boards, told once by the server it happened in. Journal, log, metrics and the status page are all drawn
  * from these; none of them asks the servers. `board` is its name in the inventory; undefined for a peer that is not in it.
@@ -47,6 +49,8 @@ export interface TransferEnded {
   readonly kind: 'transferEnded';
   readonly peer: string;
   readonly path: string;
+  /** Undefined where there is no such file. */
+  readonly role: BootFileRole | undefined;
   readonly outcome: TransferOutcome;
   /** Of the file as served; undefined where there is none. */
   readonly sizeBytes: number | undefined;

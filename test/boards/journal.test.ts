@@ -1,0 +1,153 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import type { BoardEvent } from '../../src/boards/events.js';
+import { Journal } from '../../src/boards/journal.js';
+import { FakeClock } from '../support/fake-clock.js';
+
+const BOARD = { board: 'node1' } as const;
+const discover: BoardEvent = {
+  ...BOARD,
+  kind: 'discover',
+  mac: 'dc:a6:32:01:02:03',
+  serial: 'bf9fed6f',
+  model: 'Pi 4 Model B',
+  interfaceName: 'eth0',
+  answer: 'offered',
+};
+const asks = (path: string): BoardEvent => ({ ...BOARD, kind: 'bootFileRequested', peer: '10.0.0.5', path });
+const attached: BoardEvent = { ...BOARD, kind: 'attached', peer: '10.0.0.5' };
+const detached: BoardEvent = { ...BOARD, kind: 'detached', peer: '10.0.0.5', because: 'connection lost' };
+
+function read(path: string, role: 'kernel' | 'other' | 'unknown' = 'other'): BoardEvent {
+  const facts = { peer: '10.0.0.5', path, sizeBytes: 1000, sentBytes: 1000, durationMs: 10 };
+  return { ...BOARD, kind: 'transferEnded', role, outcome: 'complete', ...facts };
+}
+
+function journalAt(clock: FakeClock) {
+  const journal = new Journal(clock);
+  const tell = (...events: BoardEvent[]) => events.flatMap((event) => journal.record(event)).map((news) => news.kind);
+  const state = () => journal.life('node1').boots[0]?.state;
+  return { journal, tell, state };
+}
+
+describe('the journal of boots', () => {
+  test('a boot goes from DISCOVER over files and kernel to its disk', () => {
+    const clock = new FakeClock();
+    const { journal, tell, state } = journalAt(clock);
+    assert.deepEqual(tell(discover), ['started']);
+    clock.advance(1000);
+    assert.deepEqual(tell(discover), []);
+    assert.deepEqual(tell(asks('config.txt'), read('config.txt')), ['stage']);
+    assert.deepEqual(tell(asks('kernel8.img'), read('kernel8.img', 'kernel')), ['stage']);
+    clock.advance(20_000);
+    assert.deepEqual(tell({ ...BOARD, kind: 'addressRequested', mac: 'dc:a6:32:01:02:03', address: '10.0.0.5' }), [
+      'stage',
+    ]);
+    assert.deepEqual(tell(attached), ['booted']);
+    assert.deepEqual(state(), { at: 'booted', durationMs: 21_000 });
+    assert.deepEqual(
+      journal.life('node1').boots[0]?.steps.map((step) => [step.afterMs, step.kind]),
+      [
+        [0, 'discover'],
+        [1000, 'discover'],
+        [1000, 'file'],
+        [1000, 'file'],
+        [21_000, 'address'],
+        [21_000, 'attached'],
+      ],
+    );
+  });
+
+  test('bootcode.bin sends a DISCOVER of its own and it is still the same boot', () => {
+    const { journal, tell } = journalAt(new FakeClock());
+    tell(discover, asks('bootcode.bin'), read('bootcode.bin'), discover, asks('start.elf'));
+    assert.equal(journal.life('node1').boots.length, 1);
+  });
+
+  test('an attach without a kernel is no boot: a reconnect, or somebody who looks', () => {
+    const clock = new FakeClock();
+    const { tell } = journalAt(clock);
+    clock.advance(600_000);
+    assert.deepEqual(tell(attached, detached, attached), []);
+    assert.deepEqual(tell(discover, asks('config.txt'), read('config.txt'), attached), ['started', 'stage']);
+  });
+
+  test('where nobody can tell the kernel, the attach counts after signs of boot', () => {
+    const clock = new FakeClock();
+    clock.advance(1);
+    const { tell } = journalAt(clock);
+    clock.advance(600_000);
+    assert.deepEqual(tell(asks('x'), read('x', 'unknown'), attached), ['started', 'booted']);
+  });
+
+  test('a kernel read before our own start counts too, if what is seen of the boot has no beginning', () => {
+    const clock = new FakeClock();
+    const { tell } = journalAt(clock);
+    clock.advance(30_000);
+    assert.deepEqual(tell({ ...BOARD, kind: 'addressRequested', mac: 'm', address: '10.0.0.5' }, attached), [
+      'started',
+      'booted',
+    ]);
+    const other = journalAt(new FakeClock());
+    assert.deepEqual(other.tell(discover, attached), ['started']);
+  });
+
+  test('each stage runs out of patience with its own reason', () => {
+    for (const [events, stage] of [
+      [[discover], 'dhcp'],
+      [[discover, asks('config.txt'), read('config.txt')], 'tftp'],
+      [[discover, asks('k'), read('k', 'kernel')], 'kernel'],
+      [
+        [
+          discover,
+          asks('k'),
+          read('k', 'kernel'),
+          { ...BOARD, kind: 'refused', peer: 'p', exportName: 'x', because: 'b' },
+        ],
+        'nbd',
+      ],
+    ] as const satisfies readonly (readonly [readonly BoardEvent[], string])[]) {
+      const clock = new FakeClock();
+      const { journal, tell, state } = journalAt(clock);
+      tell(...events);
+      clock.advance(59_000);
+      assert.deepEqual(journal.expire(), []);
+      clock.advance(240_000);
+      assert.deepEqual(
+        journal.expire().map((news) => news.kind),
+        ['failed'],
+      );
+      const now = state();
+      assert.equal(now?.at === 'failed' ? now.stage : now?.at, stage);
+      assert.deepEqual(journal.expire(), []);
+    }
+  });
+
+  test('files asked for under a board that runs on are no failed boot', () => {
+    const clock = new FakeClock();
+    const { journal, tell, state } = journalAt(clock);
+    tell(discover, asks('k'), read('k', 'kernel'), attached);
+    clock.advance(100_000);
+    tell(asks('config.txt'));
+    clock.advance(300_000);
+    assert.deepEqual(journal.expire(), []);
+    assert.deepEqual(state(), { at: 'dismissed' });
+  });
+
+  test('a board that starts again leaves a failed boot behind, and memory is bounded', () => {
+    const { journal, tell } = journalAt(new FakeClock());
+    for (let round = 0; round < 100; round += 1) {
+      tell(discover, asks('start4.elf'), ...Array.from({ length: 50 }, (_, index) => read(`file${index}`)));
+    }
+    const { boots } = journal.life('node1');
+    assert.equal(boots.length, 20);
+    assert.ok(boots.every((boot) => boot.steps.length <= 200));
+    assert.equal(boots[1]?.state.at, 'failed');
+  });
+
+  test('what no board of the inventory did is not in it', () => {
+    const { journal, tell } = journalAt(new FakeClock());
+    assert.deepEqual(tell({ ...discover, board: undefined }), []);
+    assert.deepEqual(journal.life('node1').boots, []);
+  });
+});
