@@ -1,0 +1,44 @@
+import type { Ipv4Address, MacAddress } from '../base/addresses.js';
+import { ADDRESS_BOOK_ENTRIES_MAX } from '../base/limits.js';
+import type { Serial } from '../base/serial.js';
+
+/**
+ * Which hardware has which address, and which serial: overheard from DHCP, or else asked of the kernel. It decides whose files
+ * an un-prefixed request gets, and so is a hint and never a permission: anybody on the LAN can say what it was told.
+ */
+export class AddressBook {
+  readonly #macs = new Map<Ipv4Address, MacAddress>();
+  readonly #serials = new Map<MacAddress, Serial>();
+  readonly #neighbour: (address: Ipv4Address) => MacAddress | undefined;
+
+  /** `neighbour` asks the kernel's neighbour table. */
+  constructor(neighbour: (address: Ipv4Address) => MacAddress | undefined) {
+    this.#neighbour = neighbour;
+  }
+
+  /** A board asked the router for this address (option 50 of the REQUEST that it broadcast). */
+  noteAddress(address: Ipv4Address, mac: MacAddress): void {
+    remember(this.#macs, address, mac);
+  }
+
+  /** A board of the inventory said its serial beside its MAC (option 97). */
+  noteSerial(mac: MacAddress, serial: Serial): void {
+    remember(this.#serials, mac, serial);
+  }
+
+  macOf(address: Ipv4Address): MacAddress | undefined {
+    return this.#macs.get(address) ?? this.#neighbour(address);
+  }
+
+  serialOf(mac: MacAddress): Serial | undefined {
+    return this.#serials.get(mac);
+  }
+}
+
+/** The entry that was touched longest ago makes room. */
+function remember<K, V>(map: Map<K, V>, key: K, value: V): void {
+  map.delete(key);
+  map.set(key, value);
+  const oldest = map.keys().next();
+  if (map.size > ADDRESS_BOOK_ENTRIES_MAX && !oldest.done) map.delete(oldest.value);
+}

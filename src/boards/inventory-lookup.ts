@@ -1,0 +1,97 @@
+import { type Ipv4Address, type MacAddress, parseMac } from '../base/addresses.js';
+import { BOOT_PATH_LENGTH_MAX } from '../base/limits.js';
+import { parseSerial, type Serial } from '../base/serial.js';
+import type { AddressBook } from './address-book.js';
+import type { Board } from './board.js';
+import type { BoardLookup, BootPathVerdict } from './lookup.js';
+
+/** The boards of the inventory, found by whatever a packet says of them. */
+export function lookupAmong(boards: readonly Board[], addresses: AddressBook): BoardLookup {
+  return new InventoryLookup(boards, addresses);
+}
+
+class InventoryLookup implements BoardLookup {
+  readonly #byName: ReadonlyMap<string, Board>;
+  readonly #bySerial: ReadonlyMap<Serial, Board>;
+  readonly #byMac: ReadonlyMap<MacAddress, Board>;
+  readonly #addresses: AddressBook;
+
+  constructor(boards: readonly Board[], addresses: AddressBook) {
+    this.#byName = new Map(boards.map((board) => [board.name, board]));
+    this.#bySerial = new Map(boards.map((board) => [board.serial, board]));
+    this.#byMac = new Map(boards.flatMap((board) => (board.mac === undefined ? [] : [[board.mac, board]])));
+    this.#addresses = addresses;
+  }
+
+  byName(name: string): Board | undefined {
+    return this.#byName.get(name);
+  }
+
+  bySerial(serial: Serial): Board | undefined {
+    return this.#bySerial.get(serial);
+  }
+
+  byMac(mac: MacAddress): Board | undefined {
+    return this.#byMac.get(mac) ?? this.#learned(mac) ?? this.#bySerialOfPi3(mac);
+  }
+
+  byBootPath(path: string, peer: Ipv4Address): BootPathVerdict {
+    const parts = path.split('/').filter((part) => part !== '');
+    const fault = pathFault(path, parts);
+    if (fault !== undefined) return { answer: 'illegal', because: fault };
+    const [first = '', ...rest] = parts;
+    if (isSerial(first)) return verdict(this.#bySerial.get(parseSerial(first)), rest, `serial ${first.toLowerCase()}`);
+    if (isMacFolder(first)) return verdict(this.byMac(parseMac(first)), rest, `MAC ${parseMac(first)}`);
+    return verdict(this.#byAddress(peer), parts, `address ${peer}`);
+  }
+
+  names(): readonly string[] {
+    return [...this.#byName.keys()];
+  }
+
+  #byAddress(peer: Ipv4Address): Board | undefined {
+    const mac = this.#addresses.macOf(peer);
+    return mac === undefined ? undefined : this.byMac(mac);
+  }
+
+  #learned(mac: MacAddress): Board | undefined {
+    const serial = this.#addresses.serialOf(mac);
+    return serial === undefined ? undefined : this.#bySerial.get(serial);
+  }
+
+  // Up to the Pi 3 the MAC's low three bytes are the serial's: all that its boot ROM tells of itself is the MAC.
+  #bySerialOfPi3(mac: MacAddress): Board | undefined {
+    if (!mac.startsWith(PI3_OUI)) return undefined;
+    const tail = mac.slice(PI3_OUI.length).replaceAll(':', '');
+    const matches = [...this.#bySerial.values()].filter(
+      (board) => board.mac === undefined && board.serial.endsWith(tail),
+    );
+    return matches.length === 1 ? matches[0] : undefined;
+  }
+}
+
+const PI3_OUI = 'b8:27:eb:';
+
+function verdict(board: Board | undefined, parts: readonly string[], asked: string): BootPathVerdict {
+  return board === undefined ? { answer: 'unknown', asked } : { answer: 'board', board, path: parts.join('/') };
+}
+
+/** Names that FAT can't have, or that would mean something else to it, lead nowhere: refused here once, for all protocols. */
+function pathFault(path: string, parts: readonly string[]): string | undefined {
+  if (path.length > BOOT_PATH_LENGTH_MAX) return `longer than ${BOOT_PATH_LENGTH_MAX} characters`;
+  if (parts.length === 0) return 'no file name';
+  if (parts.some((part) => part === '.' || part === '..')) return 'a path upwards';
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what is refused
+  if (/[\u0000-\u001f\u007f\\]/.test(path)) return 'a backslash or control character';
+  return undefined;
+}
+
+/** As bootloaders write it: eight hex digits, whatever their case. */
+function isSerial(part: string): boolean {
+  return /^[0-9a-f]{8}$/i.test(part);
+}
+
+/** TFTP_PREFIX=2: `dc-a6-32-01-02-03`. */
+function isMacFolder(part: string): boolean {
+  return /^[0-9a-f]{2}(-[0-9a-f]{2}){5}$/i.test(part);
+}
