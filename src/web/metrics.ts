@@ -1,0 +1,164 @@
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import { unreachable } from '../base/unreachable.js';
+import type { BootNews } from '../boards/boot-record.js';
+import type { BoardEvent } from '../boards/events.js';
+import type { ServerStatus } from '../boards/status.js';
+
+/** Every metric of ours. Labels come from the inventory or from the code, never from a packet; a stranger's is `board=""`. */
+export const METRICS = {
+  boots: { name: 'brambleboot_boots_total', help: 'Completed boots', labels: ['board'] },
+  bootFailures: {
+    name: 'brambleboot_boot_failures_total',
+    help: 'Boots that ended at a stage',
+    labels: ['board', 'stage'],
+  },
+  bootDuration: {
+    name: 'brambleboot_boot_duration_seconds',
+    help: 'From the first sign of a boot to its disk',
+    labels: ['board'],
+  },
+  offers: { name: 'brambleboot_dhcp_offers_total', help: 'proxyDHCP offers', labels: ['board'] },
+  transfers: {
+    name: 'brambleboot_tftp_transfers_total',
+    help: 'TFTP transfers by outcome',
+    labels: ['board', 'outcome'],
+  },
+  transferBytes: { name: 'brambleboot_tftp_bytes_total', help: 'Bytes of boot files sent', labels: ['board'] },
+  connections: { name: 'brambleboot_nbd_connections', help: 'NBD connections that use a disk', labels: ['board'] },
+  requests: { name: 'brambleboot_nbd_requests_total', help: 'NBD requests answered', labels: ['board', 'command'] },
+  requestBytes: {
+    name: 'brambleboot_nbd_bytes_total',
+    help: 'Bytes read and written over NBD',
+    labels: ['board', 'direction'],
+  },
+  requestDuration: {
+    name: 'brambleboot_nbd_request_duration_seconds',
+    help: 'From a request read to its reply',
+    labels: ['command'],
+  },
+  requestErrors: {
+    name: 'brambleboot_nbd_errors_total',
+    help: 'NBD requests answered with an error',
+    labels: ['board', 'errno'],
+  },
+  unknownBoards: { name: 'brambleboot_unknown_boards', help: 'Boards seen that are not in the inventory', labels: [] },
+  inventoryFaults: {
+    name: 'brambleboot_inventory_faults',
+    help: 'Faults in the inventory as it is on disk',
+    labels: [],
+  },
+  buildInfo: { name: 'brambleboot_build_info', help: 'Always 1', labels: ['version'] },
+} as const;
+
+const BOOT_SECONDS = [5, 10, 20, 30, 45, 60, 90, 120, 180, 300];
+const REQUEST_SECONDS = [0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 2.5, 10];
+
+/** Counts what happens, for Prometheus. One for each running server. */
+export class Metrics {
+  readonly #registry = new Registry();
+  readonly #boots = this.#counter(METRICS.boots);
+  readonly #bootFailures = this.#counter(METRICS.bootFailures);
+  readonly #bootDuration = this.#histogram(METRICS.bootDuration, BOOT_SECONDS);
+  readonly #offers = this.#counter(METRICS.offers);
+  readonly #transfers = this.#counter(METRICS.transfers);
+  readonly #transferBytes = this.#counter(METRICS.transferBytes);
+  readonly #connections = this.#gauge(METRICS.connections);
+  readonly #requests = this.#counter(METRICS.requests);
+  readonly #requestBytes = this.#counter(METRICS.requestBytes);
+  readonly #requestDuration = this.#histogram(METRICS.requestDuration, REQUEST_SECONDS);
+  readonly #requestErrors = this.#counter(METRICS.requestErrors);
+
+  /** `status` is asked at each scrape for what is a state and not an event. */
+  constructor(status: () => ServerStatus, boardNames: readonly string[]) {
+    collectDefaultMetrics({ register: this.#registry });
+    this.#gauge(METRICS.unknownBoards, (gauge) => gauge.set(status().unknownBoards.length));
+    this.#gauge(METRICS.inventoryFaults).set(0);
+    this.#gauge(METRICS.buildInfo).set({ version: status().version }, 1);
+    // A series that is there from the start: a rate over a counter that is born at 1 would miss the first boot.
+    for (const board of boardNames) {
+      this.#boots.inc({ board }, 0);
+      this.#connections.set({ board }, 0);
+    }
+  }
+
+  text(): Promise<string> {
+    return this.#registry.metrics();
+  }
+
+  event(event: BoardEvent): void {
+    const board = event.board ?? '';
+    if (event.kind === 'discover' && event.answer === 'offered') this.#offers.inc({ board });
+    if (event.kind !== 'transferEnded') return;
+    this.#transfers.inc({ board, outcome: event.outcome });
+    this.#transferBytes.inc({ board }, event.sentBytes);
+  }
+
+  news(news: BootNews): void {
+    const { board } = news;
+    switch (news.kind) {
+      case 'booted':
+        this.#boots.inc({ board });
+        this.#bootDuration.observe({ board }, news.durationMs / 1000);
+        return;
+      case 'failed':
+        this.#bootFailures.inc({ board, stage: news.stage });
+        return;
+      case 'started':
+      case 'stage':
+        return;
+      default:
+        unreachable(news);
+    }
+  }
+
+  connectionOpened(board: string): void {
+    this.#connections.inc({ board });
+  }
+
+  connectionClosed(board: string): void {
+    this.#connections.dec({ board });
+  }
+
+  requestFinished(board: string, command: string, bytes: number, seconds: number, errno: string | undefined): void {
+    this.#requests.inc({ board, command });
+    this.#requestDuration.observe({ command }, seconds);
+    if (errno !== undefined) this.#requestErrors.inc({ board, errno });
+    else if (command === 'read' || command === 'write') this.#requestBytes.inc({ board, direction: command }, bytes);
+  }
+
+  #counter(metric: Declared): Counter {
+    return new Counter({
+      name: metric.name,
+      help: metric.help,
+      labelNames: metric.labels,
+      registers: [this.#registry],
+    });
+  }
+
+  #gauge(metric: Declared, collect: (gauge: Gauge) => void = () => {}): Gauge {
+    const gauge: Gauge = new Gauge({
+      name: metric.name,
+      help: metric.help,
+      labelNames: metric.labels,
+      registers: [this.#registry],
+      collect: () => collect(gauge),
+    });
+    return gauge;
+  }
+
+  #histogram(metric: Declared, buckets: number[]): Histogram {
+    return new Histogram({
+      name: metric.name,
+      help: metric.help,
+      labelNames: metric.labels,
+      buckets,
+      registers: [this.#registry],
+    });
+  }
+}
+
+interface Declared {
+  readonly name: string;
+  readonly help: string;
+  readonly labels: readonly string[];
+}

@@ -1,0 +1,77 @@
+import fastify, { type FastifyInstance } from 'fastify';
+import type { ServerStatus } from '../boards/status.js';
+import { STYLE_SHEET, statusPage } from './page.js';
+
+/** What the outside may know. Everything is asked for anew at each request. */
+export interface WebSources {
+  readonly status: () => ServerStatus;
+  readonly metrics: () => Promise<string>;
+}
+
+export interface WebServer {
+  /** The port that was bound (of interest where 0 was asked for). */
+  readonly port: number;
+  stop(): Promise<void>;
+}
+
+// No script, no frame, nothing from elsewhere: even if markup got through, it could do nothing.
+const SECURITY_HEADERS = {
+  'content-security-policy':
+    "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+  'x-content-type-options': 'nosniff',
+  'referrer-policy': 'no-referrer',
+  'cache-control': 'no-store',
+} as const;
+
+/** Serves metrics, health, API and page: read-only, all of it. */
+export async function startWebServer(address: string, port: number, sources: WebSources): Promise<WebServer> {
+  const server = webServer(sources);
+  await server.listen({ host: address, port });
+  return running(server);
+}
+
+/** Serves the same over a Unix socket, for the CLI; what changes state will be here and nowhere else. */
+export async function startControlServer(socketPath: string, sources: WebSources): Promise<WebServer> {
+  const server = webServer(sources);
+  await server.listen({ path: socketPath });
+  return running(server);
+}
+
+function running(server: FastifyInstance): WebServer {
+  const bound = server.server.address();
+  return {
+    port: bound !== null && typeof bound === 'object' ? bound.port : 0,
+    stop: () => server.close(),
+  };
+}
+
+/** Without a socket: tests inject their requests. */
+export function webServer(sources: WebSources): FastifyInstance {
+  const server = fastify({
+    logger: false,
+    bodyLimit: 1024,
+    connectionTimeout: 30_000,
+    requestTimeout: 10_000,
+    keepAliveTimeout: 5_000,
+    forceCloseConnections: true,
+  });
+  server.addHook('onSend', async (_request, reply) => {
+    reply.headers(SECURITY_HEADERS);
+  });
+  server.get('/metrics', async (_request, reply) =>
+    reply.type('text/plain; version=0.0.4; charset=utf-8').send(await sources.metrics()),
+  );
+  server.get('/healthz', async (_request, reply) => reply.type('text/plain').send('alive\n'));
+  server.get('/readyz', async (_request, reply) => {
+    const missing = sources.status().listeners.filter((listener) => listener.missing !== undefined);
+    const text = missing.map((listener) => `${listener.name}: ${listener.missing}\n`).join('');
+    return reply
+      .code(missing.length === 0 ? 200 : 503)
+      .type('text/plain; charset=utf-8')
+      .send(missing.length === 0 ? 'ready\n' : text);
+  });
+  server.get('/api/boards', async () => sources.status());
+  server.get('/style.css', async (_request, reply) => reply.type('text/css').send(STYLE_SHEET));
+  server.get('/', async (_request, reply) => reply.type('text/html; charset=utf-8').send(statusPage(sources.status())));
+  return server;
+}

@@ -1,0 +1,76 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import type { BoardEvent } from '../../src/boards/events.js';
+import { METRICS, Metrics } from '../../src/web/metrics.js';
+
+function metrics(): Metrics {
+  const status = { version: '9.9.9', startedAt: new Date(0), listeners: [], boards: [], unknownBoards: [] };
+  return new Metrics(() => status, ['node1']);
+}
+
+async function ours(subject: Metrics): Promise<string[]> {
+  const text = await subject.text();
+  return text.split('\n').filter((line) => line.startsWith('brambleboot_') && !line.includes('_bucket'));
+}
+
+describe('metrics', () => {
+  test('the whole scrape after one boot', async () => {
+    const subject = metrics();
+    const ended = {
+      kind: 'transferEnded',
+      peer: '10.0.0.5',
+      path: 'x',
+      role: 'other',
+      sizeBytes: 5,
+      durationMs: 1,
+    } as const;
+    const events: BoardEvent[] = [
+      { board: 'node1', kind: 'discover', mac: 'm', serial: 's', model: 'm', interfaceName: 'eth0', answer: 'offered' },
+      {
+        board: undefined,
+        kind: 'discover',
+        mac: 'm',
+        serial: 's',
+        model: 'm',
+        interfaceName: 'eth0',
+        answer: 'notListed',
+      },
+      { board: 'node1', ...ended, outcome: 'complete', sentBytes: 5 },
+      { board: undefined, ...ended, outcome: 'not_found', sentBytes: 0 },
+    ];
+    for (const event of events) subject.event(event);
+    subject.news({ kind: 'booted', board: 'node1', durationMs: 21_000, filesRead: 2, bytesRead: 3 });
+    subject.news({ kind: 'failed', board: 'node1', stage: 'kernel', because: 'b' });
+    subject.connectionOpened('node1');
+    subject.requestFinished('node1', 'read', 4096, 0.001, undefined);
+    subject.requestFinished('node1', 'write', 512, 0.001, 'ENOSPC');
+    assert.deepEqual(await ours(subject), [
+      'brambleboot_boots_total{board="node1"} 1',
+      'brambleboot_boot_failures_total{board="node1",stage="kernel"} 1',
+      'brambleboot_boot_duration_seconds_sum{board="node1"} 21',
+      'brambleboot_boot_duration_seconds_count{board="node1"} 1',
+      'brambleboot_dhcp_offers_total{board="node1"} 1',
+      'brambleboot_tftp_transfers_total{board="node1",outcome="complete"} 1',
+      'brambleboot_tftp_transfers_total{board="",outcome="not_found"} 1',
+      'brambleboot_tftp_bytes_total{board="node1"} 5',
+      'brambleboot_tftp_bytes_total{board=""} 0',
+      'brambleboot_nbd_connections{board="node1"} 1',
+      'brambleboot_nbd_requests_total{board="node1",command="read"} 1',
+      'brambleboot_nbd_requests_total{board="node1",command="write"} 1',
+      'brambleboot_nbd_bytes_total{board="node1",direction="read"} 4096',
+      'brambleboot_nbd_request_duration_seconds_sum{command="read"} 0.001',
+      'brambleboot_nbd_request_duration_seconds_count{command="read"} 1',
+      'brambleboot_nbd_request_duration_seconds_sum{command="write"} 0.001',
+      'brambleboot_nbd_request_duration_seconds_count{command="write"} 1',
+      'brambleboot_nbd_errors_total{board="node1",errno="ENOSPC"} 1',
+      'brambleboot_unknown_boards 0',
+      'brambleboot_inventory_faults 0',
+      'brambleboot_build_info{version="9.9.9"} 1',
+    ]);
+  });
+
+  test('every metric of the table is registered under its name, with help', async () => {
+    const text = await metrics().text();
+    for (const { name, help } of Object.values(METRICS)) assert.ok(text.includes(`# HELP ${name} ${help}`), name);
+  });
+});
