@@ -2,7 +2,7 @@
 import type { MacAddress } from '../base/addresses.js';
 import { DISCOVERED_BOARDS_ANNOUNCED_PER_MINUTE_MAX, DISCOVERED_BOARDS_MAX } from '../base/limits.js';
 import type { Serial } from '../base/serial.js';
-import { describePi, OUI_OF_PI_1_TO_3, type PiSighting } from './pi-identity.js';
+import { describePi, macOfPi1To3, OUI_OF_PI_1_TO_3, type PiSighting } from './pi-identity.js';
 
 export interface DiscoveredBoard {
   readonly mac: MacAddress;
@@ -103,12 +103,6 @@ export function inventoryLines(board: DiscoveredBoard, imageName: string): strin
     '    disk: direct',
   ];
   return lines.join('\n');
-}
-
-/** The MAC that a Pi 1 to 3 with wired Ethernet has: b8:27:eb and the low three bytes of its serial. On later boards the two are unrelated. */
-export function macOfPi1To3(serial: Serial): MacAddress {
-  const tail = serial.slice(-6);
-  return [OUI_OF_PI_1_TO_3, tail.slice(0, 2), tail.slice(2, 4), tail.slice(4)].join(':');
 }
 
 function serialHint(mac: MacAddress): string {

@@ -4,6 +4,7 @@ import { parseSerial, type Serial } from '../base/serial.js';
 import type { AddressBook } from './address-book.js';
 import type { Board } from './board.js';
 import type { BoardLookup, BootPathVerdict } from './lookup.js';
+import { macOfPi1To3 } from './pi-identity.js';
 
 /** The boards of the inventory, found by whatever a packet says of them. */
 export function lookupAmong(boards: readonly Board[], addresses: AddressBook): BoardLookup {
@@ -59,18 +60,14 @@ class InventoryLookup implements BoardLookup {
     return serial === undefined ? undefined : this.#bySerial.get(serial);
   }
 
-  // Up to the Pi 3 the MAC's low three bytes are the serial's: all that its boot ROM tells of itself is the MAC.
+  // The boot ROM of a Pi 3 tells nothing but its MAC. Two serials that would have the same one say nothing.
   #bySerialOfPi3(mac: MacAddress): Board | undefined {
-    if (!mac.startsWith(PI3_OUI)) return undefined;
-    const tail = mac.slice(PI3_OUI.length).replaceAll(':', '');
-    const matches = [...this.#bySerial.values()].filter(
-      (board) => board.mac === undefined && board.serial.endsWith(tail),
+    const fitting = [...this.#bySerial.values()].filter(
+      (board) => board.mac === undefined && macOfPi1To3(board.serial) === mac,
     );
-    return matches.length === 1 ? matches[0] : undefined;
+    return fitting.length === 1 ? fitting[0] : undefined;
   }
 }
-
-const PI3_OUI = 'b8:27:eb:';
 
 function verdict(board: Board | undefined, parts: readonly string[], asked: string): BootPathVerdict {
   return board === undefined ? { answer: 'unknown', asked } : { answer: 'board', board, path: parts.join('/') };

@@ -5,7 +5,7 @@ import type { BoardLookup } from '../boards/lookup.js';
 import { identifyPi, type PiSighting } from '../boards/pi-identity.js';
 import { type DhcpOption, latin1, MessageType, messageType, Option, optionAddress, optionData } from './options.js';
 import { encodePxeVendorOptions, PXE_NO_DISCOVERY } from './pxe-vendor-options.js';
-import { recogniseBoard, recogniseMac } from './recognise.js';
+import { recogniseBoard } from './recognise.js';
 import { BROADCAST_FLAG, type DhcpMessage, HTYPE_ETHERNET, Op } from './wire.js';
 
 /** `known`: boards of the inventory. `any`: every Pi, so that what it asks for can be seen; it is served nothing for that. */
@@ -148,7 +148,7 @@ function noteRequest(message: DhcpMessage, lookup: BoardLookup): DhcpVerdict {
   const address = optionAddress(message, Option.RequestedAddress);
   if (address === undefined || !isUnicast(address)) return silence('notOurs');
   const sighting = isPxe(message) ? identify(message) : undefined;
-  const board = sighting ? recogniseBoard(sighting, lookup) : recogniseMac(mac, lookup);
+  const board = sighting ? recogniseBoard(sighting, lookup) : lookup.byMac(mac);
   return board ? { answer: 'note', board, mac, address } : silence('notOurs');
 }
 

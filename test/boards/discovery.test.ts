@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { DISCOVERED_BOARDS_ANNOUNCED_PER_MINUTE_MAX, DISCOVERED_BOARDS_MAX } from '../../src/base/limits.js';
-import { Discovery, inventoryLines, macOfPi1To3 } from '../../src/boards/discovery.js';
+import { Discovery, inventoryLines } from '../../src/boards/discovery.js';
 import type { PiSighting } from '../../src/boards/pi-identity.js';
+import { macOfPi1To3 } from '../../src/boards/pi-identity.js';
 import { decodeRevisionCode } from '../../src/boards/pi-models.js';
 
 const PI_4: PiSighting = {

@@ -1,29 +1,12 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
-import { MemoryDevice } from '../../src/block/memory-device.js';
 import { AddressBook } from '../../src/boards/address-book.js';
-import type { Board } from '../../src/boards/board.js';
 import { lookupAmong } from '../../src/boards/inventory-lookup.js';
+import { boardOf } from '../support/boards.js';
 
-function board(name: string, serial: string, mac?: string): Board {
-  return {
-    name,
-    serial,
-    mac,
-    disk: new MemoryDevice(0),
-    bootFiles: { open: async () => ({ answer: 'notFound' }) },
-    writerLock: {
-      acquire: async () => ({ answer: 'granted' }),
-      release() {},
-      suspect() {},
-      holder: () => undefined,
-    },
-  };
-}
-
-const node1 = board('node1', 'bf9fed6f', 'dc:a6:32:01:02:03');
-const node3 = board('node3', '0a1b2c3d');
+const node1 = boardOf('node1', 'bf9fed6f', 'dc:a6:32:01:02:03');
+const node3 = boardOf('node3', '0a1b2c3d');
 const addresses = new AddressBook((address) => (address === '10.0.0.9' ? 'b8:27:eb:1b:2c:3d' : undefined));
 addresses.noteAddress('10.0.0.5', 'dc:a6:32:01:02:03');
 const lookup = lookupAmong([node1, node3], addresses);

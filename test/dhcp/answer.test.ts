@@ -6,15 +6,15 @@ import { type AnswerRules, answerDhcp, type DhcpVerdict } from '../../src/dhcp/a
 import { discoverOf, requestOf } from '../../src/dhcp/discover.js';
 import { type DhcpOption, Option } from '../../src/dhcp/options.js';
 import { type DhcpMessage, encodeDhcp } from '../../src/dhcp/wire.js';
-import { fakeBoard, fakeLookup } from '../support/fake-lookup.js';
+import { boardOf, lookupOf } from '../support/boards.js';
 
 const identity = { mac: 'dc:a6:32:01:02:03', serial: 'bf9fed6f', revisionCode: 0x00d03114 };
 const pi3 = { mac: 'b8:27:eb:ef:56:44', serial: 'a2ef5644', revisionCode: 0xa02082 };
-const node1 = fakeBoard('node1', 'bf9fed6f');
-const node3 = fakeBoard('node3', 'a2ef5644');
+const node1 = boardOf('node1', 'bf9fed6f');
+const node3 = boardOf('node3', 'a2ef5644');
 
-const known: AnswerRules = { policy: 'known', lookup: fakeLookup(node1, node3), serverAddress: '192.0.2.1' };
-const any: AnswerRules = { policy: 'any', lookup: fakeLookup(), serverAddress: '192.0.2.1' };
+const known: AnswerRules = { policy: 'known', lookup: lookupOf(node1, node3), serverAddress: '192.0.2.1' };
+const any: AnswerRules = { policy: 'any', lookup: lookupOf(), serverAddress: '192.0.2.1' };
 const discover = discoverOf('pi4', identity, 0x0a485863);
 
 /** What dnsmasq 2.90 answered to `discover` in proxy mode; oracle.test.ts asks it afresh. */
@@ -82,12 +82,12 @@ describe('whom it is for', () => {
   });
 
   test('a board of the inventory, by its MAC', () => {
-    const lookup = fakeLookup(fakeBoard('node2', '00000001', identity.mac));
+    const lookup = lookupOf(boardOf('node2', '00000001', identity.mac));
     assert.equal(offered(answerDhcp(discover, { ...known, lookup })).board?.name, 'node2');
   });
 
   test('the serial decides where serial and MAC are of two boards', () => {
-    const lookup = fakeLookup(fakeBoard('other', '00000001', identity.mac), node1);
+    const lookup = lookupOf(boardOf('other', '00000001', identity.mac), node1);
     assert.equal(offered(answerDhcp(discover, { ...known, lookup })).board, node1);
   });
 
@@ -96,17 +96,17 @@ describe('whom it is for', () => {
   });
 
   test('not a Pi 3 whose MAC could be that of two boards', () => {
-    const lookup = fakeLookup(node3, fakeBoard('twin', '11ef5644'));
+    const lookup = lookupOf(node3, boardOf('twin', '11ef5644'));
     assert.equal(decline(answerDhcp(discoverOf('rom3', pi3, 0), { ...known, lookup })), 'notListed');
   });
 
   test('not a board of other low bytes, nor one whose MAC is listed otherwise', () => {
-    const lookup = fakeLookup(fakeBoard('a', 'a2ef5645'), fakeBoard('b', 'a2ef5644', 'dc:a6:32:00:00:01'));
+    const lookup = lookupOf(boardOf('a', 'a2ef5645'), boardOf('b', 'a2ef5644', 'dc:a6:32:00:00:01'));
     assert.equal(decline(answerDhcp(discoverOf('rom3', pi3, 0), { ...known, lookup })), 'notListed');
   });
 
   test('a Pi that is not in the inventory only if any shall be answered', () => {
-    const lookup = fakeLookup();
+    const lookup = lookupOf();
     assert.equal(decline(answerDhcp(discover, { ...known, lookup })), 'notListed');
     assert.equal(offered(answerDhcp(discover, any)).board, undefined);
   });
@@ -164,7 +164,7 @@ describe('a REQUEST', () => {
   const lease = { address: '192.0.2.77', server: '192.0.2.254' };
 
   test('to the LAN’s server is noted: whose address it is', () => {
-    const lookup = fakeLookup(fakeBoard('node1', 'bf9fed6f', identity.mac));
+    const lookup = lookupOf(boardOf('node1', 'bf9fed6f', identity.mac));
     for (const kind of ['pi4Of2020', 'pi4', 'pi5'] as const) {
       const verdict = answerDhcp(requestOf(kind, identity, 7, lease), { ...known, lookup });
       assert.equal(verdict.answer, 'note');

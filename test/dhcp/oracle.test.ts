@@ -8,9 +8,9 @@ import { type BootloaderKind, discoverOf } from '../../src/dhcp/discover.js';
 import { startDhcpServer } from '../../src/dhcp/server.js';
 import { type DhcpMessage, encodeDhcp } from '../../src/dhcp/wire.js';
 import { openUdpSocket } from '../../src/os/udp-socket.js';
+import { lookupOf } from '../support/boards.js';
 import { Datagrams } from '../support/datagrams.js';
 import { FakeClock } from '../support/fake-clock.js';
-import { fakeLookup } from '../support/fake-lookup.js';
 import {
   connectNamespaces,
   type NetworkNamespace,
@@ -68,7 +68,7 @@ describe('beside dnsmasq', { skip: anyOf(withoutNamespaces(), without('dnsmasq',
     const server = host.inside(() =>
       startDhcpServer({
         interfaces: [{ name: 'host', address: SERVER, broadcast: '255.255.255.255' }],
-        ...{ port: 67, replyPort: 68, answer: 'any', lookup: fakeLookup(), discovery: new Discovery() },
+        ...{ port: 67, replyPort: 68, answer: 'any', lookup: lookupOf(), discovery: new Discovery() },
         ...{ imageName: 'noble', clock, log: silentLog },
         tell: () => clock.advance(ROM_DELAY_MS),
       }),

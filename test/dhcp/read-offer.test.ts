@@ -5,7 +5,7 @@ import { discoverOf } from '../../src/dhcp/discover.js';
 import { Option } from '../../src/dhcp/options.js';
 import { readOffer } from '../../src/dhcp/read-offer.js';
 import type { DhcpMessage } from '../../src/dhcp/wire.js';
-import { fakeLookup } from '../support/fake-lookup.js';
+import { lookupOf } from '../support/boards.js';
 
 const identity = { mac: 'dc:a6:32:01:02:03', serial: 'bf9fed6f', revisionCode: 0x00d03114 };
 const PROXY = '192.0.2.1';
@@ -65,7 +65,7 @@ describe('readOffer', () => {
 });
 
 function ourOffer(discover: DhcpMessage): DhcpMessage {
-  const verdict = answerDhcp(discover, { policy: 'any', lookup: fakeLookup(), serverAddress: PROXY });
+  const verdict = answerDhcp(discover, { policy: 'any', lookup: lookupOf(), serverAddress: PROXY });
   assert.ok(verdict.answer === 'offer');
   return verdict.message;
 }

@@ -10,9 +10,9 @@ import { readOffer } from '../../src/dhcp/read-offer.js';
 import { type DhcpServer, type DhcpServerOptions, startDhcpServer } from '../../src/dhcp/server.js';
 import { type DhcpMessage, decodeDhcp, encodeDhcp } from '../../src/dhcp/wire.js';
 import { openUdpSocket } from '../../src/os/udp-socket.js';
+import { boardOf, lookupOf } from '../support/boards.js';
 import { Datagrams } from '../support/datagrams.js';
 import { FakeClock } from '../support/fake-clock.js';
-import { fakeBoard, fakeLookup } from '../support/fake-lookup.js';
 import { connectNamespaces, networkNamespace, withoutNamespaces } from '../support/network-namespace.js';
 
 const identity = { mac: 'dc:a6:32:01:02:03', serial: 'bf9fed6f', revisionCode: 0x00d03114 };
@@ -122,7 +122,7 @@ describe('on loopback, with ports that anybody may have', () => {
 
   test('a lookup that throws is a bug that is logged, and the next board is answered', async (context) => {
     let calls = 0;
-    const lookup = fakeLookup(fakeBoard('node1', identity.serial));
+    const lookup = lookupOf(boardOf('node1', identity.serial));
     const { ask, offers, log } = await onLoopback(context, {
       lookup: {
         ...lookup,
@@ -257,7 +257,7 @@ function optionsFor(context: TestContext) {
   });
   return {
     ...{ answer: 'known' as const, imageName: 'noble', discovery: new Discovery(), clock: new FakeClock() },
-    lookup: fakeLookup(fakeBoard('node1', identity.serial, identity.mac), fakeBoard('node3', pi3.serial)),
+    lookup: lookupOf(boardOf('node1', identity.serial, identity.mac), boardOf('node3', pi3.serial)),
     log: recording,
     lines: log,
     told,

@@ -1,10 +1,12 @@
 import { parseSerial } from '../../src/base/serial.js';
 import { MemoryDevice } from '../../src/block/memory-device.js';
+import { AddressBook } from '../../src/boards/address-book.js';
 import type { Board } from '../../src/boards/board.js';
+import { lookupAmong } from '../../src/boards/inventory-lookup.js';
 import type { BoardLookup } from '../../src/boards/lookup.js';
 
 /** A board of which only the identity matters. */
-export function fakeBoard(name: string, serial: string, mac?: string): Board {
+export function boardOf(name: string, serial: string, mac?: string): Board {
   return {
     name,
     serial: parseSerial(serial),
@@ -20,13 +22,7 @@ export function fakeBoard(name: string, serial: string, mac?: string): Board {
   };
 }
 
-/** Finds by name, serial and the mac given; no paths. */
-export function fakeLookup(...boards: readonly Board[]): BoardLookup {
-  return {
-    byName: (name) => boards.find((board) => board.name === name),
-    bySerial: (serial) => boards.find((board) => board.serial === serial),
-    byMac: (mac) => boards.find((board) => board.mac === mac),
-    byBootPath: (path) => ({ answer: 'unknown', asked: path }),
-    names: () => boards.map((board) => board.name),
-  };
+/** The real lookup among these, on a LAN where nobody has an address yet. */
+export function lookupOf(...boards: readonly Board[]): BoardLookup {
+  return lookupAmong(boards, new AddressBook(() => undefined));
 }
