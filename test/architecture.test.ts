@@ -19,8 +19,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   workshop: ['base', 'os', 'block', 'disk', 'boards', 'inventory'],
   web: ['base', 'boards'],
   pretend: ['base', 'os', 'boards', 'dhcp', 'tftp', 'nbd'],
-  'app.ts': ['base', 'os', 'block', 'disk', 'inventory', 'boards', 'dhcp', 'tftp', 'nbd', 'workshop', 'web'],
-  cli: ['base', 'os', 'block', 'disk', 'inventory', 'boards', 'workshop', 'web', 'pretend', 'app.ts'],
+  app: ['base', 'os', 'block', 'disk', 'inventory', 'boards', 'dhcp', 'tftp', 'nbd', 'workshop', 'web'],
+  cli: ['base', 'os', 'block', 'disk', 'inventory', 'boards', 'workshop', 'web', 'pretend', 'app'],
   'main.ts': ['cli'],
 };
 
@@ -33,9 +33,8 @@ const DOORS: Readonly<Record<string, readonly RegExp[]>> = {
   'node:fs': [
     /^block\/file-device\.ts$/,
     /^inventory\/read\.ts$/,
-    /^boards\//,
     /^os\//,
-    /^app\.ts$/,
+    /^app\/state-folder\.ts$/,
     /^cli\//,
     /^workshop\//,
   ],
