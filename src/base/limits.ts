@@ -51,6 +51,30 @@ export const KERNEL_LAST_FILES_MS = 10_000;
 
 /** A boot whose first sign came this soon after our own start may have read its kernel from the process before us. */
 export const BOOT_ACROSS_RESTART_MS = 180_000;
+/** config.txt has a few hundred bytes; a Pi 5 refused to start with a commented one of 50 kB (raspberrypi/firmware#1848). */
+export const CONFIG_FILE_BYTES_MAX = 64 * 1024;
+
+/** "There is a 98-character line length limit" (Raspberry Pi documentation, "File format"). */
+export const CONFIG_LINE_CHARACTERS_MAX = 98;
+
+/** Settings, filters and includes of one file: what a person writes has under a hundred. */
+export const CONFIG_LINES_MAX = 1024;
+
+/** Ubuntu 20.04 includes two files from config.txt and none further down. */
+export const CONFIG_INCLUDE_DEPTH_MAX = 8;
+export const CONFIG_INCLUDES_MAX = 32;
+
+/** Different `os_prefix` values: Ubuntu has two. Times BOOT_NAMES_MAX, it bounds the paths that a boot plan knows. */
+export const BOOT_PREFIXES_MAX = 16;
+
+/** Different kernels, cmdline files or initramfs files that config.txt names: one for each model and section is a dozen. */
+export const BOOT_NAMES_MAX = 64;
+
+/** COMMAND_LINE_SIZE of Linux on arm64 (32-bit arm has 1,024); the firmware puts its own arguments in front of ours. */
+export const CMDLINE_BYTES_MAX = 2048;
+
+/** A file that `cmdline=` names but that is larger than this is no line of arguments, and is served as it is. */
+export const CMDLINE_FILE_BYTES_MAX = 64 * 1024;
 
 // ── dhcp ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -74,3 +98,28 @@ export const NETWORK_LOOK_MS = 2000;
 
 /** How often the journal is asked for boots that are stuck: their patience is a minute and more. */
 export const JOURNAL_LOOK_MS = 5000;
+// ── workshop ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** The largest initramfs seen (Ubuntu desktop) has about 100 MB, and one is held in memory while it is looked into. */
+export const INITRAMFS_BYTES_MAX = 256 * 1024 * 1024;
+
+/** Unpacked, in all its parts: an Ubuntu one has 300 MB, and a board with 1 GiB of memory could not hold this. */
+export const INITRAMFS_UNPACKED_BYTES_MAX = 1024 * 1024 * 1024;
+
+/** Archives one behind the other: microcode, main, something added by hand. Each costs a decoder. */
+export const INITRAMFS_PARTS_MAX = 64;
+
+/** Looking into the largest real one takes 10 s on a small machine; a made-up one is given up after this. */
+export const INITRAMFS_PATIENCE_MS = 60_000;
+
+/** modules.builtin has 40 kB: the only file in an initramfs that is read, not just listed. */
+export const CPIO_CONTENT_BYTES_MAX = 1024 * 1024;
+
+/** PATH_MAX of Linux, which refuses longer names in a cpio archive (init/initramfs.c). */
+export const CPIO_NAME_BYTES_MAX = 4096;
+
+/** An image has a kernel or two; a made-up one could list one per entry. */
+export const KERNEL_VERSIONS_MAX = 16;
+
+/** Linux refuses zstd windows above 2^27 in an initramfs (lib/decompress_unzstd.c); it is the decoder's memory. */
+export const ZSTD_WINDOW_BYTES_MAX = 128 * 1024 * 1024;
