@@ -109,7 +109,7 @@ export const INITRAMFS_UNPACKED_BYTES_MAX = 1024 * 1024 * 1024;
 /** Archives one behind the other: microcode, main, something added by hand. Each costs a decoder. */
 export const INITRAMFS_PARTS_MAX = 64;
 
-/** Looking into the largest real one takes 10 s on a small machine; a made-up one is given up after this. */
+/** 300 MB unpacked took 1.6 s (gzip) to 2.4 s (zstd), 120 MB of xz 2.6 s; a made-up one is given up after this. */
 export const INITRAMFS_PATIENCE_MS = 60_000;
 
 /** modules.builtin has 40 kB: the only file in an initramfs that is read, not just listed. */
