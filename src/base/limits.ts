@@ -4,6 +4,33 @@
 
 // ── disk ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
+/** Linux gives a disk at most 256 partitions (DISK_MAX_PARTS): a chain of logical partitions is followed no further. */
+export const MBR_EXTENDED_RECORDS_MAX = 256;
+
+/** sfdisk and sgdisk write 128 entries of 128 bytes, 16 KiB; sgdisk can be told to make more. Bounds what one CRC is reckoned over. */
+export const GPT_ENTRY_ARRAY_BYTES_MAX = 1024 * 1024;
+
+/** The FAT specification's own bound: a directory has at most 65,536 entries of 32 bytes. */
+export const FAT_DIRECTORY_BYTES_MAX = 65_536 * 32;
+
+/** A path deeper than this is not found: each part costs a pass over a directory. Boot partitions are three deep. */
+export const FAT_PATH_PARTS_MAX = 32;
+
+/** Runs of one file: a boot.img of 128 MiB (the most that a Pi 4 loads) of which no two 512-byte clusters are neighbours. Some 16 MB of memory. */
+export const FAT_FILE_RUNS_MAX = 262_144;
+
+/** How much of a file allocation table is read at once. All of a FAT12 fits (6 KiB), so that no entry straddles two pieces. */
+export const FAT_PIECE_BYTES = 16 * 1024;
+
+/** Pieces that one volume keeps, 1 MiB: the whole table of a 512 MiB partition in clusters of 2 KiB, as pi-gen formats it. */
+export const FAT_PIECES_MAX = 64;
+
+/** How much of a directory is read at once. */
+export const FAT_DIRECTORY_PIECE_BYTES = 64 * 1024;
+
+/** Steps of a few nanoseconds between two looks at the event loop: half a millisecond, so that a hostile image delays nobody. */
+export const DISK_WORK_PER_TURN = 65_536;
+
 // ── boards ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 /**
