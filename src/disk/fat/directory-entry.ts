@@ -64,7 +64,8 @@ export interface LongEntry {
   readonly isLast: boolean;
   readonly type: number;
   readonly checksum: number;
-  readonly units: readonly number[];
+  /** Thirteen UTF-16 units as they stand there, end and filling included. */
+  readonly units: string;
 }
 
 export function isLongEntry(bytes: Uint8Array): boolean {
@@ -102,12 +103,12 @@ export function encodeShortEntry(entry: ShortEntry): Uint8Array {
 export function decodeLongEntry(bytes: Uint8Array): LongEntry {
   const reader = new ByteReader(bytes);
   const first = reader.u8();
-  const units = unitsOf(reader, 5);
+  const front = unitsOf(reader, 5);
   reader.skip(1);
   const [type, checksum] = [reader.u8(), reader.u8()];
-  units.push(...unitsOf(reader, 6));
+  const middle = unitsOf(reader, 6);
   reader.skip(2);
-  units.push(...unitsOf(reader, 2));
+  const units = front + middle + unitsOf(reader, 2);
   return { ordinal: first & ~LAST_LONG_ENTRY, isLast: (first & LAST_LONG_ENTRY) !== 0, type, checksum, units };
 }
 
@@ -137,6 +138,8 @@ function encodeLongEntry(name: string, ordinal: number, isLast: boolean, checksu
   return writer.done();
 }
 
-function unitsOf(reader: ByteReader, count: number): number[] {
-  return Array.from({ length: count }, () => reader.u16Le());
+function unitsOf(reader: ByteReader, count: number): string {
+  let units = '';
+  for (let index = 0; index < count; index += 1) units += String.fromCharCode(reader.u16Le());
+  return units;
 }

@@ -8,7 +8,7 @@ type State =
       readonly at: 'gathering';
       readonly awaited: number;
       readonly checksum: number;
-      readonly units: readonly number[];
+      readonly units: string;
     };
 
 const NOTHING: State = { at: 'nothing' };
@@ -29,7 +29,7 @@ export class LongName {
       const sound = ordinal >= 1 && ordinal <= LONG_NAME_ENTRIES_MAX;
       this.#state = sound ? { at: 'gathering', awaited: ordinal - 1, checksum, units } : NOTHING;
     } else if (state.at === 'gathering' && ordinal === state.awaited && checksum === state.checksum && ordinal > 0) {
-      this.#state = { at: 'gathering', awaited: ordinal - 1, checksum, units: [...units, ...state.units] };
+      this.#state = { at: 'gathering', awaited: ordinal - 1, checksum, units: units + state.units };
     } else {
       this.#state = NOTHING;
     }
@@ -46,8 +46,8 @@ export class LongName {
     this.#state = NOTHING;
     if (state.at === 'nothing' || state.awaited !== 0) return undefined;
     if (state.checksum !== shortNameChecksum(shortNameBytes)) return undefined;
-    const end = state.units.indexOf(0);
-    const name = String.fromCharCode(...(end < 0 ? state.units : state.units.slice(0, end)));
+    const end = state.units.indexOf('\0');
+    const name = end < 0 ? state.units : state.units.slice(0, end);
     return isFileName(name) ? name : undefined;
   }
 }

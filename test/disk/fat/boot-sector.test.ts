@@ -94,6 +94,16 @@ describe('the geometry', () => {
     assert.throws(() => typeAt(65525), DiskFault);
   });
 
+  test('refuses more clusters than a FAT32 has numbers for', () => {
+    const boot = decodeBootSector(golden(32));
+    const fat32 = { fatSectors: 2 ** 22, flags: 0, version: 0, rootCluster: 2, fsInfoSector: 1, backupBootSector: 6 };
+    const dataSector = 32 + 2 * 2 ** 22;
+    const countAt = (clusterCount: number) =>
+      geometryOf({ ...boot, fat32, totalSectors32: dataSector + clusterCount }, 2 ** 40).clusterCount;
+    assert.equal(countAt(0x0fff_fff5), 0x0fff_fff5);
+    assert.throws(() => countAt(0x0fff_fff6), DiskFault);
+  });
+
   test('takes the FAT that a FAT32 says is the active one', () => {
     const boot = decodeBootSector(golden(32));
     const fat32 = { fatSectors: 630, flags: 0x81, version: 0, rootCluster: 2, fsInfoSector: 1, backupBootSector: 6 };

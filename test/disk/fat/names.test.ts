@@ -100,7 +100,7 @@ describe('directory entries', () => {
     assert.deepEqual(encodeLongEntries('A long name.dtbo', shortNameChecksum(short)), [second, first]);
     const part = decodeLongEntry(first);
     assert.ok(isLongEntry(first) && !isLongEntry(alias));
-    assert.deepEqual(part, { ordinal: 1, isLast: false, type: 0, checksum: 0xea, units: unitsOf('A long name.d') });
+    assert.deepEqual(part, { ordinal: 1, isLast: false, type: 0, checksum: 0xea, units: 'A long name.d' });
   });
 
   test('are any 32 bytes, and Malformed if they are fewer', () => {
@@ -218,7 +218,3 @@ describe('stored names', () => {
     assert.equal(new Set(stored(...many)).size, 300);
   });
 });
-
-function unitsOf(text: string): number[] {
-  return Array.from({ length: text.length }, (_, index) => text.charCodeAt(index));
-}

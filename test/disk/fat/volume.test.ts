@@ -279,6 +279,29 @@ describe('a volume', () => {
     assert.equal(fault.sound, 'in at most 262144 runs');
   });
 
+  test('lets others run while it follows a long chain', async () => {
+    const device = new MemoryDevice(290 * 1024 * 1024);
+    await formatFat(device, { type: 32, files: [{ path: 'boot.img', bytes: text('x') }], sectorsPerCluster: 1 });
+    const volume = await openFat(device);
+    const { entryAt, firstCluster } = await entryIn(volume, 'boot.img');
+    const clusterCount = 500_000;
+    poke(device.bytes, entryAt + 28, 4, clusterCount * 512);
+    for (let index = 0; index < clusterCount; index += 1) {
+      setNext(device, volume, firstCluster + index, firstCluster + index + 1);
+    }
+    const again = await openFat(device);
+    const entry = await entryIn(again, 'boot.img');
+    let turns = 0;
+    const count = () => {
+      turns += 1;
+      turning = setImmediate(count);
+    };
+    let turning = setImmediate(count);
+    assert.equal((await again.runs(entry)).length, 1);
+    clearImmediate(turning);
+    assert.ok(turns >= 7, `${turns} turns`);
+  });
+
   test('reads a large FAT in few pieces, and follows a chain that jumps about in it', async () => {
     const device = new MemoryDevice(80 * 1024 * 1024);
     const bytes = new Uint8Array(20 * 1024 * 1024);
