@@ -45,7 +45,7 @@ export class Journal {
     const started: readonly BootNews[] =
       begun === undefined
         ? []
-        : [{ kind: 'started', board: event.board, by: this.#begin(event.board, life, begun).by }];
+        : [{ kind: 'started', board: event.board, by: this.#begin(event.board, life, begun, nowMs).by }];
     return [...started, ...this.#told(event, life, nowMs)];
   }
 
@@ -101,8 +101,7 @@ export class Journal {
     return newest?.underWay ? newest : undefined;
   }
 
-  #begin(board: string, life: Life, by: FirstSign): BootDiary {
-    const nowMs = this.#clock.nowMs();
+  #begin(board: string, life: Life, by: FirstSign, nowMs: number): BootDiary {
     this.#current(life)?.abandoned(nowMs);
     const diary = new BootDiary(board, by, {
       startedAt: this.#clock.today(),

@@ -1,0 +1,245 @@
+import { BOOT_PARTITION_LOOKS_MAX, PARTITION_TABLE_BYTES } from '../base/limits.js';
+import type { BlockDevice } from '../block/block-device.js';
+import { slice } from '../block/slice.js';
+import type { WatchedDevice } from '../block/watched-device.js';
+import type { ByteRun } from '../disk/fat/chain.js';
+import { type FatVolume, openFat } from '../disk/fat/volume.js';
+import { HeldFile, type HeldFileMemory } from './held-file.js';
+
+/** What the partition table says that booting depends on. */
+export interface DiskLayout {
+  readonly boot: { readonly offset: number; readonly sizeBytes: number };
+  /** As Linux numbers it; undefined where the disk has a boot partition and no other. */
+  readonly rootPartition: number | undefined;
+}
+
+/** A file as a look at the partition found it, and the version of the partition that was looked at. */
+export interface FoundFile {
+  /** In the disk's own spelling, so that two spellings of one file are one. */
+  readonly path: string;
+  readonly sizeBytes: number;
+  readonly runs: readonly ByteRun[];
+  readonly view: View;
+}
+
+/** The partition as looks at one version of it see it; the same object for all of them. */
+export interface View {
+  readonly device: BlockDevice;
+  readonly volume: FatVolume;
+  readonly layout: DiskLayout;
+  readonly version: number;
+}
+
+/**
+ * The boot partition of a disk that its board may be writing at this moment. Each write to it (or to the partition table)
+ * makes a new version; nothing learned of one version is used for another. A look that a write ran into is made again; after
+ * BOOT_PARTITION_LOOKS_MAX of those, writes wait for one look, which takes milliseconds.
+ */
+export class BootPartition {
+  readonly #disk: WatchedDevice;
+  readonly #locate: () => Promise<DiskLayout>;
+  readonly #memory: HeldFileMemory;
+  /** Files in use, with the offset of the partition they lie on. */
+  readonly #held = new Map<HeldFile, number>();
+  readonly #sharable = new Map<string, HeldFile>();
+  #version = 0;
+  #changesUnderWay = 0;
+  #settled: { readonly promise: Promise<void>; readonly resolve: () => void } | undefined;
+  #gate: Promise<void> | undefined;
+  #layout: DiskLayout | undefined;
+  #view: { readonly version: number; readonly promise: Promise<View> } | undefined;
+  #stopWatching: () => void = () => {};
+
+  /** `locate` reads the partition table of the same disk; it is asked again when the table was written. */
+  constructor(disk: WatchedDevice, locate: () => Promise<DiskLayout>, memory: HeldFileMemory) {
+    this.#disk = disk;
+    this.#locate = locate;
+    this.#memory = memory;
+    this.#watch(undefined);
+  }
+
+  /**
+   * A look at one version of the partition. What `act` answers or throws is true of that version; it is called again if a
+   * write came between, so it must do nothing but look. Throws DiskFault and BlockError.
+   */
+  look<T>(act: (view: View) => Promise<T>): Promise<T> {
+    return this.#look(act, (result) => result);
+  }
+
+  /** True if nothing was written since that look, and nothing is being written. */
+  isCurrent(view: View): boolean {
+    return view.version === this.#version && this.#changesUnderWay === 0;
+  }
+
+  /** Keeps the bytes that the file has at this instant; `changed` if it is gone or has another size than was found. */
+  async hold(found: FoundFile): Promise<HeldFile | 'changed'> {
+    if (this.isCurrent(found.view)) return this.#register(found);
+    return this.#look(
+      (view) => findIn(view, found.path),
+      (now) => (now?.sizeBytes === found.sizeBytes ? this.#register(now) : 'changed'),
+    );
+  }
+
+  close(): void {
+    this.#stopWatching();
+  }
+
+  /** `act` may meet anything, as the board may be writing; `accept` is called in the very turn in which its result is known to be sound. */
+  async #look<T, R>(act: (view: View) => Promise<T>, accept: (result: T) => R): Promise<R> {
+    for (let looks = 0; looks < BOOT_PARTITION_LOOKS_MAX; looks += 1) {
+      if (this.#changesUnderWay > 0) await this.#settling();
+      const version = this.#version;
+      const outcome = await outcomeOf(this.#viewed(version).then(act));
+      if (version === this.#version && this.#changesUnderWay === 0) return delivered(outcome, accept);
+    }
+    return this.#whileWritesWait(async () => delivered(await outcomeOf(this.#viewed(this.#version).then(act)), accept));
+  }
+
+  async #whileWritesWait<T>(action: () => Promise<T>): Promise<T> {
+    while (this.#gate !== undefined) await this.#gate;
+    let open = () => {};
+    this.#gate = new Promise((resolve) => {
+      open = resolve;
+    });
+    try {
+      while (this.#changesUnderWay > 0) await this.#settling();
+      return await action();
+    } finally {
+      this.#gate = undefined;
+      open();
+    }
+  }
+
+  /** The volume at that version, opened once for all looks at it. */
+  #viewed(version: number): Promise<View> {
+    if (this.#view?.version === version) return this.#view.promise;
+    const promise = this.#open(version);
+    this.#view = { version, promise };
+    promise.catch(() => {
+      // A disk may fail once: the next look tries again.
+      if (this.#view?.promise === promise) this.#view = undefined;
+    });
+    return promise;
+  }
+
+  async #open(version: number): Promise<View> {
+    const layout = this.#layout ?? (await this.#located(version));
+    const device = slice(this.#disk, layout.boot.offset, layout.boot.sizeBytes);
+    return { device, volume: await openFat(device), layout, version };
+  }
+
+  async #located(version: number): Promise<DiskLayout> {
+    const layout = await this.#locate();
+    // Of a table that was written meanwhile nothing is kept.
+    if (version === this.#version) {
+      this.#layout = layout;
+      this.#watch(layout);
+    }
+    return layout;
+  }
+
+  #register(found: FoundFile): HeldFile {
+    const shared = this.#sharable.get(found.path);
+    if (shared !== undefined) {
+      shared.addUser();
+      return shared;
+    }
+    const held = new HeldFile(found.view.device, found, this.#memory, () => {
+      this.#held.delete(held);
+      if (this.#sharable.get(found.path) === held) this.#sharable.delete(found.path);
+    });
+    held.addUser();
+    this.#held.set(held, found.view.layout.boot.offset);
+    this.#sharable.set(found.path, held);
+    return held;
+  }
+
+  /** Watches the table and the partition; the whole disk as long as nobody knows where the partition is. */
+  #watch(layout: DiskLayout | undefined): void {
+    this.#stopWatching();
+    const tableBytes = Math.min(PARTITION_TABLE_BYTES, layout?.boot.offset ?? this.#disk.sizeBytes);
+    const table = this.#disk.watch(0, tableBytes, {
+      changing: (offset, lengthBytes) => this.#changing(offset, lengthBytes, { table: true }),
+      changed: () => this.#changed(),
+    });
+    const start = layout?.boot.offset ?? tableBytes;
+    const content = this.#disk.watch(start, layout?.boot.sizeBytes ?? this.#disk.sizeBytes - start, {
+      changing: (offset, lengthBytes) => this.#changing(offset, lengthBytes, { table: false }),
+      changed: () => this.#changed(),
+    });
+    this.#stopWatching = () => {
+      table();
+      content();
+    };
+  }
+
+  #changing(offset: number, lengthBytes: number, where: { readonly table: boolean }): Promise<void> | undefined {
+    if (this.#gate !== undefined) return this.#gate.then(() => this.#changing(offset, lengthBytes, where));
+    this.#version += 1;
+    this.#changesUnderWay += 1;
+    this.#sharable.clear();
+    if (where.table) {
+      this.#layout = undefined;
+      return undefined;
+    }
+    const saves = [...this.#held]
+      .map(([held, start]) => held.saveBefore(offset - start, lengthBytes))
+      .filter((save) => save !== undefined);
+    return saves.length === 0 ? undefined : Promise.all(saves).then(() => {});
+  }
+
+  #changed(): void {
+    this.#changesUnderWay -= 1;
+    if (this.#changesUnderWay > 0) return;
+    this.#settled?.resolve();
+    this.#settled = undefined;
+  }
+
+  #settling(): Promise<void> {
+    if (this.#settled === undefined) {
+      let resolve = () => {};
+      const promise = new Promise<void>((settle) => {
+        resolve = settle;
+      });
+      this.#settled = { promise, resolve };
+    }
+    return this.#settled.promise;
+  }
+}
+
+/** What a view has at `path`; undefined if no file is there. */
+export async function findIn(view: View, path: string): Promise<FoundFile | undefined> {
+  const entry = await view.volume.find(path);
+  if (entry === undefined || entry.kind !== 'file') return undefined;
+  return { path: entry.path, sizeBytes: entry.sizeBytes, runs: await view.volume.runs(entry), view };
+}
+
+/** The first `bytesMax` bytes of a file, or all of it; undefined if no file is there. */
+export async function readFrom(view: View, path: string, bytesMax: number): Promise<Uint8Array | undefined> {
+  const found = await findIn(view, path);
+  if (found === undefined) return undefined;
+  const content = new Uint8Array(Math.min(found.sizeBytes, bytesMax));
+  let done = 0;
+  for (const run of found.runs) {
+    const piece = content.subarray(done, done + run.lengthBytes);
+    await view.device.read(run.offset, piece);
+    done += piece.length;
+  }
+  return content;
+}
+
+type Outcome<T> = { readonly kind: 'value'; readonly value: T } | { readonly kind: 'failure'; readonly error: unknown };
+
+/** A failure counts only if nobody wrote meanwhile, so it is kept until that is known. */
+async function outcomeOf<T>(work: Promise<T>): Promise<Outcome<T>> {
+  try {
+    return { kind: 'value', value: await work };
+  } catch (error) {
+    return { kind: 'failure', error };
+  }
+}
+
+function delivered<T, R>(outcome: Outcome<T>, accept: (result: T) => R): R {
+  if (outcome.kind === 'failure') throw outcome.error;
+  return accept(outcome.value);
+}
