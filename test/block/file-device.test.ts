@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmdirSync, statSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
 import type { BlockDevice } from '../../src/block/block-device.js';
 import { BlockError } from '../../src/block/block-error.js';
 import { openFileDevice } from '../../src/block/file-device.js';
+import { whenOver } from '../support/cleanup.js';
 import { anyOf, without, withoutRoot } from '../support/programs.js';
 import { scratchFolder } from '../support/scratch.js';
 
@@ -14,7 +14,7 @@ const MIB = 1024 * 1024;
 
 async function opened(context: TestContext, file: string): Promise<BlockDevice> {
   const device = await openFileDevice(file, { access: 'readWrite', lock: 'exclusive' });
-  context.after(() => device.close());
+  whenOver(context, () => device.close());
   return device;
 }
 
@@ -121,7 +121,7 @@ describe('opening', () => {
     const file = join(scratchFolder(context), 'base.img');
     writeFileSync(file, 'base');
     const first = await openFileDevice(file, { access: 'readOnly', lock: 'shared' });
-    context.after(() => first.close());
+    whenOver(context, () => first.close());
     const second = await openFileDevice(file, { access: 'readOnly', lock: 'shared' });
     await assert.rejects(openFileDevice(file, { access: 'readWrite', lock: 'exclusive' }), hasCode('EBUSY'));
     await assert.rejects(first.write(0, new Uint8Array(1), { durable: false }), hasCode('EROFS'));
@@ -185,7 +185,7 @@ describe('where the filesystem or the disk is different', () => {
     const file = join(scratchFolder(context), 'backing.img');
     writeFileSync(file, new Uint8Array(2 * MIB).fill(4));
     const node = execFileSync('losetup', ['-f', '--show', file]).toString().trim();
-    context.after(() => execFileSync('losetup', ['-d', node]));
+    whenOver(context, () => void execFileSync('losetup', ['-d', node]));
     const device = await openFileDevice(node, { access: 'readWrite', lock: 'exclusive' });
     assert.equal(device.sizeBytes, 2 * MIB);
     await device.write(MIB, Buffer.from('loop'), { durable: true });
@@ -200,12 +200,8 @@ describe('where the filesystem or the disk is different', () => {
 });
 
 function tmpfs(context: TestContext, size: string): string {
-  const folder = mkdtempSync(join(tmpdir(), 'brambleboot-tmpfs-'));
+  const folder = scratchFolder(context);
   execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${size}`, 'tmpfs', folder]);
-  context.after(() => {
-    // Lazy, because hooks run in the order of their making and the device is still open here.
-    execFileSync('umount', ['-l', folder]);
-    rmdirSync(folder);
-  });
+  whenOver(context, () => void execFileSync('umount', [folder]));
   return folder;
 }

@@ -2,6 +2,7 @@ import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { closeSync, openSync, readdirSync } from 'node:fs';
 import type { TestContext } from 'node:test';
 import { libcFunction } from '../../src/os/libc.js';
+import { whenOver } from './cleanup.js';
 import { anyOf, without, withoutRoot } from './programs.js';
 
 /** A network of its own: interfaces, addresses, ports. Gone, with what was started in it, when the test is over. */
@@ -30,7 +31,7 @@ export function networkNamespace(context: TestContext): NetworkNamespace {
   const name = `${PREFIX}${process.pid}-${Math.random().toString(36).slice(2, 8)}`;
   const children: ChildProcess[] = [];
   ip('netns', 'add', name);
-  context.after(async () => {
+  whenOver(context, async () => {
     await Promise.all(children.map(end));
     ip('netns', 'delete', name);
   });

@@ -1,0 +1,42 @@
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import type { TestContext } from 'node:test';
+import { promisify } from 'node:util';
+import { whenOver } from './cleanup.js';
+
+const execute = promisify(execFile);
+
+/** Runs a program to its end while this process goes on (it may be the server that the program talks to). */
+export async function run(
+  program: string,
+  words: readonly string[],
+  options: { readonly cwd?: string } = {},
+): Promise<Buffer> {
+  const { stdout } = await execute(program, words, {
+    encoding: 'buffer',
+    maxBuffer: 256 * 1024 * 1024,
+    timeout: 120_000,
+    ...options,
+  });
+  return stdout;
+}
+
+/** Starts a program that stays, and ends it by its id when the test is over. */
+export function background(context: TestContext, program: string, words: readonly string[]): ChildProcess {
+  const child = spawn(program, words, { stdio: ['ignore', 'pipe', 'pipe'] });
+  whenOver(context, async () => {
+    if (child.exitCode !== null || child.signalCode !== null) return;
+    const ended = new Promise((resolve) => child.once('exit', resolve));
+    child.kill('SIGTERM');
+    await ended;
+  });
+  return child;
+}
+
+/** Looks again and again until it is so; rejects after 10 s. */
+export async function until(isSo: () => boolean | Promise<boolean>, what: string): Promise<void> {
+  const endMs = performance.now() + 10_000;
+  while (!(await isSo())) {
+    if (performance.now() > endMs) throw new Error(`waited 10 s for ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+}
