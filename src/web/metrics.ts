@@ -69,11 +69,14 @@ export class Metrics {
   readonly #requestErrors = this.#counter(METRICS.requestErrors);
 
   /** `status` is asked at each scrape for what is a state and not an event. */
-  constructor(status: () => ServerStatus, boardNames: readonly string[]) {
+  constructor(
+    status: () => ServerStatus,
+    { version, boardNames }: { readonly version: string; readonly boardNames: readonly string[] },
+  ) {
     collectDefaultMetrics({ register: this.#registry });
     this.#gauge(METRICS.unknownBoards, (gauge) => gauge.set(status().unknownBoards.length));
     this.#gauge(METRICS.inventoryFaults).set(0);
-    this.#gauge(METRICS.buildInfo).set({ version: status().version }, 1);
+    this.#gauge(METRICS.buildInfo).set({ version }, 1);
     // A series that is there from the start: a rate over a counter that is born at 1 would miss the first boot.
     for (const board of boardNames) {
       this.#boots.inc({ board }, 0);

@@ -4,8 +4,9 @@ import type { BoardEvent } from '../../src/boards/events.js';
 import { METRICS, Metrics } from '../../src/web/metrics.js';
 
 function metrics(): Metrics {
-  const status = { version: '9.9.9', startedAt: new Date(0), listeners: [], boards: [], unknownBoards: [] };
-  return new Metrics(() => status, ['node1']);
+  const version = '9.9.9';
+  const status = { version, startedAt: new Date(0), listeners: [], boards: [], unknownBoards: [] };
+  return new Metrics(() => status, { version, boardNames: ['node1'] });
 }
 
 async function ours(subject: Metrics): Promise<string[]> {

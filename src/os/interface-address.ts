@@ -1,0 +1,31 @@
+import { closeSync } from 'node:fs';
+import { type Ipv4Address, ipv4ToBytes } from '../base/addresses.js';
+import { libcFunction } from './libc.js';
+
+const socket = libcFunction('socket', 'int socket(int domain, int type, int protocol)');
+const ioctl = libcFunction('ioctl', 'int ioctl(int fd, unsigned long request, ...)');
+
+const AF_INET = 2;
+const SOCK_DGRAM = 2;
+const SIOCSIFADDR = 0x8916;
+const SIOCSIFNETMASK = 0x891c;
+
+/** Gives an interface its IPv4 address, in place of the primary one it had (netdevice(7)). Needs CAP_NET_ADMIN. */
+export function setInterfaceAddress(interfaceName: string, address: Ipv4Address, netmask: Ipv4Address): void {
+  const descriptor = socket.now(AF_INET, SOCK_DGRAM, 0);
+  try {
+    ioctl.now(descriptor, SIOCSIFADDR, 'void *', interfaceRequest(interfaceName, address));
+    ioctl.now(descriptor, SIOCSIFNETMASK, 'void *', interfaceRequest(interfaceName, netmask));
+  } finally {
+    closeSync(descriptor);
+  }
+}
+
+/** struct ifreq: name (16), then a struct sockaddr_in (family in own order, port, address), 40 bytes in all. */
+function interfaceRequest(interfaceName: string, address: Ipv4Address): Uint8Array {
+  const bytes = Buffer.alloc(40);
+  bytes.write(interfaceName.slice(0, 15), 0, 'latin1');
+  bytes.writeUInt16LE(AF_INET, 16);
+  bytes.set(ipv4ToBytes(address), 20);
+  return bytes;
+}
