@@ -150,3 +150,36 @@ export const KERNEL_VERSIONS_MAX = 16;
 
 /** Linux refuses zstd windows above 2^27 in an initramfs (lib/decompress_unzstd.c); it is the decoder's memory. */
 export const ZSTD_WINDOW_BYTES_MAX = 128 * 1024 * 1024;
+// ── inventory ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+/**
+ * A thousand boards with a line of comment each take about 150 KB. The worst text of this size that we could
+ * think of (commas and nothing else) keeps the YAML library busy for 2 s and takes 320 MB.
+ */
+export const INVENTORY_BYTES_MAX = 256 * 1024;
+
+/** Keys, list items and scalars after aliases are written out. A thousand boards have about 12,000; nine lines of nested aliases would have 10⁹. */
+export const INVENTORY_VALUES_MAX = 50_000;
+
+/** The deepest key, `boards.NAME.cmdline.remove`, has its items at 5. */
+export const INVENTORY_DEPTH_MAX = 16;
+
+/** How many faults are looked into: 256 KiB of nonsense can have 100,000, and nobody reads more than these. */
+export const INVENTORY_FAULTS_MAX = 200;
+
+/** How many faults are printed: what fits on a screen or two. The rest are counted. */
+export const INVENTORY_FAULTS_PRINTED_MAX = 20;
+
+/** How much of an offending line is printed, and how much of a text is quoted inside a sentence. */
+export const FAULT_LINE_CHARACTERS_MAX = 120;
+export const FAULT_QUOTE_CHARACTERS_MAX = 160;
+
+/** "Did you mean": each candidate costs a comparison, each fault compares anew. */
+export const SUGGESTION_CANDIDATES_MAX = 200;
+export const SUGGESTION_CHARACTERS_MAX = 64;
+
+/** sockaddr_un has 108 bytes for a path with its NUL (unix(7)); Node cuts a longer one without a word. */
+export const CONTROL_SOCKET_PATH_BYTES_MAX = 107;
+
+/** `cmdline.append`: all of a command line has to fit into the 2,048 bytes that the kernel takes on arm64 (COMMAND_LINE_SIZE). */
+export const INVENTORY_ARGUMENTS_BYTES_MAX = 2048;

@@ -1,0 +1,228 @@
+import { dirname, resolve } from 'node:path';
+import { parseMac } from '../base/addresses.js';
+import { CONTROL_SOCKET_PATH_BYTES_MAX, INVENTORY_FAULTS_MAX } from '../base/limits.js';
+import { parseSerial } from '../base/serial.js';
+import type { Complaint } from './fault.js';
+import { controlSocketPath } from './inventory.js';
+import { quote } from './quotation.js';
+import { orUndefined } from './scalars.js';
+import type { Finding, KeyPath, Part, PositionTable, SourceText } from './source.js';
+import { nearest } from './suggestion.js';
+import { at, type Tree } from './tree.js';
+
+/**
+ * Values that are sound each by itself and wrong together. They are looked for in the tree, not in what the schema made of
+ * it: that is nothing at all when there is one fault anywhere, and all faults are to be listed.
+ */
+export function findClashes(tree: Tree, positions: PositionTable, source: SourceText): readonly Finding[] {
+  const file: ParsedFile = { tree, positions, source };
+  return [
+    ...sharedBy(file, 'serial', parseSerial, 'every board has a serial of its own: compare with its `/proc/cpuinfo`'),
+    ...sharedBy(file, 'mac', parseMac, 'every board has a MAC address of its own: compare with its `ip link`'),
+    ...unknownImages(file),
+    ...sharedImages(file),
+    ...samePartitions(file),
+    ...samePorts(file),
+    ...unservedInterfaces(file),
+    ...longSocketPath(file),
+  ];
+}
+
+interface ParsedFile {
+  readonly tree: Tree;
+  readonly positions: PositionTable;
+  readonly source: SourceText;
+}
+
+/** Two boards with one serial, or one MAC, however each is spelled. */
+function sharedBy(file: ParsedFile, key: string, parse: (text: string) => string, remedy: string): readonly Finding[] {
+  const first = new Map<string, string>();
+  return namesUnder(file, 'boards').flatMap((board) => {
+    const path = ['boards', board, key];
+    const text = textAt(file, path);
+    const value = text === undefined ? undefined : orUndefined(parse, text);
+    if (value === undefined) return [];
+    const owner = first.get(value);
+    if (owner === undefined) {
+      first.set(value, board);
+      return [];
+    }
+    const line = lineOf(file, ['boards', owner, key]);
+    return [
+      finding(file, path, { problem: `${key} ${value} belongs to ${quote(owner)} already, on line ${line}`, remedy }),
+    ];
+  });
+}
+
+function unknownImages(file: ParsedFile): readonly Finding[] {
+  const images = new Set(namesUnder(file, 'images'));
+  const unknown = namesUnder(file, 'boards').filter((board) => {
+    const image = textAt(file, ['boards', board, 'image']);
+    return image !== undefined && !images.has(image);
+  });
+  return unknown.slice(0, INVENTORY_FAULTS_MAX).map((board) => {
+    const path = ['boards', board, 'image'];
+    const image = textAt(file, path) ?? '';
+    const complaint = { problem: `there is no image ${quote(image)}`, remedy: knownImages(image, [...images]) };
+    return { ...finding(file, path, complaint), dependsOn: 'rest' };
+  });
+}
+
+function knownImages(image: string, images: readonly string[]): string {
+  const meant = nearest(image, images);
+  if (meant !== undefined) return `did you mean \`${meant}\`?`;
+  if (images.length === 0) return 'list it under `images:`, with the `file:` it is in';
+  const some = images.slice(0, 5).map(quote).join(', ');
+  return `list it under \`images:\`, where there ${images.length === 1 ? 'is' : 'are'} ${some}${images.length > 5 ? ', …' : ''}`;
+}
+
+/** The first one keeps the image: each further one would overwrite its file system. */
+function sharedImages(file: ParsedFile): readonly Finding[] {
+  const images = new Set(namesUnder(file, 'images'));
+  const first = new Map<string, string>();
+  return namesUnder(file, 'boards').flatMap((board) => {
+    const image = textAt(file, ['boards', board, 'image']);
+    if (image === undefined || !images.has(image)) return [];
+    if ((textAt(file, ['boards', board, 'disk']) ?? 'direct') !== 'direct') return [];
+    const owner = first.get(image);
+    if (owner === undefined) {
+      first.set(image, board);
+      return [];
+    }
+    const path = ['boards', board, 'image'];
+    const line = lineOf(file, ['boards', owner, 'image']);
+    return [finding(file, path, sharedDisk(`${quote(owner)} (line ${line})`, `image ${quote(image)}`))];
+  });
+}
+
+/** Also for two images that turn out to be one file. */
+export function sharedDisk(owner: string, what: string): Complaint {
+  return {
+    problem: `${owner} writes to ${what} already, and two boards writing to one disk destroy it`,
+    remedy: 'copy the file, list the copy under `images:` and name that here',
+  };
+}
+
+function samePartitions(file: ParsedFile): readonly Finding[] {
+  return namesUnder(file, 'images').flatMap((image) => {
+    const boot = textAt(file, ['images', image, 'boot_partition']);
+    const root = textAt(file, ['images', image, 'root_partition']);
+    if (boot === undefined || boot !== root || boot === 'auto') return [];
+    const complaint = {
+      problem: `partition ${boot} can't be both the boot and the root partition`,
+      remedy: 'look at the partitions with `fdisk -l`, or leave both at `auto`',
+    };
+    return [finding(file, ['images', image, 'root_partition'], complaint)];
+  });
+}
+
+interface Listener {
+  readonly section: string;
+  readonly protocol: 'UDP' | 'TCP';
+  readonly port: string;
+}
+
+const LISTENERS: readonly Listener[] = [
+  { section: 'dhcp', protocol: 'UDP', port: '67' },
+  { section: 'tftp', protocol: 'UDP', port: '69' },
+  { section: 'nbd', protocol: 'TCP', port: '10809' },
+  { section: 'http', protocol: 'TCP', port: '9069' },
+];
+
+function samePorts(file: ParsedFile): readonly Finding[] {
+  const listening = LISTENERS.filter(({ section }) => textAt(file, [section, 'enabled']) !== 'false');
+  const portOf = (listener: Listener) => textAt(file, [listener.section, 'port']) ?? listener.port;
+  const clashes = listening.flatMap((later, index) => {
+    const earlier = listening
+      .slice(0, index)
+      .find((other) => other.protocol === later.protocol && portOf(other) === portOf(later));
+    if (earlier === undefined) return [];
+    // Of the two the one that the file sets is at fault: the other may be a default.
+    const culprit = file.positions.has([later.section, 'port']) ? later : earlier;
+    const other = culprit === later ? earlier : later;
+    const complaint = {
+      problem: `\`${other.section}\` listens on ${later.protocol} port ${portOf(later)} too`,
+      remedy: `give each its own; the default of \`${culprit.section}\` is ${culprit.port}`,
+    };
+    return [finding(file, [culprit.section, 'port'], complaint)];
+  });
+  return [...clashes, ...replyPort(file)];
+}
+
+function replyPort(file: ParsedFile): readonly Finding[] {
+  const port = textAt(file, ['dhcp', 'port']) ?? '67';
+  const reply = textAt(file, ['dhcp', 'reply_port']) ?? '68';
+  if (port !== reply || textAt(file, ['dhcp', 'enabled']) === 'false') return [];
+  const key = file.positions.has(['dhcp', 'reply_port']) ? 'reply_port' : 'port';
+  const complaint = {
+    problem: `answers to port ${reply} would come back to us: we listen on it`,
+    remedy: 'leave `port` at 67 and `reply_port` at 68',
+  };
+  return [finding(file, ['dhcp', key], complaint)];
+}
+
+/** `server.address` names an interface that `server.interface` leaves out; and an interface listed twice. */
+function unservedInterfaces(file: ParsedFile): readonly Finding[] {
+  const value = at(file.tree, ['server', 'interface']);
+  const served = typeof value === 'string' ? [value] : Array.isArray(value) ? value.map(String) : undefined;
+  if (served === undefined) return [];
+  const path = ['server', 'interface'];
+  if (served.length === 0) {
+    const complaint = {
+      problem: 'this list is empty, so no board would be served',
+      remedy: 'name an interface, or remove the line',
+    };
+    return [finding(file, path, complaint)];
+  }
+  const twice = served.flatMap((name, index) => {
+    if (served.indexOf(name, served.indexOf(name) + 1) !== index) return []; // only the second of several
+    const complaint = { problem: `${quote(name)} is in this list twice`, remedy: 'remove one of the two' };
+    return [finding(file, [...path, String(index)], complaint)];
+  });
+  const address = at(file.tree, ['server', 'address']);
+  const named = address instanceof Map ? [...address.keys()] : [];
+  const unserved = named
+    .filter((name) => !served.includes(name))
+    .map((name) => {
+      const meant = nearest(name, served);
+      const remedy =
+        meant === undefined ? `add it to \`interface:\`, or remove this line` : `did you mean \`${meant}\`?`;
+      return finding(
+        file,
+        ['server', 'address', name],
+        { problem: `${quote(name)} is not among the interfaces that are served`, remedy },
+        'key',
+      );
+    });
+  return [...twice, ...unserved];
+}
+
+function longSocketPath(file: ParsedFile): readonly Finding[] {
+  const state = textAt(file, ['server', 'state']) ?? './state';
+  const path = controlSocketPath(resolve(dirname(file.source.file), state));
+  const bytes = Buffer.byteLength(path);
+  if (bytes <= CONTROL_SOCKET_PATH_BYTES_MAX) return [];
+  const complaint = {
+    problem: `the control socket would be ${quote(path)}, a path of ${bytes} bytes; Linux takes ${CONTROL_SOCKET_PATH_BYTES_MAX}`,
+    remedy: 'choose a shorter `state:`, such as /var/lib/brambleboot',
+  };
+  return [finding(file, ['server', 'state'], complaint)];
+}
+
+function namesUnder(file: ParsedFile, section: string): readonly string[] {
+  const entries = at(file.tree, [section]);
+  return entries instanceof Map ? [...entries.keys()] : [];
+}
+
+function textAt(file: ParsedFile, path: KeyPath): string | undefined {
+  const value = at(file.tree, path);
+  return typeof value === 'string' ? value : undefined;
+}
+
+function lineOf(file: ParsedFile, path: KeyPath): number {
+  return file.source.lineOf(file.positions.find(path, 'value').start);
+}
+
+function finding(file: ParsedFile, path: KeyPath, complaint: Complaint, part: Part = 'value'): Finding {
+  return { range: file.positions.find(path, part), ...complaint, dependsOn: 'itself' };
+}

@@ -1,0 +1,110 @@
+import { join } from 'node:path';
+import type { Ipv4Address, MacAddress } from '../base/addresses.js';
+import type { Serial } from '../base/serial.js';
+
+/**
+ * What the YAML file says, checked, with every default filled in. Plain values, so that two inventories can be compared;
+ * where each one stands in the file is known to the `InventorySource` that comes with it.
+ */
+export interface Inventory {
+  readonly server: ServerSettings;
+  readonly dhcp: DhcpSettings;
+  readonly tftp: TftpSettings;
+  readonly nbd: NbdSettings;
+  readonly http: HttpSettings;
+  /** By name, in the order of the file; also those that no board uses. */
+  readonly images: ReadonlyMap<string, ImageEntry>;
+  /** By name, in the order of the file. Each one's `image` is in `images`. */
+  readonly boards: ReadonlyMap<string, BoardEntry>;
+}
+
+export interface ServerSettings {
+  /** Undefined: every interface that looks like a LAN. */
+  readonly interfaces: readonly string[] | undefined;
+  readonly address: ServerAddress;
+  /** Absolute path of the folder for everything that has to outlive us. */
+  readonly state: string;
+}
+
+/** What boards are told to ask. */
+export type ServerAddress =
+  /** The primary address of the interface that the request came in on. */
+  | { readonly kind: 'primary' }
+  | { readonly kind: 'one'; readonly address: Ipv4Address }
+  /** An interface that is not in it has its primary address. */
+  | { readonly kind: 'byInterface'; readonly addresses: ReadonlyMap<string, Ipv4Address> };
+
+export interface DhcpSettings {
+  readonly enabled: boolean;
+  readonly port: number;
+  /** Where answers go: the client's port. */
+  readonly replyPort: number;
+  /** `any` offers to every Pi, so that the requests of one that is not listed can be seen; it gets no file and no disk. */
+  readonly answer: 'known' | 'any';
+}
+
+export interface TftpSettings {
+  readonly enabled: boolean;
+  readonly port: number;
+  readonly blockSizeMax: number;
+  readonly windowSizeMax: number;
+  readonly singlePort: boolean;
+}
+
+export interface NbdSettings {
+  readonly enabled: boolean;
+  readonly port: number;
+}
+
+export interface HttpSettings {
+  /** IPv4 or IPv6 address to listen on. */
+  readonly address: string;
+  readonly port: number;
+}
+
+export interface ImageEntry {
+  readonly name: string;
+  /** Absolute path of a regular file or a block device. */
+  readonly file: string;
+  readonly bootPartition: PartitionChoice;
+  readonly rootPartition: PartitionChoice;
+}
+
+/** `auto`, or the number that Linux gives the partition: 1 for sda1. */
+export type PartitionChoice = 'auto' | number;
+
+export interface BoardEntry {
+  readonly name: string;
+  readonly serial: Serial;
+  /** Only what the file says; `macOfOlderPi` is what may be guessed without. */
+  readonly mac: MacAddress | undefined;
+  /** Name of an image. */
+  readonly image: string;
+  /** The board writes to the image file itself. */
+  readonly disk: 'direct';
+  readonly cmdline: CmdlineChoice;
+}
+
+/** `auto`: the arguments that boot from us are put in; `as-is`: the file of the image; else as `auto`, with these changes. */
+export type CmdlineChoice = 'auto' | 'as-is' | CmdlineChanges;
+
+export interface CmdlineChanges {
+  /** Kernel arguments to put at the end; may be empty. */
+  readonly append: string;
+  /** Kernel arguments to leave out: `quiet`, or `console=serial0,115200`. */
+  readonly remove: readonly string[];
+}
+
+/**
+ * On a Pi 1 to 3 the MAC is b8:27:eb and the low three bytes of the serial (raspberrypi/firmware#1362). From the Pi 4 on
+ * the two have nothing to do with each other, and the serial does not tell which kind it is: so this is a guess, for where
+ * the inventory has no `mac` and no DHCP request has shown one.
+ */
+export function macOfOlderPi(serial: Serial): MacAddress {
+  return `b8:27:eb:${serial.slice(2, 4)}:${serial.slice(4, 6)}:${serial.slice(6, 8)}`;
+}
+
+/** Where the command line finds the running server. Parsing has checked that it is not too long for a socket. */
+export function controlSocketPath(stateFolder: string): string {
+  return join(stateFolder, 'control.sock');
+}
