@@ -32,7 +32,7 @@ const DOORS: Readonly<Record<string, readonly RegExp[]>> = {
   'node:http': [/^web\//, /^cli\//],
   'node:fs': [
     /^block\/file-device\.ts$/,
-    /^inventory\/read\.ts$/,
+    /^inventory\/(read|files)\.ts$/,
     /^os\//,
     /^app\/state-folder\.ts$/,
     /^cli\//,

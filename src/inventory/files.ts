@@ -1,0 +1,106 @@
+import { constants } from 'node:fs';
+import { access, opendir, stat } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import { SUGGESTION_CANDIDATES_MAX } from '../base/limits.js';
+import { sharedDisk } from './clashes.js';
+import type { Complaint, Fault } from './fault.js';
+import { byPosition } from './fault.js';
+import type { ImageEntry, Inventory } from './inventory.js';
+import { quote, shown } from './quotation.js';
+import type { InventorySource } from './source.js';
+import { nearest } from './suggestion.js';
+import { explainSystemError } from './system-error.js';
+
+/**
+ * What can be said of the image files without opening them: missing, unreadable, a folder, empty, and two boards that
+ * would write to one file under two names. Every image is looked at, used or not.
+ */
+export async function checkImageFiles(inventory: Inventory, source: InventorySource): Promise<readonly Fault[]> {
+  const looked = await Promise.all([...inventory.images.values()].map((image) => lookAt(image, inventory)));
+  const faults = looked.flatMap(({ image, complaint }) =>
+    complaint === undefined ? [] : [source.faultAt(['images', image.name, 'file'], complaint)],
+  );
+  const identities = new Map(looked.map(({ image, identity }) => [image.name, identity]));
+  return [...faults, ...sharedFiles(inventory, identities, source)].sort(byPosition);
+}
+
+interface Look {
+  readonly image: ImageEntry;
+  /** The same for every name (link, hard link) of one file or device; undefined if it can't be told. */
+  readonly identity: string | undefined;
+  readonly complaint: Complaint | undefined;
+}
+
+async function lookAt(image: ImageEntry, inventory: Inventory): Promise<Look> {
+  const named = quote(image.file);
+  try {
+    const stats = await stat(image.file, { bigint: true });
+    const identity = stats.isBlockDevice() ? `device ${stats.rdev}` : `file ${stats.dev} ${stats.ino}`;
+    if (stats.isDirectory())
+      return {
+        image,
+        identity: undefined,
+        complaint: { problem: `${named} is a folder`, remedy: 'name the image file in it' },
+      };
+    if (!stats.isFile() && !stats.isBlockDevice()) {
+      return {
+        image,
+        identity: undefined,
+        complaint: {
+          problem: `${named} is neither a file nor a block device`,
+          remedy: 'name an image file, or a disk that `lsblk` shows',
+        },
+      };
+    }
+    if (stats.isFile() && stats.size === 0n) {
+      return { image, identity, complaint: { problem: `${named} is empty`, remedy: 'copy the image there again' } };
+    }
+    const written = [...inventory.boards.values()].some((board) => board.image === image.name);
+    await access(image.file, written ? constants.R_OK | constants.W_OK : constants.R_OK);
+    return { image, identity, complaint: undefined };
+  } catch (error) {
+    const complaint = explainSystemError(error, named, await missingRemedy(image.file));
+    return { image, identity: undefined, complaint };
+  }
+}
+
+async function missingRemedy(file: string): Promise<string> {
+  const meant = nearest(basename(file), await namesIn(dirname(file)));
+  if (meant !== undefined) return `did you mean \`${shown(join(dirname(file), meant))}\`?`;
+  return 'put the image there, or write its path; a relative one begins at the folder of the inventory';
+}
+
+/** Some of the names in a folder; none if it can't be read. */
+async function namesIn(folder: string): Promise<readonly string[]> {
+  const names: string[] = [];
+  try {
+    for await (const entry of await opendir(folder)) {
+      names.push(entry.name);
+      if (names.length === SUGGESTION_CANDIDATES_MAX) break;
+    }
+  } catch {
+    // What can't be listed has nothing to suggest; the fault itself is told by the caller.
+  }
+  return names;
+}
+
+/** Boards on one image by name have been found when the text was read: here it is about two names of one file. */
+function sharedFiles(
+  inventory: Inventory,
+  identities: ReadonlyMap<string, string | undefined>,
+  source: InventorySource,
+): readonly Fault[] {
+  const first = new Map<string, string>();
+  return [...inventory.boards.values()].flatMap((board) => {
+    const identity = identities.get(board.image);
+    if (identity === undefined) return [];
+    const owner = first.get(identity);
+    if (owner === undefined) {
+      first.set(identity, board.name);
+      return [];
+    }
+    const otherImage = inventory.boards.get(owner)?.image ?? '';
+    const what = `image ${quote(otherImage)}, which is the same file as ${quote(board.image)},`;
+    return [source.faultAt(['boards', board.name, 'image'], sharedDisk(quote(owner), what))];
+  });
+}
