@@ -1,5 +1,5 @@
 import { FAULT_LINE_CHARACTERS_MAX, INVENTORY_FAULTS_PRINTED_MAX } from '../base/limits.js';
-import { printable } from './quotation.js';
+import { printable } from '../base/printable.js';
 
 /** What is wrong and what to do about it, each the part of a sentence: no capital in front, no full stop. */
 export interface Complaint {

@@ -57,6 +57,7 @@ export interface NbdSettings {
 }
 
 export interface HttpSettings {
+  readonly enabled: boolean;
   /** IPv4 or IPv6 address to listen on. */
   readonly address: string;
   readonly port: number;

@@ -85,6 +85,12 @@ export const KEYS = {
   },
   'nbd.enabled': { expects: SWITCH, example: 'true', default: 'true', meaning: 'Whether to serve disks.' },
   'nbd.port': { expects: PORT, example: '10809', default: '10809', meaning: 'TCP port to listen on.' },
+  'http.enabled': {
+    expects: SWITCH,
+    example: 'true',
+    default: 'true',
+    meaning: 'Whether to serve metrics, health and the status page.',
+  },
   'http.address': {
     expects: 'an IP address',
     example: '127.0.0.1',

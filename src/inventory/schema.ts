@@ -76,6 +76,7 @@ const nbd = section({
 } satisfies Fields<'nbd'>);
 
 const http = section({
+  enabled: scalar(readSwitch).default(true),
   address: scalar(readListenAddress).default('0.0.0.0'),
   port: port.default(9069),
 } satisfies Fields<'http'>);

@@ -1,7 +1,8 @@
 import type { YAMLError } from 'yaml';
 import { INVENTORY_FAULTS_MAX } from '../base/limits.js';
+import { printable } from '../base/printable.js';
 import type { Complaint } from './fault.js';
-import { printable, quote, shown } from './quotation.js';
+import { quote, shown } from './quotation.js';
 import type { Finding, SourceText, TextRange } from './source.js';
 
 /**
