@@ -116,6 +116,47 @@ export const DISCOVERED_BOARDS_ANNOUNCED_PER_MINUTE_MAX = 20;
 
 // ── tftp ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
+/** RFC 2347: "the maximum size of a request packet is 512 octets". */
+export const TFTP_REQUEST_BYTES_MAX = 512;
+/** Six are known; a packet of TFTP_REQUEST_BYTES_MAX could hold 250. */
+export const TFTP_OPTIONS_MAX = 32;
+/** A sentence for the board's console; also keeps an answer to a forged request about as small as the request. */
+export const TFTP_ERROR_TEXT_BYTES_MAX = 128;
+/** With TFTP_PEER_TRANSFERS_MAX the bound on sockets and held files. A Pi runs one at a time, but leaves silent probes behind. */
+export const TFTP_TRANSFERS_MAX = 512;
+/** One address may be many boards behind NAT, or a load test: an eighth of all. */
+export const TFTP_PEER_TRANSFERS_MAX = 64;
+/** `tftp.window_size_max` can lower it; more than this only helps over long distances. */
+export const TFTP_WINDOW_BLOCKS_MAX = 64;
+/** Whatever block size is configured, one transfer has no more than this under way: 64 blocks of 4 KiB. */
+export const TFTP_WINDOW_BYTES_MAX = 256 * 1024;
+/** First wait before a block is sent again where the peer named none; a Pi repeats what it said after 1 to 2 s. */
+export const TFTP_RESEND_MS = 1_000;
+/** Waits double up to here, unless the peer asked for a longer one. */
+export const TFTP_RESEND_MS_MAX = 8_000;
+/** Without a new block acknowledged for this long the peer is gone: a Pi gives a file up after 30 s (TFTP_FILE_TIMEOUT). */
+export const TFTP_SILENCE_MS_MAX = 30_000;
+/** Until DATA 1 is acknowledged, silence of twice the wait ends a transfer, but it is never taken for silence sooner than this: a Pi repeats its RRQ every 2 s, most other clients after 5 s. */
+export const TFTP_FIRST_TIMEOUT_MS_MIN = 5_500;
+/** … nor later than this, whatever wait a peer asked for: what acknowledged nothing may be forged. */
+export const TFTP_FIRST_TIMEOUT_MS_MAX = 15_000;
+/** Packets sent again to a peer that has not acknowledged DATA 1, each only after it asked again itself. */
+export const TFTP_FIRST_RESENDS_MAX = 4;
+/** The disk gets as long for a block as a Pi has for a file. */
+export const TFTP_DATA_PATIENCE_MS = 30_000;
+/** The same RRQ from the same port, after blocks were acknowledged and then nothing for this long: the board has begun anew (a Pi 3's ROM always asks from port 49152). */
+export const TFTP_BEGUN_ANEW_MS = 2_000;
+/** Strangers at one transfer's port that are told so (ERROR 5): more are in no error, but up to something. */
+export const TFTP_STRANGERS_ANSWERED_MAX = 4;
+/** A stop gives running transfers this long; with the rest of a stop it must stay within 5 s. */
+export const TFTP_STOP_GRACE_MS = 2_000;
+/** A Pi with nothing to boot asks in vain every 15 ms: one line per peer in this time says how often. */
+export const TFTP_NOT_FOUND_LOG_MS = 10_000;
+/** Peers whose lines are counted; the one heard of longest ago is forgotten. */
+export const TFTP_NOT_FOUND_PEERS_MAX = 256;
+/** A download of our own client has an end even where the server has none. */
+export const TFTP_DOWNLOAD_BYTES_MAX = 1024 * 1024 * 1024;
+
 // ── nbd ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 // ── app ─────────────────────────────────────────────────────────────────────────────────────────────────────────
