@@ -157,6 +157,11 @@ export function encodeError(code: number, message: string): Uint8Array {
   return packet;
 }
 
+/** The 16 bits that stand for a block counted without end, or for the distance between two, negative ones too. */
+export function wireBlockOf(block: number): number {
+  return block & 0xffff;
+}
+
 /** Text of a peer made fit for a log line or a page: control characters, which could forge a line, become U+FFFD. */
 export function printable(text: string): string {
   return text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, '\ufffd');

@@ -1,0 +1,177 @@
+/** One RRQ, from its arrival to the end of the transfer it led to. */
+import type { Clock } from '../base/clock.js';
+import { TFTP_BEGUN_ANEW_MS } from '../base/limits.js';
+import { Malformed } from '../base/malformed.js';
+import type { Board } from '../boards/board.js';
+import type { BootFile, OpenVerdict } from '../boards/boot-file.js';
+import type { TransferOutcome } from '../boards/events.js';
+import { ErrorCode } from './constants.js';
+import { Delivery, type DeliveryEnd, type PeerChannel } from './delivery.js';
+import { negotiate, type TransferLimits } from './options.js';
+import type { TransferReporter } from './reporter.js';
+import type { RunningRequest } from './running-requests.js';
+import type { TransferPortListener } from './transfer-port.js';
+import type { Endpoint } from './udp-socket.js';
+import { decodePacket, printable, type TftpPacket, type TftpRequest } from './wire.js';
+
+export interface BootRequestSettings {
+  readonly key: string;
+  readonly peer: Endpoint;
+  readonly request: TftpRequest;
+  readonly board: Board;
+  /** Within the board's boot files. */
+  readonly path: string;
+  readonly limits: TransferLimits;
+  readonly clock: Clock;
+  readonly reporter: TransferReporter;
+  /** An ERROR from the main port: nothing else of the request is there yet. */
+  readonly refuse: (code: number, message: string) => void;
+  readonly openChannel: (listener: TransferPortListener) => Promise<PeerChannel>;
+  /** It is over, and nothing of it is left. */
+  readonly gone: (request: BootRequest) => void;
+}
+
+type State =
+  /** File and port are being opened, which can't be called back. */
+  { readonly at: 'opening' } | { readonly at: 'delivering'; readonly delivery: Delivery } | { readonly at: 'over' };
+
+export class BootRequest implements RunningRequest {
+  readonly #settings: BootRequestSettings;
+  readonly #startedMs: number;
+  #state: State = { at: 'opening' };
+
+  constructor(settings: BootRequestSettings) {
+    this.#settings = settings;
+    this.#startedMs = settings.clock.nowMs();
+  }
+
+  get key(): string {
+    return this.#settings.key;
+  }
+
+  get peerAddress(): string {
+    return this.#settings.peer.address;
+  }
+
+  get evictable(): boolean {
+    return this.#state.at === 'delivering' && !this.#state.delivery.confirmed;
+  }
+
+  /** Never rejects. */
+  async open(): Promise<void> {
+    try {
+      const verdict = await this.#settings.board.bootFiles.open(this.#settings.path);
+      await this.#opened(verdict);
+    } catch (error) {
+      this.#settings.reporter.bug(error);
+      if (this.#state.at === 'opening') this.#refuse('error', ErrorCode.NotDefined, 'internal error');
+    }
+    if (this.#state.at === 'over') this.#settings.gone(this);
+  }
+
+  /** From the peer, at the transfer's own port. */
+  received(bytes: Uint8Array): void {
+    try {
+      this.packet(decodePacket(bytes));
+    } catch (error) {
+      if (!(error instanceof Malformed)) throw error;
+    }
+  }
+
+  packet(packet: TftpPacket): void {
+    if (this.#state.at !== 'delivering') return;
+    if (packet.kind === 'ack' || packet.kind === 'error') this.#state.delivery.handle(packet);
+  }
+
+  /**
+   * The peer sent an RRQ from the same port again: `repeated` if it means this one, of which there is nothing more to do;
+   * `anew` if it has left this one behind.
+   */
+  askedAgain(request: TftpRequest): 'repeated' | 'anew' {
+    if (this.#state.at !== 'delivering') return 'repeated';
+    const { delivery } = this.#state;
+    const quietMs = this.#settings.clock.nowMs() - delivery.quietSinceMs;
+    const begunAnew = delivery.confirmed && quietMs >= TFTP_BEGUN_ANEW_MS;
+    if (request.path !== this.#settings.request.path || begunAnew) return 'anew';
+    delivery.handle({ kind: 'askedAgain' });
+    return 'repeated';
+  }
+
+  abandon(because: string): void {
+    if (this.#state.at === 'delivering') this.#state.delivery.handle({ kind: 'abandon', because });
+  }
+
+  stop(because: string): void {
+    if (this.#state.at === 'delivering') this.#state.delivery.handle({ kind: 'stop', because });
+    else if (this.#state.at === 'opening') this.#refuse('error', ErrorCode.NotDefined, because);
+  }
+
+  async #opened(verdict: OpenVerdict): Promise<void> {
+    if (verdict.answer === 'file') return this.#deliver(verdict.file);
+    if (this.#state.at === 'over') return;
+    if (verdict.answer === 'failed') return this.#refuse('error', ErrorCode.NotDefined, verdict.because);
+    this.#refuse('not_found', ErrorCode.FileNotFound, 'file not found');
+  }
+
+  async #deliver(file: BootFile): Promise<void> {
+    const channel = this.#state.at === 'opening' ? await this.#openChannel(file) : undefined;
+    if (channel === undefined || this.#state.at === 'over') {
+      channel?.close();
+      file.close();
+      return;
+    }
+    const { request, limits, clock } = this.#settings;
+    const agreement = negotiate(request.options, request.mode, file.sizeBytes, limits);
+    const ended = (end: DeliveryEnd): void => this.#ended(end, file.sizeBytes);
+    const delivery = new Delivery({ file, mode: request.mode, agreement, channel, clock, ended });
+    this.#state = { at: 'delivering', delivery };
+    delivery.handle({ kind: 'begin' });
+  }
+
+  /** Undefined if there is none to be had, which the peer has then been told. */
+  async #openChannel(file: BootFile): Promise<PeerChannel | undefined> {
+    const { board, peer, path, reporter, openChannel } = this.#settings;
+    reporter.requested(board.name, peer.address, printable(path));
+    try {
+      return await openChannel({
+        received: (bytes) => this.received(bytes),
+        failed: (error) => this.#portFailed(error),
+      });
+    } catch (error) {
+      const because = `no port for the transfer: ${error instanceof Error ? error.message : String(error)}`;
+      if (this.#state.at === 'opening') this.#refuse('error', ErrorCode.NotDefined, because, file.sizeBytes);
+      return undefined;
+    }
+  }
+
+  #ended(end: DeliveryEnd, sizeBytes: number): void {
+    if (end.bug !== undefined) this.#settings.reporter.bug(end.bug);
+    this.#state = { at: 'over' };
+    this.#report(end.outcome, end.because, sizeBytes, end.sentBytes);
+    this.#settings.gone(this);
+  }
+
+  #portFailed(error: Error): void {
+    if (this.#state.at === 'delivering') {
+      this.#state.delivery.handle({ kind: 'lost', because: `the transfer's port failed: ${error.message}` });
+    }
+  }
+
+  #refuse(outcome: TransferOutcome, code: number, message: string, sizeBytes?: number): void {
+    this.#state = { at: 'over' };
+    this.#settings.refuse(code, message);
+    this.#report(outcome, outcome === 'not_found' ? undefined : message, sizeBytes, 0);
+  }
+
+  #report(
+    outcome: TransferOutcome,
+    because: string | undefined,
+    sizeBytes: number | undefined,
+    sentBytes: number,
+  ): void {
+    const { board, peer, path, clock, reporter } = this.#settings;
+    const durationMs = clock.nowMs() - this.#startedMs;
+    const facts = { board: board.name, peer: peer.address, path: printable(path), outcome, because };
+    reporter.ended({ ...facts, sizeBytes, sentBytes, durationMs });
+  }
+}

@@ -1,0 +1,218 @@
+/** One transfer at work: joins the decision (transfer.ts) to a file, a peer and a clock. */
+import type { Clock, Timer } from '../base/clock.js';
+import { unreachable } from '../base/unreachable.js';
+import { type BootFile, BootFileLost } from '../boards/boot-file.js';
+import type { TransferOutcome } from '../boards/events.js';
+import { type BlockSource, blockSource } from './block-source.js';
+import { DATA_HEADER_BYTES } from './constants.js';
+import type { Agreement } from './options.js';
+import { Transfer, type TransferCommand, type TransferEvent } from './transfer.js';
+import { encodeError, encodeOptionAck, wireBlockOf, writeDataHeader } from './wire.js';
+
+/** The way to one peer. */
+export interface PeerChannel {
+  /** As `UdpSocket.send`. */
+  send(packet: Uint8Array, length: number): boolean;
+  close(): void;
+}
+
+export interface DeliveryEnd {
+  readonly outcome: TransferOutcome;
+  readonly because: string | undefined;
+  /** Of the file, each block counted once. */
+  readonly sentBytes: number;
+  /** What was thrown, if that was a bug of ours and not the disk's failure. */
+  readonly bug: unknown;
+}
+
+export interface DeliverySettings {
+  readonly file: BootFile;
+  readonly mode: string;
+  readonly agreement: Agreement;
+  readonly channel: PeerChannel;
+  readonly clock: Clock;
+  /** Once, when file and channel are closed. */
+  readonly ended: (end: DeliveryEnd) => void;
+}
+
+/** A block that had to be waited for, ready to be sent. */
+interface FetchedBlock {
+  readonly block: number;
+  readonly packet: Uint8Array;
+  readonly length: number;
+}
+
+export class Delivery {
+  readonly #file: BootFile;
+  readonly #agreement: Agreement;
+  readonly #channel: PeerChannel;
+  readonly #clock: Clock;
+  readonly #ended: (end: DeliveryEnd) => void;
+  readonly #source: BlockSource;
+  readonly #transfer: Transfer;
+  /** Header and payload of the block being sent, used again for each while the kernel takes them at once. */
+  #packet: Uint8Array;
+  #payload: Uint8Array;
+  #fetched: FetchedBlock | undefined;
+  #fetching = false;
+  /** The block that the transfer is starved of. */
+  #wanted = 0;
+  #timer: Timer | undefined;
+  #timerAtMs = Number.POSITIVE_INFINITY;
+  #highestBlock = 0;
+  #sentBytes = 0;
+  #bug: unknown;
+  #over = false;
+
+  constructor(settings: DeliverySettings) {
+    this.#file = settings.file;
+    this.#agreement = settings.agreement;
+    this.#channel = settings.channel;
+    this.#clock = settings.clock;
+    this.#ended = settings.ended;
+    this.#source = blockSource(settings.file, settings.mode, settings.agreement.blockBytes);
+    this.#transfer = new Transfer(settings.agreement);
+    this.#packet = this.#newPacket();
+    this.#payload = this.#packet.subarray(DATA_HEADER_BYTES);
+  }
+
+  get confirmed(): boolean {
+    return this.#transfer.confirmed;
+  }
+
+  get quietSinceMs(): number {
+    return this.#transfer.quietSinceMs;
+  }
+
+  /** Nothing that a file does wrong gets past here: it ends this transfer and no other. */
+  handle(event: TransferEvent): void {
+    try {
+      this.#apply(this.#transfer.handle(event, this.#clock.nowMs()));
+    } catch (error) {
+      this.#apply(this.#transfer.handle(this.#lost(error), this.#clock.nowMs()));
+    }
+    this.#arm();
+  }
+
+  #apply(commands: readonly TransferCommand[]): void {
+    for (const command of commands) {
+      switch (command.kind) {
+        case 'sendOptionAck':
+          this.#send(encodeOptionAck(this.#agreement.acknowledged));
+          break;
+        case 'hold':
+          this.#hold();
+          break;
+        case 'sendBlocks':
+          this.#sendBlocks(command.first, command.last);
+          break;
+        case 'sendError':
+          this.#send(encodeError(command.code, command.message));
+          break;
+        case 'finish':
+          this.#finish(command.outcome, command.because);
+          break;
+        default:
+          unreachable(command);
+      }
+    }
+  }
+
+  #sendBlocks(first: number, last: number): void {
+    for (let block = first; block <= last; block += 1) {
+      const length = this.#takeFetched(block) ?? this.#source.fillNow(block, this.#payload);
+      if (length === undefined) {
+        this.#apply(this.#transfer.handle({ kind: 'starved', block }, this.#clock.nowMs()));
+        this.#fetch(block);
+        return;
+      }
+      this.#sendBlock(block, length);
+      if (length < this.#agreement.blockBytes) {
+        this.#apply(this.#transfer.handle({ kind: 'final', block }, this.#clock.nowMs()));
+        return;
+      }
+    }
+  }
+
+  #sendBlock(block: number, length: number): void {
+    writeDataHeader(this.#packet, wireBlockOf(block));
+    const reusable = this.#channel.send(this.#packet, DATA_HEADER_BYTES + length);
+    if (!reusable) this.#usePacket(this.#newPacket());
+    if (block <= this.#highestBlock) return;
+    this.#highestBlock = block;
+    this.#sentBytes += length;
+  }
+
+  #takeFetched(block: number): number | undefined {
+    const fetched = this.#fetched;
+    if (fetched === undefined || fetched.block !== block) return undefined;
+    this.#fetched = undefined;
+    this.#usePacket(fetched.packet);
+    return fetched.length;
+  }
+
+  /** One read at a time: if another block is wanted by the time it is done, that one is read next. */
+  #fetch(block: number): void {
+    this.#wanted = block;
+    if (this.#fetching) return;
+    this.#fetching = true;
+    const packet = this.#newPacket();
+    this.#source.fill(block, packet.subarray(DATA_HEADER_BYTES)).then(
+      (length) => {
+        this.#fetching = false;
+        if (this.#over) return;
+        if (this.#wanted !== block) return this.#fetch(this.#wanted);
+        this.#fetched = { block, packet, length };
+        this.handle({ kind: 'available', block });
+      },
+      (error: unknown) => this.handle(this.#lost(error)),
+    );
+  }
+
+  #hold(): void {
+    this.#file.hold().then(
+      (answer) => this.handle({ kind: answer }),
+      (error: unknown) => this.handle(this.#lost(error)),
+    );
+  }
+
+  #lost(error: unknown): TransferEvent {
+    if (error instanceof BootFileLost) return { kind: 'lost', because: error.message };
+    this.#bug = error;
+    return { kind: 'lost', because: 'internal error' };
+  }
+
+  /** No timer per block: the one that runs finds out, when it is due, that it has more time. */
+  #arm(): void {
+    const deadlineMs = this.#transfer.deadlineMs;
+    if (deadlineMs === undefined || deadlineMs >= this.#timerAtMs) return;
+    this.#timer?.cancel();
+    this.#timerAtMs = deadlineMs;
+    this.#timer = this.#clock.after(Math.max(0, deadlineMs - this.#clock.nowMs()), () => {
+      this.#timerAtMs = Number.POSITIVE_INFINITY;
+      this.handle({ kind: 'tick' });
+    });
+  }
+
+  #finish(outcome: TransferOutcome, because: string | undefined): void {
+    this.#over = true;
+    this.#timer?.cancel();
+    this.#fetched = undefined;
+    this.#file.close();
+    this.#channel.close();
+    this.#ended({ outcome, because, sentBytes: this.#sentBytes, bug: this.#bug });
+  }
+
+  #send(packet: Uint8Array): void {
+    this.#channel.send(packet, packet.length);
+  }
+
+  #newPacket(): Uint8Array {
+    return new Uint8Array(DATA_HEADER_BYTES + this.#agreement.blockBytes);
+  }
+
+  #usePacket(packet: Uint8Array): void {
+    this.#packet = packet;
+    this.#payload = packet.subarray(DATA_HEADER_BYTES);
+  }
+}

@@ -1,0 +1,88 @@
+/**
+ * The TFTP server: read-only, one main port per served address. See docs/protocols.md for what is supported.
+ *
+ * One socket per address and none on 0.0.0.0, so that an answer comes from the very address that was asked; from a socket on
+ * 0.0.0.0 it would come from the interface's primary one, and a board throws it away.
+ */
+import type { Ipv4Address } from '../base/addresses.js';
+import type { Clock } from '../base/clock.js';
+import { TFTP_STOP_GRACE_MS } from '../base/limits.js';
+import type { Log } from '../base/log.js';
+import type { TellBoardEvent } from '../boards/events.js';
+import type { BoardLookup } from '../boards/lookup.js';
+import type { BootRequest } from './boot-request.js';
+import { type MainPort, openMainPort } from './main-port.js';
+import { TransferReporter } from './reporter.js';
+import { RunningRequests } from './running-requests.js';
+import type { Endpoint } from './udp-socket.js';
+
+export interface TftpServerSettings {
+  /** Local addresses to serve on. */
+  readonly addresses: readonly Ipv4Address[];
+  /** 69; 0 takes any free one, a different one for each address. */
+  readonly port: number;
+  /** `tftp.block_size_max`, 8 to 65464. */
+  readonly blockSizeMax: number;
+  /** `tftp.window_size_max`, 1 to 64. */
+  readonly windowSizeMax: number;
+  /** `tftp.single_port`. */
+  readonly singlePort: boolean;
+  readonly lookup: BoardLookup;
+  readonly tell: TellBoardEvent;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+export interface TftpServer {
+  /** In the order of the settings, with the ports that were really bound. */
+  addresses(): readonly Endpoint[];
+  /** Transfers that are being answered. */
+  transferCount(): number;
+  /**
+   * Refuses new requests, lets running transfers go on for `graceMs`, ends those that are left with ERROR 0, closes all.
+   * A second call waits for the first.
+   */
+  stop(graceMs?: number): Promise<void>;
+}
+
+/** Rejects with Node's error (`code`, `address`, `port`) if one of the addresses can't be had; then none is left bound. */
+export async function startTftpServer(settings: TftpServerSettings): Promise<TftpServer> {
+  const { addresses, port, blockSizeMax, windowSizeMax, singlePort, lookup, clock } = settings;
+  const reporter = new TransferReporter(settings);
+  const running = new RunningRequests<BootRequest>();
+  const limits = { blockBytesMax: blockSizeMax, windowBlocksMax: windowSizeMax };
+  const shared = { singlePort, limits, lookup, clock, reporter, running };
+
+  const ports: MainPort[] = [];
+  try {
+    for (const address of addresses) ports.push(await openMainPort({ local: { address, port }, ...shared }));
+  } catch (error) {
+    for (const opened of ports) opened.close();
+    throw error;
+  }
+
+  let stopped: Promise<void> | undefined;
+  return {
+    addresses: () => ports.map(({ local }) => local),
+    transferCount: () => running.size,
+    stop: (graceMs = TFTP_STOP_GRACE_MS) => {
+      stopped ??= stopServer(ports, running, clock, graceMs);
+      return stopped;
+    },
+  };
+}
+
+async function stopServer(
+  ports: readonly MainPort[],
+  running: RunningRequests<BootRequest>,
+  clock: Clock,
+  graceMs: number,
+): Promise<void> {
+  const because = 'the server is being stopped';
+  for (const port of ports) port.refuseAll(because);
+  if (graceMs > 0) {
+    await Promise.race([running.emptied(), new Promise<void>((resolve) => clock.after(graceMs, resolve))]);
+  }
+  running.stopAll(because);
+  for (const port of ports) port.close();
+}

@@ -1,0 +1,74 @@
+/** A UDP socket as this folder needs it: bound to one local address, sending without a wait. */
+import { createSocket } from 'node:dgram';
+import type { Ipv4Address } from '../base/addresses.js';
+
+/** Address and port; with TFTP's words, half of a transfer's identity. */
+export interface Endpoint {
+  readonly address: Ipv4Address;
+  /** 1 to 65535. */
+  readonly port: number;
+}
+
+export interface UdpSocket {
+  readonly local: Endpoint;
+  /**
+   * Sends the first `length` bytes of `packet`. A packet that can't be sent is lost, as any packet may be.
+   * True: the bytes are with the kernel and `packet` may be written to again. False: it must be left alone.
+   */
+  send(packet: Uint8Array, length: number, to: Endpoint): boolean;
+  close(): void;
+}
+
+export interface UdpListener {
+  /** `bytes` is the receiver's to keep. */
+  received(bytes: Uint8Array, from: Endpoint): void;
+  /** The socket itself failed; it stays open. */
+  failed(error: Error): void;
+}
+
+/** Port 0: any free one. Rejects with Node's error (`code`: EADDRINUSE, EACCES, EADDRNOTAVAIL, EMFILE, …). */
+export function bindUdp(local: Endpoint, listener: UdpListener): Promise<UdpSocket> {
+  // Addresses are literals: asking the resolver would put every packet off to a later turn of the event loop.
+  const socket = createSocket({ type: 'udp4', lookup: (address, _options, done) => done(null, address, 4) });
+  return new Promise((resolve, reject) => {
+    const refused = (error: Error): void => {
+      socket.close();
+      reject(error);
+    };
+    socket.once('error', refused);
+    socket.once('listening', () => {
+      socket.off('error', refused);
+      socket.on('error', (error) => listener.failed(error));
+      const { port } = socket.address();
+      resolve(new BoundSocket(socket, { address: local.address, port }));
+    });
+    socket.on('message', (bytes, from) => {
+      // Nothing can be sent to port 0, so nothing that comes from there is ever answered.
+      if (from.port !== 0) listener.received(bytes, from);
+    });
+    socket.bind({ address: local.address, port: local.port, exclusive: true });
+  });
+}
+
+class BoundSocket implements UdpSocket {
+  readonly local: Endpoint;
+  readonly #socket: ReturnType<typeof createSocket>;
+  #open = true;
+
+  constructor(socket: ReturnType<typeof createSocket>, local: Endpoint) {
+    this.#socket = socket;
+    this.local = local;
+  }
+
+  send(packet: Uint8Array, length: number, to: Endpoint): boolean {
+    if (!this.#open) return true;
+    this.#socket.send(packet, 0, length, to.port, to.address);
+    return this.#socket.getSendQueueCount() === 0;
+  }
+
+  close(): void {
+    if (!this.#open) return;
+    this.#open = false;
+    this.#socket.close();
+  }
+}

@@ -1,0 +1,117 @@
+import { createSocket, type Socket } from 'node:dgram';
+import { once } from 'node:events';
+import type { TestContext } from 'node:test';
+import { systemClock } from '../../src/base/clock.js';
+import { silentLog } from '../../src/base/log.js';
+import type { Board } from '../../src/boards/board.js';
+import type { BoardEvent, TransferEnded } from '../../src/boards/events.js';
+import { type FetchResult, type FetchSettings, fetchFile } from '../../src/tftp/client.js';
+import { startTftpServer, type TftpServer, type TftpServerSettings } from '../../src/tftp/server.js';
+import { fakeLookup } from './fake-board.js';
+
+export interface ServerUnderTest {
+  readonly server: TftpServer;
+  /** Main port on 127.0.0.1, or on the first address of the settings. */
+  readonly port: number;
+  readonly events: readonly BoardEvent[];
+  /** Resolves with the next `count` transfers that end (those that ended before count too). */
+  ended(count: number): Promise<readonly TransferEnded[]>;
+  fetch(path: string, settings?: Partial<FetchSettings>): Promise<FetchResult>;
+}
+
+/** A server on free loopback ports, stopped when the test is over. */
+export async function serve(
+  context: TestContext,
+  boards: readonly Board[],
+  settings: Partial<TftpServerSettings> = {},
+): Promise<ServerUnderTest> {
+  const events: BoardEvent[] = [];
+  let told = (): void => {};
+  const server = await startTftpServer({
+    addresses: ['127.0.0.1'],
+    port: 0,
+    blockSizeMax: 1468,
+    windowSizeMax: 64,
+    singlePort: false,
+    lookup: fakeLookup(...boards),
+    tell: (event) => {
+      events.push(event);
+      told();
+    },
+    clock: systemClock,
+    log: silentLog,
+    ...settings,
+  });
+  context.after(() => server.stop(0));
+  const [local = { address: '127.0.0.1', port: 0 }] = server.addresses();
+  return {
+    server,
+    port: local.port,
+    events,
+    async ended(count) {
+      for (;;) {
+        const found = events.filter((event) => event.kind === 'transferEnded');
+        if (found.length >= count) return found;
+        await new Promise<void>((resolve) => {
+          told = resolve;
+        });
+      }
+    },
+    fetch: (path, more) =>
+      fetchFile({ path, server: local, local: { address: '127.0.0.1', port: 0 }, clock: systemClock, ...more }),
+  };
+}
+
+export interface Datagram {
+  readonly bytes: Buffer;
+  readonly address: string;
+  readonly port: number;
+}
+
+/** A socket that says what a test tells it to, and keeps what it hears. */
+export interface RawPeer {
+  readonly port: number;
+  send(bytes: Uint8Array | string, port: number, address?: string): void;
+  /** The next datagram not yet taken. */
+  next(): Promise<Datagram>;
+  /** How many came that nobody has taken. */
+  waiting(): number;
+}
+
+export async function rawPeer(context: TestContext, address = '127.0.0.1'): Promise<RawPeer> {
+  const socket: Socket = createSocket('udp4');
+  socket.bind(0, address);
+  await once(socket, 'listening');
+  context.after(() => socket.close());
+  const heard: Datagram[] = [];
+  let arrived = (): void => {};
+  socket.on('message', (bytes, from) => {
+    heard.push({ bytes, address: from.address, port: from.port });
+    arrived();
+  });
+  return {
+    port: socket.address().port,
+    send: (bytes, port, to = '127.0.0.1') =>
+      socket.send(typeof bytes === 'string' ? Buffer.from(bytes, 'latin1') : bytes, port, to),
+    async next() {
+      for (;;) {
+        const datagram = heard.shift();
+        if (datagram !== undefined) return datagram;
+        await new Promise<void>((resolve) => {
+          arrived = resolve;
+        });
+      }
+    },
+    waiting: () => heard.length,
+  };
+}
+
+/** RRQ bytes: `rrq('00000001/f', 'tsize', '0')`. */
+export function rrq(path: string, ...options: readonly string[]): string {
+  return `\0\x01${[path, 'octet', ...options].map((text) => `${text}\0`).join('')}`;
+}
+
+/** ACK bytes. */
+export function ack(block: number): Uint8Array {
+  return Uint8Array.of(0, 4, block >> 8, block & 0xff);
+}

@@ -1,0 +1,431 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { systemClock } from '../../src/base/clock.js';
+import { TFTP_PEER_TRANSFERS_MAX, TFTP_STRANGERS_ANSWERED_MAX, TFTP_TRANSFERS_MAX } from '../../src/base/limits.js';
+import { silentLog } from '../../src/base/log.js';
+import type { OpenVerdict } from '../../src/boards/boot-file.js';
+import type { BootRequest } from '../../src/tftp/boot-request.js';
+import { fetchFile } from '../../src/tftp/client.js';
+import { openMainPort } from '../../src/tftp/main-port.js';
+import { TransferReporter } from '../../src/tftp/reporter.js';
+import { RunningRequests } from '../../src/tftp/running-requests.js';
+import { content, fakeBoard, fakeFile, fakeLookup } from '../support/fake-board.js';
+import { FakeClock } from '../support/fake-clock.js';
+import { ack, rawPeer, rrq, serve } from '../support/tftp.js';
+
+const KERNEL = content(300_000);
+
+function aBoard() {
+  return fakeBoard('00000001', {
+    'kernel8.img': KERNEL,
+    'slow.img': { bytes: KERNEL, inMemory: false },
+    'config.txt': Buffer.from('arm_64bit=1\n'),
+    empty: new Uint8Array(0),
+    whole: content(1024),
+    changed: { bytes: content(2000), held: 'changed' },
+    broken: { bytes: content(9000), lostFrom: 3000 },
+    'loops/here': async (): Promise<OpenVerdict> => ({ answer: 'failed', because: 'the FAT loops at cluster 7' }),
+    thrown: () => Promise.reject(new Error('nobody foresaw this')),
+  });
+}
+
+/** code and text of an ERROR packet. */
+function errorOf(bytes: Buffer): readonly [code: number, text: string] {
+  assert.equal(bytes.readUInt16BE(0), 5, `an ERROR, not ${bytes.toString('latin1')}`);
+  return [bytes.readUInt16BE(2), bytes.subarray(4, -1).toString('latin1')];
+}
+
+describe('fetching', () => {
+  const ways: Readonly<Record<string, Readonly<Record<string, string>>>> = {
+    'as a Pi 3 ROM, without options': {},
+    'as bootcode.bin, with tsize only': { tsize: '0' },
+    'as a Pi 4 of 2021': { tsize: '0', blksize: '1024' },
+    'as a Pi 5': { tsize: '0', blksize: '1468' },
+    'with a window': { tsize: '0', blksize: '512', windowsize: '16' },
+  };
+  for (const [name, options] of Object.entries(ways)) {
+    for (const singlePort of [false, true]) {
+      test(`${name}${singlePort ? ', on a single port' : ''}`, async (t) => {
+        const served = await serve(t, [aBoard().board], { singlePort });
+        for (const path of ['kernel8.img', 'slow.img']) {
+          const result = await served.fetch(`00000001/${path}`, { options: new Map(Object.entries(options)) });
+          assert.equal(result.verdict.outcome, 'complete');
+          assert.deepEqual(Buffer.from(result.bytes), Buffer.from(KERNEL));
+          assert.equal(result.seen.duplicateBlocks, 0);
+          assert.equal(result.acknowledged?.get('tsize'), 'tsize' in options ? '300000' : undefined);
+        }
+      });
+    }
+  }
+
+  test('an empty file, and one of whole blocks', async (t) => {
+    const served = await serve(t, [aBoard().board]);
+    assert.equal((await served.fetch('00000001/empty')).blockCount, 1);
+    const whole = await served.fetch('00000001/whole', { options: new Map([['tsize', '0']]) });
+    assert.equal(whole.blockCount, 3);
+    assert.deepEqual(Buffer.from(whole.bytes), Buffer.from(content(1024)));
+  });
+
+  test('netascii, without tsize', async (t) => {
+    const served = await serve(t, [aBoard().board]);
+    const result = await served.fetch('00000001/config.txt', { mode: 'netascii', options: new Map([['tsize', '0']]) });
+    assert.equal(Buffer.from(result.bytes).toString(), 'arm_64bit=1\r\n');
+    assert.equal(result.acknowledged, undefined);
+  });
+
+  test('300 boards at once', async (t) => {
+    const served = await serve(t, [aBoard().board]);
+    const options = new Map([['blksize', '1468']]);
+    const all = Array.from({ length: 300 }, (_, index) => {
+      const local = { address: `127.0.${1 + Math.floor(index / 50)}.${1 + (index % 50)}`, port: 0 };
+      return served.fetch('00000001/whole', { options, local });
+    });
+    const outcomes = new Set((await Promise.all(all)).map(({ verdict }) => verdict.outcome));
+    assert.deepEqual([...outcomes], ['complete']);
+    await served.ended(300);
+    assert.equal(served.server.transferCount(), 0);
+  });
+
+  test('tells what was asked for and how it ended', async (t) => {
+    const served = await serve(t, [aBoard().board]);
+    await served.fetch('00000001/kernel8.img');
+    await served.ended(1);
+    const [requested, ended] = served.events;
+    const facts = { board: 'board-00000001', peer: '127.0.0.1', path: 'kernel8.img' };
+    assert.deepEqual(requested, { kind: 'bootFileRequested', ...facts });
+    assert.ok(ended?.kind === 'transferEnded' && ended.durationMs >= 0);
+    const { durationMs: _, ...rest } = ended;
+    const numbers = { sizeBytes: KERNEL.length, sentBytes: KERNEL.length };
+    assert.deepEqual(rest, { kind: 'transferEnded', ...facts, outcome: 'complete', ...numbers });
+  });
+});
+
+describe('where the answer comes from', () => {
+  test('from the address that was asked', async (t) => {
+    const served = await serve(t, [aBoard().board], { addresses: ['127.0.0.1', '127.0.0.2'] });
+    const second = served.server.addresses()[1];
+    assert.ok(second !== undefined);
+    const peer = await rawPeer(t);
+    for (const path of ['00000001/whole', '00000001/missing']) {
+      peer.send(rrq(path), second.port, second.address);
+      assert.equal((await peer.next()).address, '127.0.0.2');
+    }
+    const result = await served.fetch('00000001/kernel8.img', { server: second });
+    assert.equal(result.verdict.outcome, 'complete');
+  });
+
+  test('each transfer has a port of its own, or all have the main one', async (t) => {
+    for (const singlePort of [false, true]) {
+      const served = await serve(t, [aBoard().board], { singlePort });
+      const ports = new Set<number>();
+      for (let count = 0; count < 3; count += 1) {
+        const peer = await rawPeer(t);
+        peer.send(rrq('00000001/whole'), served.port);
+        ports.add((await peer.next()).port);
+      }
+      assert.equal(ports.has(served.port), singlePort);
+      assert.equal(ports.size, singlePort ? 1 : 3);
+    }
+  });
+});
+
+describe('probes', () => {
+  test('one that ends behind the OACK has read nothing and is over at once', async (t) => {
+    const { board, traffic } = aBoard();
+    const served = await serve(t, [board]);
+    const result = await served.fetch('00000001/kernel8.img', {
+      options: new Map([['tsize', '0']]),
+      abort: 'afterOptionAck',
+    });
+    assert.equal(result.verdict.outcome, 'aborted');
+    const [ended] = await served.ended(1);
+    assert.equal(ended?.outcome, 'probe');
+    assert.deepEqual(traffic, { opened: 1, held: 0, closed: 1, readUpTo: 0 });
+  });
+
+  test('one that ends behind DATA 1 has read that block', async (t) => {
+    const { board, traffic } = aBoard();
+    const served = await serve(t, [board]);
+    await served.fetch('00000001/kernel8.img', { abort: 'afterData1' });
+    const [ended] = await served.ended(1);
+    assert.equal(ended?.outcome, 'probe');
+    assert.deepEqual(traffic, { opened: 1, held: 1, closed: 1, readUpTo: 512 });
+  });
+
+  test('silence ends one after the first timeout; nothing was sent but the OACK', async (t) => {
+    const clock = new FakeClock();
+    const { board, traffic } = aBoard();
+    const served = await serve(t, [board], { clock });
+    const peer = await rawPeer(t);
+    peer.send(rrq('00000001/whole', 'tsize', '0'), served.port);
+    await peer.next();
+    clock.advance(60_000);
+    const [ended] = await served.ended(1);
+    assert.equal(ended?.outcome, 'probe');
+    assert.equal(peer.waiting(), 0);
+    assert.equal(traffic.closed, 1);
+  });
+});
+
+describe('refusals', () => {
+  test('what is not there, or not ours, is refused at once with a sentence', async (t) => {
+    const served = await serve(t, [aBoard().board]);
+    const peer = await rawPeer(t);
+    const rows: readonly [bytes: string, code: number, text: RegExp][] = [
+      [rrq('00000001/start.elf'), 1, /^file not found$/],
+      [rrq('deadbeef/start4.elf'), 1, /deadbeef\/start4\.elf/],
+      [rrq('00000001/../00000002/f'), 2, /\.\./],
+      [rrq('00000001/loops/here'), 0, /cluster 7/],
+      [rrq('00000001/thrown'), 0, /^internal error$/],
+      ['\0\x0200000001/f\0octet\0', 2, /read-only/],
+      ['\0\x0100000001/f\0mail\0', 4, /mail/],
+      ['\0\x0100000001/f', 4, /./],
+      [`\0\x01${'x'.repeat(2000)}\0octet\0`, 4, /2009 bytes/],
+      [rrq('\x1b[2J\n\xff/f'), 1, /^[\x20-\x7e]+$/],
+    ];
+    for (const [bytes, code, text] of rows) {
+      peer.send(bytes, served.port);
+      const answer = await peer.next();
+      const [gotCode, gotText] = errorOf(answer.bytes);
+      assert.equal(gotCode, code, gotText);
+      assert.match(gotText, text);
+      assert.equal(answer.port, served.port);
+    }
+  });
+
+  test('not found is told with the board if it is known', async (t) => {
+    const served = await serve(t, [aBoard().board]);
+    await served.fetch('00000001/start.elf');
+    await served.fetch('deadbeef/start.elf');
+    const ended = await served.ended(2);
+    assert.deepEqual(
+      ended.map(({ outcome, path }) => [outcome, path]),
+      [
+        ['not_found', 'start.elf'],
+        ['not_found', 'deadbeef/start.elf'],
+      ],
+    );
+    assert.deepEqual(
+      served.events.map(({ board }) => board),
+      ['board-00000001', undefined],
+    );
+  });
+
+  test('nothing at the main port but a request is answered, however it looks', async (t) => {
+    for (const singlePort of [false, true]) {
+      const served = await serve(t, [aBoard().board], { singlePort });
+      const peer = await rawPeer(t);
+      const unanswered = ['', '\0', '\0\x03\0\x01abc', '\0\x04\0\0', '\0\x04\0\x01', '\0\x05\0\0text\0', '\0\x05\0'];
+      const more = ['\0\x05\x12\x34text', '\0\x06tsize\x000\0', '\0\x06', '\0\x00', '\0\x07', '\0\x63', 'GET /', 'x'];
+      for (const bytes of [...unanswered, ...more, '\0'.repeat(65_000)]) peer.send(bytes, served.port);
+      peer.send(rrq('00000001/missing'), served.port);
+      assert.equal(errorOf((await peer.next()).bytes)[0], 1, 'the first answer is that to the request');
+      assert.equal(peer.waiting(), 0);
+    }
+  });
+
+  test('a file that changed before ACK 0, or fails on the way, ends its transfer with ERROR 0', async (t) => {
+    const served = await serve(t, [aBoard().board]);
+    for (const path of ['00000001/changed', '00000001/broken']) {
+      const { verdict } = await served.fetch(path, { options: new Map([['tsize', '0']]) });
+      assert.ok(verdict.outcome === 'refused' && verdict.code === 0, verdict.outcome);
+    }
+    const outcomes = (await served.ended(2)).map(({ outcome, because }) => [outcome, because]);
+    assert.deepEqual(outcomes, [
+      ['error', 'the file was changed since it was asked for: ask again'],
+      ['error', 'the disk failed'],
+    ]);
+  });
+});
+
+describe('strangers and repeats', () => {
+  test('a stranger at the port of a transfer is told so a few times, and the transfer goes on', async (t) => {
+    const served = await serve(t, [aBoard().board]);
+    const peer = await rawPeer(t);
+    peer.send(rrq('00000001/whole'), served.port);
+    const { port } = await peer.next();
+    const stranger = await rawPeer(t, '127.0.0.9');
+    stranger.send('\0\x05\0\0an ERROR is never answered\0', port);
+    stranger.send('\0\x05\0\0this one neither\0', port);
+    for (let count = 0; count < 50; count += 1) stranger.send(ack(1), port);
+    for (let count = 0; count < TFTP_STRANGERS_ANSWERED_MAX; count += 1) {
+      assert.equal(errorOf((await stranger.next()).bytes)[0], 5);
+    }
+    peer.send(ack(1), port);
+    assert.equal((await peer.next()).bytes.readUInt16BE(2), 2);
+    assert.equal(stranger.waiting(), 0);
+  });
+
+  test('an RRQ that comes again starts no second transfer and brings no second OACK', async (t) => {
+    for (const singlePort of [false, true]) {
+      const { board, traffic } = aBoard();
+      const served = await serve(t, [board], { singlePort });
+      const peer = await rawPeer(t);
+      for (let count = 0; count < 5; count += 1) peer.send(rrq('00000001/whole', 'tsize', '0'), served.port);
+      const oack = await peer.next();
+      for (let count = 0; count < 5; count += 1) peer.send(rrq('00000001/whole', 'tsize', '0'), served.port);
+      peer.send(ack(0), oack.port);
+      const data = await peer.next();
+      assert.equal(data.bytes.readUInt16BE(0), 3);
+      assert.equal(data.port, oack.port);
+      assert.equal(traffic.opened, 1);
+    }
+  });
+
+  test('another file asked for from the same port ends the transfer before', async (t) => {
+    const served = await serve(t, [aBoard().board]);
+    const peer = await rawPeer(t);
+    peer.send(rrq('00000001/whole'), served.port);
+    await peer.next();
+    peer.send(rrq('00000001/config.txt'), served.port);
+    assert.match((await peer.next()).bytes.toString(), /arm_64bit/);
+    const [ended] = await served.ended(1);
+    assert.deepEqual([ended?.path, ended?.outcome], ['whole', 'probe']);
+  });
+
+  test('a board that begins anew from the same port is served again (a Pi 3 ROM always asks from 49152)', async (t) => {
+    const clock = new FakeClock();
+    const served = await serve(t, [aBoard().board], { clock });
+    const peer = await rawPeer(t);
+    peer.send(rrq('00000001/whole'), served.port);
+    const first = await peer.next();
+    peer.send(ack(1), first.port);
+    await peer.next();
+    peer.send(rrq('00000001/whole'), served.port);
+    peer.send(ack(2), first.port);
+    const third = await peer.next();
+    assert.deepEqual([third.port, third.bytes.readUInt16BE(2)], [first.port, 3], 'a late RRQ ends nothing');
+    clock.advance(2_500);
+    assert.equal((await peer.next()).bytes.readUInt16BE(2), 3, 'sent again by the timer');
+    peer.send(rrq('00000001/whole'), served.port);
+    const anew = await peer.next();
+    assert.equal(anew.bytes.readUInt16BE(2), 1);
+    assert.notEqual(anew.port, first.port);
+  });
+});
+
+describe('bounds', () => {
+  test('10,000 forged requests take no more than their places, and a real board gets its file meanwhile', async (t) => {
+    const events: string[] = [];
+    const { board, traffic } = aBoard();
+    const running = new RunningRequests<BootRequest>();
+    const world = {
+      clock: systemClock,
+      log: silentLog,
+      tell: (event: { kind: string }) => events.push(event.kind),
+    };
+    const port = await openMainPort({
+      local: { address: '127.0.0.1', port: 0 },
+      singlePort: true,
+      limits: { blockBytesMax: 1468, windowBlocksMax: 64 },
+      lookup: fakeLookup(board),
+      clock: systemClock,
+      reporter: new TransferReporter(world),
+      running,
+    });
+    t.after(() => {
+      running.stopAll('over');
+      port.close();
+    });
+    const forge = async (from: number, to: number): Promise<void> => {
+      for (let index = from; index < to; index += 1) {
+        const address = `127.9.${index >> 8}.${index & 0xff}`;
+        port.received(Buffer.from(rrq('00000001/whole', 'tsize', '0'), 'latin1'), { address, port: 9 });
+        if (index % 64 === 0) await new Promise((resolve) => setImmediate(resolve));
+        assert.ok(running.size <= TFTP_TRANSFERS_MAX);
+      }
+    };
+    await forge(0, 5_000);
+    const real = fetchFile({
+      path: '00000001/kernel8.img',
+      options: new Map([['blksize', '1468']]),
+      server: port.local,
+      local: { address: '127.0.0.1', port: 0 },
+      clock: systemClock,
+    });
+    const [, { verdict }] = await Promise.all([forge(5_000, 10_000), real]);
+    assert.equal(verdict.outcome, 'complete');
+    assert.ok(running.size <= TFTP_TRANSFERS_MAX);
+    assert.equal(traffic.opened - traffic.closed, running.size);
+  });
+
+  test('one address has only its share, and its silent transfers make room for its new ones', async (t) => {
+    const { board } = aBoard();
+    const served = await serve(t, [board]);
+    for (let count = 0; count < TFTP_PEER_TRANSFERS_MAX + 5; count += 1) {
+      const peer = await rawPeer(t);
+      peer.send(rrq('00000001/whole', 'tsize', '0'), served.port);
+      assert.equal((await peer.next()).bytes.readUInt16BE(0), 6);
+      assert.ok(served.server.transferCount() <= TFTP_PEER_TRANSFERS_MAX);
+    }
+  });
+
+  test('opens that hang take places but never more', async (t) => {
+    const never = fakeBoard('00000001', { hung: () => new Promise<OpenVerdict>(() => {}) });
+    const served = await serve(t, [never.board]);
+    const peers = await Promise.all(Array.from({ length: TFTP_PEER_TRANSFERS_MAX + 1 }, () => rawPeer(t)));
+    for (const peer of peers) peer.send(rrq('00000001/hung'), served.port);
+    const last = peers.at(-1);
+    assert.ok(last !== undefined);
+    assert.match(errorOf((await last.next()).bytes)[1], /too many/);
+    assert.equal(served.server.transferCount(), TFTP_PEER_TRANSFERS_MAX);
+  });
+});
+
+describe('start and stop', () => {
+  test('a start that fails half-way leaves nothing bound', async (t) => {
+    const free = await rawPeer(t);
+    const { board } = aBoard();
+    const settings = { port: free.port, addresses: ['127.0.0.3', '192.0.2.1'] };
+    await assert.rejects(serve(t, [board], settings), { code: 'EADDRNOTAVAIL' });
+    const served = await serve(t, [board], { port: free.port, addresses: ['127.0.0.3'] });
+    assert.deepEqual(served.server.addresses(), [{ address: '127.0.0.3', port: free.port }]);
+    await assert.rejects(serve(t, [board], { port: free.port, addresses: ['127.0.0.3'] }), { code: 'EADDRINUSE' });
+  });
+
+  test('a stop lets a running transfer finish, and refuses new ones', async (t) => {
+    const served = await serve(t, [aBoard().board]);
+    const peer = await rawPeer(t);
+    peer.send(rrq('00000001/whole'), served.port);
+    const { port } = await peer.next();
+    const stopped = served.server.stop();
+    const other = await rawPeer(t);
+    other.send(rrq('00000001/whole'), served.port);
+    assert.match(errorOf((await other.next()).bytes)[1], /stopped/);
+    for (const block of [1, 2]) {
+      peer.send(ack(block), port);
+      assert.equal((await peer.next()).bytes.readUInt16BE(2), block + 1);
+    }
+    peer.send(ack(3), port);
+    await stopped;
+    assert.equal((await served.ended(1))[0]?.outcome, 'complete');
+  });
+
+  test('one that is not done in time ends with ERROR 0', async (t) => {
+    const served = await serve(t, [aBoard().board]);
+    const peer = await rawPeer(t);
+    peer.send(rrq('00000001/whole'), served.port);
+    const { port } = await peer.next();
+    peer.send(ack(1), port);
+    await peer.next();
+    await served.server.stop(0);
+    assert.equal(errorOf((await peer.next()).bytes)[0], 0);
+    assert.equal((await served.ended(1))[0]?.outcome, 'error');
+  });
+
+  test('a file that is opened when all is over is closed again', async (t) => {
+    let open: (verdict: OpenVerdict) => void = () => {};
+    let closed = (): void => {};
+    const { board } = fakeBoard('00000001', { late: () => new Promise((resolve) => (open = resolve)) });
+    const served = await serve(t, [board]);
+    const peer = await rawPeer(t);
+    peer.send(rrq('00000001/late'), served.port);
+    while (served.server.transferCount() === 0) await new Promise((resolve) => setImmediate(resolve));
+    await served.server.stop(0);
+    const closing = new Promise<void>((resolve) => (closed = resolve));
+    open({ answer: 'file', file: { ...fakeFile({ bytes: content(9) }), close: () => closed() } });
+    await closing;
+    await new Promise((resolve) => setImmediate(resolve));
+    assert.equal(served.server.transferCount(), 0);
+  });
+});
