@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict';
 import { createSocket, type Socket } from 'node:dgram';
 import { once } from 'node:events';
 import type { TestContext } from 'node:test';
@@ -114,4 +115,10 @@ export function rrq(path: string, ...options: readonly string[]): string {
 /** ACK bytes. */
 export function ack(block: number): Uint8Array {
   return Uint8Array.of(0, 4, block >> 8, block & 0xff);
+}
+
+/** Code and text of an ERROR packet. */
+export function errorOf(bytes: Buffer): readonly [code: number, text: string] {
+  assert.equal(bytes.readUInt16BE(0), 5, `an ERROR, not ${bytes.toString('latin1')}`);
+  return [bytes.readUInt16BE(2), bytes.subarray(4, -1).toString('latin1')];
 }

@@ -7,6 +7,7 @@ import { describe, type TestContext, test } from 'node:test';
 import { promisify } from 'node:util';
 import { content, fakeBoard } from '../support/fake-board.js';
 import { without } from '../support/programs.js';
+import { projectFile } from '../support/project.js';
 import { scratchFolder } from '../support/scratch.js';
 import { type ServerUnderTest, serve } from '../support/tftp.js';
 
@@ -70,7 +71,7 @@ describe('curl', { skip: without('curl', 'curl') }, () => {
 
   test('may not write', async (t) => {
     const { port } = await serveFiles(t);
-    const writing = run('curl', ['-sS', '-T', '/etc/hostname', `tftp://127.0.0.1:${port}/00000001/kernel`]);
+    const writing = run('curl', ['-sS', '-T', projectFile('package.json'), `tftp://127.0.0.1:${port}/00000001/kernel`]);
     await assert.rejects(writing, { code: 69 });
   });
 });
