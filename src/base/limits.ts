@@ -224,3 +224,79 @@ export const CONTROL_SOCKET_PATH_BYTES_MAX = 107;
 
 /** `cmdline.append`: all of a command line has to fit into the 2,048 bytes that the kernel takes on arm64 (COMMAND_LINE_SIZE). */
 export const INVENTORY_ARGUMENTS_BYTES_MAX = 2048;
+/** A peer that says nothing that leads to a disk is let go. qemu-nbd took the same number when it closed CVE-2024-7409. */
+export const NBD_HANDSHAKE_MS = 10_000;
+
+/** proto.md allows no string over 4096 bytes; with its lengths around it and some 2000 info requests an INFO or GO fits in here. */
+export const NBD_OPTION_BYTES_MAX = 8192;
+
+/** proto.md, "Conventions": no name may be longer. */
+export const NBD_NAME_BYTES_MAX = 4096;
+
+/** The sentence of an error reply goes to a board's console; nbd-client prints no more than 4096 bytes, and people read less. */
+export const NBD_MESSAGE_CHARACTERS_MAX = 800;
+
+/** Real clients send under ten. More is CVE-2017-15119: haggling without end. */
+export const NBD_OPTIONS_MAX = 128;
+
+/** Option data of no use to us that is read away before the peer is let go. */
+export const NBD_OPTION_DISCARD_BYTES_MAX = 1024 * 1024;
+
+/** nbd's own huge-request log reaches 49,865,728 bytes; 32 MiB may not be treated as abuse (proto.md, "Size constraints"). */
+export const NBD_PAYLOAD_BYTES_MAX = 64 * 1024 * 1024;
+
+/**
+ * A request up to this size is done as one; what is larger goes in pieces of it, so that no connection needs memory for a
+ * whole payload. Linux asks for 128 KiB at most unless told otherwise, qemu-img for 2 MiB.
+ */
+export const NBD_PIECE_BYTES = 1024 * 1024;
+
+/**
+ * Payloads being written, replies being read and replies not yet taken by the peer, per connection; past it the socket is
+ * not read. May be exceeded by one piece. Linux with its 128 requests of 4 KiB stays far below, and 32 requests of 128 KiB
+ * keep any disk busy.
+ */
+export const NBD_BYTES_IN_FLIGHT_MAX = 4 * 1024 * 1024;
+
+/** Requests under way or not yet answered, per connection: the depth of the Linux driver's queue. */
+export const NBD_REQUESTS_IN_FLIGHT_MAX = 128;
+
+/** Bytes copied out of the page cache on the main thread before other sockets get their turn: some 0.2 ms. */
+export const NBD_READ_NOW_BYTES_PER_TURN = 1024 * 1024;
+
+/** Bytes of a peer that waits for the writer lock; it has nothing to send then. */
+export const NBD_EARLY_BYTES_MAX = 64 * 1024;
+
+/** 100 boards with a few connections each, and as many tools; each costs a descriptor and at most NBD_BYTES_IN_FLIGHT_MAX. */
+export const NBD_CONNECTIONS_MAX = 1024;
+
+/** A board has one, nbdcopy four, `nbd-client -C` up to sixteen. */
+export const NBD_CONNECTIONS_PER_ADDRESS_MAX = 64;
+
+/** A stop waits as long for requests under way; what a container gives before it kills is 10 s. */
+export const NBD_STOP_MS = 2_000;
+
+/** After DISC or ABORT, as long for the peer to take its last replies. */
+export const NBD_LINGER_MS = 5_000;
+
+/** Refusals logged as warnings, one each per peer and name; a scan of the LAN must not fill a disk with log. */
+export const NBD_REFUSALS_LOGGED_MAX = 256;
+
+/** Silence of a probed peer that means it is gone: three probes, a second apart, unanswered on a LAN. */
+export const TCP_PROBE_SILENCE_MS = 3_000;
+
+/** How often an answer to a probe is looked for: a live peer costs a GO that waits for it no more than this. */
+export const TCP_PROBE_LOOK_MS = 50;
+
+/** A GO from another address waits as long for the verdict on the holder: an initramfs tries only once. */
+export const WRITER_LOCK_PATIENCE_MS = 5_000;
+
+/** Our client's side: a server that sends more in one option reply, or longer lists, is none of ours. */
+export const NBD_OPTION_REPLY_BYTES_MAX = 16 * 1024;
+export const NBD_LIST_ENTRIES_MAX = 10_000;
+
+/** Our client waits as long for a connection and for each option; a GO may take WRITER_LOCK_PATIENCE_MS on the other side. */
+export const NBD_CLIENT_PATIENCE_MS = 15_000;
+
+/** Bytes our client takes from the kernel before somebody wants them. */
+export const NBD_CLIENT_READ_AHEAD_BYTES_MAX = 1024 * 1024;

@@ -1,0 +1,299 @@
+import { NBD_MESSAGE_CHARACTERS_MAX, NBD_NAME_BYTES_MAX, NBD_PAYLOAD_BYTES_MAX } from '../base/limits.js';
+import { Malformed } from '../base/malformed.js';
+import { unreachable } from '../base/unreachable.js';
+import type { LockVerdict } from '../boards/writer-lock.js';
+import { ClientFlag, HandshakeFlag, Info, Option, OptionReply, TransmissionFlag } from './constants.js';
+import type { HandshakeMessage } from './framing.js';
+import {
+  decodeExportRequest,
+  decodeName,
+  type ExportFacts,
+  type ExportRequest,
+  encodeAck,
+  encodeExportNameReply,
+  encodeGreeting,
+  encodeInfoReply,
+  encodeOptionReply,
+  encodeSentence,
+  encodeServerEntry,
+  type InfoReply,
+} from './handshake-wire.js';
+
+/**
+ * Fixed newstyle negotiation, the server's side: what a client said and what the writer lock answered come in, commands go
+ * out. Nothing here waits; between `takeDisk` and the `lock` event the client has nothing to say (proto.md: no option before
+ * the final reply to the last).
+ *
+ *   clientFlags ──► haggling ──(GO, EXPORT_NAME)──► choosing ──(lock granted)──► transmitting
+ *                      ▲ │ ABORT, unknown EXPORT_NAME   │ held: GO haggles on, EXPORT_NAME is over
+ *                      └─┼──────────────────────────────┘
+ *                        ▼
+ *                       over
+ */
+export type NegotiationState =
+  | { readonly at: 'clientFlags' }
+  | { readonly at: 'haggling'; readonly zeroes: boolean }
+  | { readonly at: 'choosing'; readonly zeroes: boolean; readonly choice: Choice }
+  /** From here on the client sends requests. */
+  | { readonly at: 'transmitting'; readonly exportName: string }
+  | { readonly at: 'over' };
+
+/** The export that a client wants to use, and how it asked. */
+export interface Choice {
+  readonly option: typeof Option.Go | typeof Option.ExportName;
+  readonly found: Export;
+  readonly infoRequests: readonly number[];
+}
+
+export interface Export {
+  readonly name: string;
+  readonly sizeBytes: number;
+}
+
+/** What is served, as far as negotiation cares. */
+export interface Exports {
+  find(name: string): Export | undefined;
+  names(): readonly string[];
+}
+
+export type NegotiationEvent =
+  | { readonly kind: 'connected' }
+  | HandshakeMessage
+  | { readonly kind: 'lock'; readonly verdict: LockVerdict };
+
+export type NegotiationCommand =
+  | { readonly kind: 'send'; readonly bytes: Uint8Array }
+  /** Take the board's writer lock and come back with the verdict. */
+  | { readonly kind: 'takeDisk'; readonly board: string }
+  /** Somebody did not get a disk: for journal and log. `exportName` is what was asked for, made printable. */
+  | {
+      readonly kind: 'tellRefused';
+      readonly board: string | undefined;
+      readonly exportName: string;
+      readonly because: string;
+    }
+  /** What was sent goes out first. */
+  | { readonly kind: 'close'; readonly because: string };
+
+export interface NegotiationStep {
+  readonly state: NegotiationState;
+  readonly commands: readonly NegotiationCommand[];
+}
+
+/** What every export can do (proto.md, "Transmission flags"). One device serves all connections, so CAN_MULTI_CONN holds. */
+export const TRANSMISSION_FLAGS =
+  TransmissionFlag.HasFlags |
+  TransmissionFlag.SendFlush |
+  TransmissionFlag.SendFua |
+  TransmissionFlag.SendTrim |
+  TransmissionFlag.SendWriteZeroes |
+  TransmissionFlag.CanMultiConn;
+
+const KNOWN_CLIENT_FLAGS = ClientFlag.FixedNewstyle | ClientFlag.NoZeroes;
+
+export const NEGOTIATION_BEGINS: NegotiationState = { at: 'clientFlags' };
+
+export function negotiate(state: NegotiationState, event: NegotiationEvent, exports: Exports): NegotiationStep {
+  switch (event.kind) {
+    case 'connected':
+      return { state, commands: [send(encodeGreeting(HandshakeFlag.FixedNewstyle | HandshakeFlag.NoZeroes))] };
+    case 'clientFlags':
+      return checkFlags(event.flags);
+    case 'option':
+      assertAt(state, 'haggling');
+      return answerOption(state, event, exports);
+    case 'oversizedOption':
+      assertAt(state, 'haggling');
+      return answerOversized(state, event.option, event.lengthBytes);
+    case 'lock':
+      assertAt(state, 'choosing');
+      return event.verdict.answer === 'granted' ? enter(state) : refuseHeld(state, event.verdict.by);
+    default:
+      return unreachable(event);
+  }
+}
+
+// A flag that nobody offered must end it (proto.md, "Client flags"). A client without FIXED_NEWSTYLE is answered as if it had
+// said so: it sends EXPORT_NAME and nothing else.
+function checkFlags(flags: number): NegotiationStep {
+  const unknown = (flags & ~KNOWN_CLIENT_FLAGS) >>> 0;
+  if (unknown !== 0) return over([], `client flags ${unknown.toString(16)} mean nothing here`);
+  return { state: { at: 'haggling', zeroes: (flags & ClientFlag.NoZeroes) === 0 }, commands: [] };
+}
+
+type Haggling = Extract<NegotiationState, { readonly at: 'haggling' }>;
+type Choosing = Extract<NegotiationState, { readonly at: 'choosing' }>;
+
+function answerOption(
+  state: Haggling,
+  { option, body }: Extract<HandshakeMessage, { readonly kind: 'option' }>,
+  exports: Exports,
+): NegotiationStep {
+  switch (option) {
+    case Option.ExportName:
+      return chooseByName(state, body, exports);
+    case Option.Abort:
+      return over([send(encodeAck(option))], 'the client gave up');
+    case Option.List:
+      return stay(state, body.length === 0 ? list(exports) : [invalid(option, 'LIST takes no data')]);
+    case Option.Info:
+    case Option.Go:
+      return answerExportRequest(state, option, body, exports);
+    default:
+      // STARTTLS, STRUCTURED_REPLY and the META_CONTEXTs among them: a baseline client goes on without.
+      return stay(state, [refuse(option, OptionReply.ErrUnsup, `This server does not know option ${option}.`)]);
+  }
+}
+
+function answerOversized(state: Haggling, option: number, lengthBytes: number): NegotiationStep {
+  if (option === Option.Abort) return over([send(encodeAck(option))], 'the client gave up');
+  if (option === Option.ExportName) return over([], `an export name of ${lengthBytes} bytes`);
+  return stay(state, [
+    refuse(option, OptionReply.ErrTooBig, `${lengthBytes} bytes are too many for option ${option}.`),
+  ]);
+}
+
+function list(exports: Exports): readonly NegotiationCommand[] {
+  const entries = exports
+    .names()
+    .map((name) => encodeOptionReply(Option.List, OptionReply.Server, encodeServerEntry(name)));
+  return [...entries, encodeAck(Option.List)].map(send);
+}
+
+function answerExportRequest(
+  state: Haggling,
+  option: typeof Option.Info | typeof Option.Go,
+  body: Uint8Array,
+  exports: Exports,
+): NegotiationStep {
+  const request = readExportRequest(body);
+  if (request instanceof Malformed)
+    return stay(state, [invalid(option, `The data of the option is wrong: ${request.message}.`)]);
+  const found = findExport(exports, request.exportName);
+  if (found === undefined) return refuseUnknown(state, option, request.exportName, exports);
+  if (option === Option.Go) return choose(state, { option, found, infoRequests: request.infoRequests });
+  return stay(state, [...infoReplies(option, found, request.infoRequests), send(encodeAck(option))]);
+}
+
+function readExportRequest(body: Uint8Array): ExportRequest | Malformed {
+  try {
+    return decodeExportRequest(body);
+  } catch (error) {
+    if (error instanceof Malformed) return error;
+    throw error;
+  }
+}
+
+function refuseUnknown(state: Haggling, option: number, asked: string, exports: Exports): NegotiationStep {
+  const sentence = refuse(option, OptionReply.ErrUnknown, unknownSentence(asked, exports.names()));
+  // INFO only asks: nobody was kept from a disk.
+  return stay(state, option === Option.Go ? [sentence, tellUnknown(asked)] : [sentence]);
+}
+
+// EXPORT_NAME cannot be answered with an error: closing is all there is (proto.md, `NBD_OPT_EXPORT_NAME`).
+function chooseByName(state: Haggling, body: Uint8Array, exports: Exports): NegotiationStep {
+  if (body.length > NBD_NAME_BYTES_MAX) return over([], `an export name of ${body.length} bytes`);
+  const asked = decodeName(body);
+  const found = findExport(exports, asked);
+  if (found === undefined) return over([tellUnknown(asked)], 'no such export');
+  return choose(state, { option: Option.ExportName, found, infoRequests: [] });
+}
+
+function choose(state: Haggling, choice: Choice): NegotiationStep {
+  return {
+    state: { at: 'choosing', zeroes: state.zeroes, choice },
+    commands: [{ kind: 'takeDisk', board: choice.found.name }],
+  };
+}
+
+function enter({ zeroes, choice }: Choosing): NegotiationStep {
+  const { option, found, infoRequests } = choice;
+  const replies =
+    option === Option.Go
+      ? [...infoReplies(option, found, infoRequests), send(encodeAck(option))]
+      : [send(encodeExportNameReply(exportFacts(found), { zeroes }))];
+  return { state: { at: 'transmitting', exportName: found.name }, commands: replies };
+}
+
+function refuseHeld({ zeroes, choice }: Choosing, holder: string): NegotiationStep {
+  const { option, found } = choice;
+  const told: NegotiationCommand = {
+    kind: 'tellRefused',
+    board: found.name,
+    exportName: found.name,
+    because: `held by ${holder}`,
+  };
+  if (option === Option.ExportName) return over([told], `${found.name} is held by ${holder}`);
+  const sentence = `The disk of ${found.name} is in use by ${holder}, which answers. Shut that one down first, or give this board an entry of its own in the inventory.`;
+  return stay({ at: 'haggling', zeroes }, [refuse(option, OptionReply.ErrPolicy, sentence), told]);
+}
+
+/** INFO_EXPORT always; name and sizes only to who asked (nbd-client prints a warning over what it did not ask for). */
+function infoReplies(option: number, found: Export, asked: readonly number[]): readonly NegotiationCommand[] {
+  const infos: Exclude<InfoReply, { readonly kind: 'unknown' }>[] = [{ kind: 'export', ...exportFacts(found) }];
+  if (asked.includes(Info.Name)) infos.push({ kind: 'name', exportName: found.name });
+  if (asked.includes(Info.BlockSize)) {
+    infos.push({ kind: 'blockSize', minimum: 1, preferred: 4096, maximumPayload: NBD_PAYLOAD_BYTES_MAX });
+  }
+  return infos.map((info) => send(encodeOptionReply(option, OptionReply.Info, encodeInfoReply(info))));
+}
+
+function exportFacts(found: Export): ExportFacts {
+  return { sizeBytes: BigInt(found.sizeBytes), transmissionFlags: TRANSMISSION_FLAGS };
+}
+
+// The initramfs's `nbdroot=host:/name` asks for "/name".
+function findExport(exports: Exports, asked: string): Export | undefined {
+  return exports.find(asked.startsWith('/') ? asked.slice(1) : asked);
+}
+
+function tellUnknown(asked: string): NegotiationCommand {
+  return { kind: 'tellRefused', board: undefined, exportName: printable(asked, 63), because: 'not in the inventory' };
+}
+
+/** Read on a board's console by somebody who now has to change a file on another machine. */
+function unknownSentence(asked: string, names: readonly string[]): string {
+  const name = asked.startsWith('/') ? asked.slice(1) : asked;
+  const known = names.length === 0 ? 'It lists no board yet.' : `It lists ${names.join(', ')}`;
+  const advice = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/.test(name)
+    ? `Add under "boards:" in config.yaml: ${name}: { serial: <serial>, image: <image>, disk: direct } and restart the server.`
+    : 'A board has a name of a-z, 0-9 and "-", which is also the name of its export.';
+  return printable(
+    `No board "${printable(name, 63)}" in the inventory. ${advice} ${known}`,
+    NBD_MESSAGE_CHARACTERS_MAX,
+  );
+}
+
+/** ASCII that a terminal shows as it is, cut with a mark. What a peer sends may hold anything (terminal escapes, newlines). */
+function printable(text: string, charactersMax: number): string {
+  const cut = text.length > charactersMax ? `${text.slice(0, charactersMax - 3)}...` : text;
+  return cut.replaceAll(/[^\x20-\x7e]/g, '?');
+}
+
+function send(bytes: Uint8Array): NegotiationCommand {
+  return { kind: 'send', bytes };
+}
+
+function refuse(option: number, reply: number, sentence: string): NegotiationCommand {
+  return send(encodeSentence(option, reply, sentence));
+}
+
+function invalid(option: number, sentence: string): NegotiationCommand {
+  return refuse(option, OptionReply.ErrInvalid, sentence);
+}
+
+function stay(state: Haggling, commands: readonly NegotiationCommand[]): NegotiationStep {
+  return { state, commands };
+}
+
+function over(commands: readonly NegotiationCommand[], because: string): NegotiationStep {
+  return { state: { at: 'over' }, commands: [...commands, { kind: 'close', because }] };
+}
+
+/** The framing and the server keep to the order of states; a peer cannot change that. */
+function assertAt<At extends NegotiationState['at']>(
+  state: NegotiationState,
+  at: At,
+): asserts state is Extract<NegotiationState, { readonly at: At }> {
+  if (state.at !== at) throw new Error(`negotiation is at ${state.at}, not ${at}`);
+}

@@ -1,0 +1,89 @@
+import { NBD_PAYLOAD_BYTES_MAX } from '../base/limits.js';
+import { unreachable } from '../base/unreachable.js';
+import type { BlockErrorCode } from '../block/block-error.js';
+import { Command, CommandFlag, type ErrnoName } from './constants.js';
+import type { NbdRequest } from './transmission-wire.js';
+
+/** What of an export a request is judged by. */
+export interface Serving {
+  readonly sizeBytes: number;
+}
+
+/** FUA goes with every command once SEND_FUA was told, even where it means nothing (proto.md, "Command flags"). */
+const FLAGS_ALLOWED: ReadonlyMap<number, number> = new Map([
+  [Command.Read, CommandFlag.Fua],
+  [Command.Write, CommandFlag.Fua],
+  [Command.Flush, CommandFlag.Fua],
+  [Command.Trim, CommandFlag.Fua],
+  [Command.WriteZeroes, CommandFlag.Fua | CommandFlag.NoHole],
+]);
+
+const PAYLOAD_COMMANDS: ReadonlySet<number> = new Set([Command.Read, Command.Write]);
+const WRITING_COMMANDS: ReadonlySet<number> = new Set([Command.Write, Command.WriteZeroes]);
+
+/**
+ * Why a request is not done, or undefined if it may be: the one place where requests are checked (proto.md, "Error values").
+ * DISC is never refused: it has no reply.
+ *
+ * Lengths of 0 are unspecified there; here they do nothing and succeed, inside the export and at its very end.
+ */
+export function refusal(request: NbdRequest, serving: Serving): ErrnoName | undefined {
+  const { command, flags, offset, lengthBytes } = request;
+  if (command === Command.Disc) return undefined;
+  const allowed = FLAGS_ALLOWED.get(command);
+  if (allowed === undefined || (flags & ~allowed) !== 0) return 'EINVAL';
+  // Reserved, and must be zero: one day they may mean something.
+  if (command === Command.Flush) return offset === 0n && lengthBytes === 0 ? undefined : 'EINVAL';
+  // In BigInt: 2⁶⁴−1 plus a length wraps around in C and rounds in a double (CVE-2025-47711, CVE-2025-47712).
+  const beyond = offset + BigInt(lengthBytes) > BigInt(serving.sizeBytes);
+  if (beyond) return WRITING_COMMANDS.has(command) ? 'ENOSPC' : 'EINVAL';
+  if (PAYLOAD_COMMANDS.has(command) && lengthBytes > NBD_PAYLOAD_BYTES_MAX) return 'EINVAL';
+  return undefined;
+}
+
+/** What a device's failure is called on the wire. Only what proto.md lists may be sent, and ENOTSUP only for FAST_ZERO. */
+export function errnoOf(code: BlockErrorCode): ErrnoName {
+  switch (code) {
+    case 'ENOSPC':
+    case 'EFBIG':
+      return 'ENOSPC';
+    case 'EROFS':
+    case 'EPERM':
+    case 'EACCES':
+      return 'EPERM';
+    // The request was checked before it went to the device: an EINVAL from down there is not the client's fault.
+    case 'EINVAL':
+    case 'EIO':
+    case 'ENOENT':
+    case 'EBUSY':
+      return 'EIO';
+    case 'ENOTSUP':
+      return 'EINVAL';
+    default:
+      return unreachable(code);
+  }
+}
+
+/** As metrics name commands. */
+export type CommandName = 'read' | 'write' | 'flush' | 'trim' | 'write_zeroes' | 'unknown';
+
+const COMMAND_NAMES: ReadonlyMap<number, CommandName> = new Map<number, CommandName>([
+  [Command.Read, 'read'],
+  [Command.Write, 'write'],
+  [Command.Flush, 'flush'],
+  [Command.Trim, 'trim'],
+  [Command.WriteZeroes, 'write_zeroes'],
+]);
+
+/** One name for all that is unknown: a label must not come from a packet. */
+export function commandName(command: number): CommandName {
+  return COMMAND_NAMES.get(command) ?? 'unknown';
+}
+
+export function isDurable(request: NbdRequest): boolean {
+  return (request.flags & CommandFlag.Fua) !== 0;
+}
+
+export function keepsAllocated(request: NbdRequest): boolean {
+  return (request.flags & CommandFlag.NoHole) !== 0;
+}

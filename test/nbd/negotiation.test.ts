@@ -1,0 +1,331 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import fc from 'fast-check';
+import { NBD_NAME_BYTES_MAX } from '../../src/base/limits.js';
+import { Info, Option, OptionReply } from '../../src/nbd/constants.js';
+import type { HandshakeMessage } from '../../src/nbd/framing.js';
+import {
+  decodeInfoReply,
+  decodeName,
+  decodeOptionReplyHeader,
+  decodeServerEntry,
+  encodeExportRequest,
+  OPTION_REPLY_HEADER_BYTES,
+} from '../../src/nbd/handshake-wire.js';
+import {
+  type Exports,
+  NEGOTIATION_BEGINS,
+  type NegotiationCommand,
+  type NegotiationEvent,
+  type NegotiationState,
+  type NegotiationStep,
+  negotiate,
+} from '../../src/nbd/negotiation.js';
+import { ascii, hex, joined } from '../support/nbd-bytes.js';
+
+const NOTHING = new Uint8Array(0);
+const EXPORTS = exportsNamed('node1', 'node2');
+const HAGGLING: NegotiationState = { at: 'haggling', zeroes: false };
+const GRANTED: NegotiationEvent = { kind: 'lock', verdict: { answer: 'granted' } };
+const HELD: NegotiationEvent = { kind: 'lock', verdict: { answer: 'held', by: '192.168.1.7' } };
+
+function exportsNamed(...names: readonly string[]): Exports {
+  return {
+    find: (name) => (names.includes(name) ? { name, sizeBytes: 2 ** 34 } : undefined),
+    names: () => names,
+  };
+}
+
+function option(code: number, body: Uint8Array = NOTHING): HandshakeMessage {
+  return { kind: 'option', option: code, body };
+}
+
+function ask(code: number, exportName: string, infoRequests: readonly number[] = []): HandshakeMessage {
+  return option(code, encodeExportRequest({ exportName, infoRequests }));
+}
+
+function step(event: NegotiationEvent, state: NegotiationState = HAGGLING, exports = EXPORTS): NegotiationStep {
+  return negotiate(state, event, exports);
+}
+
+/** Several events after each other: the last state and all commands. */
+function steps(state: NegotiationState, ...events: readonly NegotiationEvent[]): NegotiationStep {
+  return events.reduce<NegotiationStep>(
+    (so, event) => {
+      const next = negotiate(so.state, event, EXPORTS);
+      return { state: next.state, commands: [...so.commands, ...next.commands] };
+    },
+    { state, commands: [] },
+  );
+}
+
+interface Reply {
+  readonly option: number;
+  readonly reply: number;
+  readonly body: Uint8Array;
+}
+
+function replies({ commands }: NegotiationStep): Reply[] {
+  return commands.flatMap((command) => (command.kind === 'send' ? [replyOf(command.bytes)] : []));
+}
+
+function replyOf(bytes: Uint8Array): Reply {
+  const header = decodeOptionReplyHeader(bytes);
+  assert.equal(bytes.length, OPTION_REPLY_HEADER_BYTES + header.lengthBytes);
+  return { option: header.option, reply: header.reply, body: bytes.subarray(OPTION_REPLY_HEADER_BYTES) };
+}
+
+function replyCodes(of: NegotiationStep): number[] {
+  return replies(of).map(({ reply }) => reply);
+}
+
+function kinds({ commands }: NegotiationStep): NegotiationCommand['kind'][] {
+  return commands.map(({ kind }) => kind);
+}
+
+function sentence(of: NegotiationStep): string {
+  return decodeName(replies(of).at(-1)?.body ?? NOTHING);
+}
+
+describe('the beginning', () => {
+  test('is the greeting with both handshake flags', () => {
+    const { commands } = step({ kind: 'connected' }, NEGOTIATION_BEGINS);
+    assert.deepEqual(commands, [{ kind: 'send', bytes: hex('4e42444d41474943 49484156454f5054 0003') }]);
+  });
+  test('remembers whether the client wants the zeroes', () => {
+    for (const [flags, zeroes] of [
+      [0, true],
+      [1, true],
+      [2, false],
+      [3, false],
+    ] as const) {
+      assert.deepEqual(step({ kind: 'clientFlags', flags }, NEGOTIATION_BEGINS).state, { at: 'haggling', zeroes });
+    }
+  });
+  test('is the end for a client that sets any other flag', () => {
+    for (let bit = 2; bit < 32; bit += 1) {
+      const after = step({ kind: 'clientFlags', flags: (1 << bit) >>> 0 }, NEGOTIATION_BEGINS);
+      assert.equal(after.state.at, 'over');
+      assert.deepEqual(kinds(after), ['close']);
+    }
+  });
+});
+
+describe('LIST', () => {
+  test('names every board and acknowledges', () => {
+    const after = step(option(Option.List));
+    assert.deepEqual(replyCodes(after), [OptionReply.Server, OptionReply.Server, OptionReply.Ack]);
+    assert.deepEqual(
+      replies(after)
+        .slice(0, 2)
+        .map(({ body }) => decodeServerEntry(body)),
+      ['node1', 'node2'],
+    );
+  });
+  test('acknowledges an empty inventory', () => {
+    assert.deepEqual(replyCodes(step(option(Option.List), HAGGLING, exportsNamed())), [OptionReply.Ack]);
+  });
+  test('takes no data', () => {
+    assert.deepEqual(replyCodes(step(option(Option.List, hex('00')))), [OptionReply.ErrInvalid]);
+  });
+});
+
+describe('INFO', () => {
+  test('tells size and flags, and takes no lock', () => {
+    const after = step(ask(Option.Info, 'node1'));
+    assert.deepEqual(replyCodes(after), [OptionReply.Info, OptionReply.Ack]);
+    // HAS_FLAGS 1, SEND_FLUSH 4, SEND_FUA 8, SEND_TRIM 32, SEND_WRITE_ZEROES 64, CAN_MULTI_CONN 256
+    const told = decodeInfoReply(replies(after)[0]?.body ?? NOTHING);
+    assert.deepEqual(told, { kind: 'export', sizeBytes: 2n ** 34n, transmissionFlags: 1 + 4 + 8 + 32 + 64 + 256 });
+    assert.deepEqual(after.state, HAGGLING);
+  });
+  test('tells name and block sizes to who asks for them, and passes over what it does not know', () => {
+    const after = step(ask(Option.Info, '/node1', [Info.BlockSize, 999, Info.Name, Info.Description]));
+    const infos = replies(after)
+      .slice(0, -1)
+      .map(({ body }) => decodeInfoReply(body));
+    assert.deepEqual(infos.slice(1), [
+      { kind: 'name', exportName: 'node1' },
+      { kind: 'blockSize', minimum: 1, preferred: 4096, maximumPayload: 64 * 1024 * 1024 },
+    ]);
+  });
+  test('of an unknown export is an error and no refusal: nobody wanted the disk', () => {
+    const after = step(ask(Option.Info, 'node9'));
+    assert.deepEqual(replyCodes(after), [OptionReply.ErrUnknown]);
+    assert.deepEqual(kinds(after), ['send']);
+  });
+});
+
+describe('GO', () => {
+  test('asks for the disk first and answers when it has it', () => {
+    const asked = step(ask(Option.Go, 'node1'));
+    assert.deepEqual(asked.commands, [{ kind: 'takeDisk', board: 'node1' }]);
+    const granted = step(GRANTED, asked.state);
+    assert.deepEqual(replyCodes(granted), [OptionReply.Info, OptionReply.Ack]);
+    assert.deepEqual(granted.state, { at: 'transmitting', exportName: 'node1' });
+  });
+  test('answers what INFO answered', () => {
+    const infos = [Info.BlockSize, Info.Name];
+    const informed = replies(step(ask(Option.Info, 'node1', infos))).map(({ reply, body }) => ({ reply, body }));
+    const gone = replies(steps(HAGGLING, ask(Option.Go, 'node1', infos), GRANTED)).map(({ reply, body }) => ({
+      reply,
+      body,
+    }));
+    assert.deepEqual(gone, informed);
+  });
+  test('says who holds the disk, and the client may ask again', () => {
+    const after = steps(HAGGLING, ask(Option.Go, 'node1'), HELD);
+    assert.deepEqual(replyCodes(after), [OptionReply.ErrPolicy]);
+    assert.match(sentence(after), /node1 is in use by 192\.168\.1\.7/);
+    assert.deepEqual(after.commands.at(-1), {
+      kind: 'tellRefused',
+      board: 'node1',
+      exportName: 'node1',
+      because: 'held by 192.168.1.7',
+    });
+    assert.deepEqual(after.state, HAGGLING);
+    assert.equal(steps(after.state, ask(Option.Go, 'node2'), GRANTED).state.at, 'transmitting');
+  });
+  test('ignores one leading slash', () => {
+    assert.deepEqual(step(ask(Option.Go, '/node1')).commands, [{ kind: 'takeDisk', board: 'node1' }]);
+    assert.deepEqual(replyCodes(step(ask(Option.Go, '//node1'))), [OptionReply.ErrUnknown]);
+  });
+  test('has no default export', () => assert.deepEqual(replyCodes(step(ask(Option.Go, ''))), [OptionReply.ErrUnknown]));
+});
+
+describe('the sentence for an unknown export', () => {
+  test('says what to add to the inventory, and what is in it', () => {
+    const after = step(ask(Option.Go, 'node9'));
+    assert.match(sentence(after), /node9: \{ serial: <serial>, image: <image>/);
+    assert.match(sentence(after), /node1, node2/);
+    assert.deepEqual(after.commands.at(-1), {
+      kind: 'tellRefused',
+      board: undefined,
+      exportName: 'node9',
+      because: 'not in the inventory',
+    });
+  });
+  test('does not advise a name that no board can have', () => {
+    assert.match(sentence(step(ask(Option.Go, 'Küche'))), /a-z, 0-9/);
+  });
+  test('is one printable line, whatever the name and however many boards there are', () => {
+    const many = exportsNamed(...Array.from({ length: 1000 }, (_, index) => `board-${index}`));
+    const names = [
+      '\u001b[2J\nroot:',
+      '\u0000',
+      'x'.repeat(NBD_NAME_BYTES_MAX),
+      '💥'.repeat(1000),
+      ...[256, 257, 4095].map((length) => 'n'.repeat(length)),
+    ];
+    for (const name of names) {
+      const after = step(ask(Option.Go, name), HAGGLING, many);
+      assert.deepEqual(replyCodes(after), [OptionReply.ErrUnknown]);
+      assert.match(sentence(after), /^[\x20-\x7e]{1,800}$/);
+    }
+  });
+});
+
+describe('EXPORT_NAME', () => {
+  const facts = hex('0000000400000000 016d');
+  test('is answered without a header, with 124 zeroes for who did not decline them', () => {
+    for (const zeroes of [true, false]) {
+      const after = steps({ at: 'haggling', zeroes }, option(Option.ExportName, ascii('/node1')), GRANTED);
+      const sent = after.commands.flatMap((command) => (command.kind === 'send' ? [command.bytes] : []));
+      assert.deepEqual(sent, [zeroes ? joined(facts, new Uint8Array(124)) : facts]);
+      assert.equal(after.state.at, 'transmitting');
+    }
+  });
+  test('of an unknown board ends it, as do a held one and a name that is too long', () => {
+    const unknown = step(option(Option.ExportName, ascii('node9')));
+    assert.deepEqual(kinds(unknown), ['tellRefused', 'close']);
+    const held = steps(HAGGLING, option(Option.ExportName, ascii('node1')), HELD);
+    assert.deepEqual(kinds(held), ['takeDisk', 'tellRefused', 'close']);
+    const long = step(option(Option.ExportName, new Uint8Array(NBD_NAME_BYTES_MAX + 1).fill(0x61)));
+    assert.deepEqual(kinds(long), ['close']);
+    for (const after of [unknown, held, long]) assert.equal(after.state.at, 'over');
+  });
+});
+
+describe('ABORT', () => {
+  test('is acknowledged and ends it, with whatever data', () => {
+    const oversized: NegotiationEvent = { kind: 'oversizedOption', option: Option.Abort, lengthBytes: 100_000 };
+    for (const event of [option(Option.Abort), option(Option.Abort, ascii('bye')), oversized]) {
+      const after = step(event);
+      assert.deepEqual(replyCodes(after), [OptionReply.Ack]);
+      assert.deepEqual(kinds(after), ['send', 'close']);
+      assert.equal(after.state.at, 'over');
+    }
+  });
+});
+
+describe('what is not understood', () => {
+  test('is refused and the client goes on', () => {
+    const unknown = [
+      4,
+      Option.StartTls,
+      Option.StructuredReply,
+      Option.ListMetaContext,
+      Option.SetMetaContext,
+      11,
+      0,
+      2 ** 32 - 1,
+    ];
+    for (const code of unknown) {
+      const after = step(option(code, ascii('data')));
+      assert.deepEqual(
+        replies(after).map(({ option: to, reply }) => [to, reply]),
+        [[code, OptionReply.ErrUnsup]],
+      );
+      assert.deepEqual(after.state, HAGGLING);
+    }
+  });
+  test('is refused as too big, except for an EXPORT_NAME, which cannot be', () => {
+    const oversized = (code: number) => step({ kind: 'oversizedOption', option: code, lengthBytes: 70_000 });
+    assert.deepEqual(replyCodes(oversized(Option.Go)), [OptionReply.ErrTooBig]);
+    assert.deepEqual(replyCodes(oversized(12345)), [OptionReply.ErrTooBig]);
+    assert.deepEqual(kinds(oversized(Option.ExportName)), ['close']);
+  });
+  test('is refused as invalid where the data of INFO or GO is wrong', () => {
+    for (const code of [Option.Info, Option.Go]) {
+      for (const body of [NOTHING, hex('ffffffff'), hex('00000001 61 0001'), hex('00000000 0000 00')]) {
+        const after = step(option(code, body));
+        assert.deepEqual(replyCodes(after), [OptionReply.ErrInvalid]);
+        assert.deepEqual(after.state, HAGGLING);
+      }
+    }
+  });
+});
+
+test('any options in any order get one final reply each, until one ends it', () => {
+  const messages = [
+    option(Option.List),
+    ask(Option.Info, 'node1'),
+    ask(Option.Info, 'node9'),
+    ask(Option.Go, 'node9'),
+    ask(Option.Go, 'node1'),
+    option(Option.StartTls),
+    option(Option.StructuredReply),
+    option(Option.SetMetaContext, encodeExportRequest({ exportName: 'node2', infoRequests: [] })),
+    option(Option.Go, hex('ffffffff')),
+    option(Option.Abort),
+    option(4711, new Uint8Array(100)),
+  ];
+  const locks = fc.infiniteStream(fc.constantFrom(GRANTED, HELD));
+  fc.assert(
+    fc.property(fc.array(fc.constantFrom(...messages), { maxLength: 12 }), locks, (asked, verdicts) => {
+      let state: NegotiationState = HAGGLING;
+      for (const message of asked) {
+        const first: NegotiationStep = negotiate(state, message, EXPORTS);
+        const verdict = verdicts.next().value;
+        const second: NegotiationStep | undefined =
+          first.state.at === 'choosing' ? negotiate(first.state, verdict, EXPORTS) : undefined;
+        const all: NegotiationStep =
+          second === undefined ? first : { ...second, commands: [...first.commands, ...second.commands] };
+        const final = replies(all).filter(({ reply }) => reply === OptionReply.Ack || reply >= 0x8000_0000);
+        assert.equal(final.length, 1);
+        state = all.state;
+        if (state.at !== 'haggling') return;
+      }
+    }),
+  );
+});

@@ -1,0 +1,108 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { NBD_PAYLOAD_BYTES_MAX } from '../../src/base/limits.js';
+import { Command, CommandFlag } from '../../src/nbd/constants.js';
+import { commandName, errnoOf, refusal } from '../../src/nbd/transmission.js';
+import { requestOf } from '../support/nbd-bytes.js';
+
+const SIZE = 2 ** 33; // 8 GiB: beyond 32 bits
+const size = BigInt(SIZE);
+const ranged = [Command.Read, Command.Write, Command.Trim, Command.WriteZeroes];
+
+function judge(parts: Parameters<typeof requestOf>[0]): string | undefined {
+  return refusal(requestOf(parts), { sizeBytes: SIZE });
+}
+
+function beyond(command: number): string {
+  return command === Command.Write || command === Command.WriteZeroes ? 'ENOSPC' : 'EINVAL';
+}
+
+describe('what is refused', () => {
+  test('a range that ends beyond the export, by one byte or by 2⁶⁴', () => {
+    const ranges: [bigint, number][] = [
+      [size, 1],
+      [size - 1n, 2],
+      [size + 1n, 0],
+      [size - 0xffff_fffen, 0xffff_ffff],
+      [2n ** 63n, 1],
+      [2n ** 64n - 1n, 1],
+      [2n ** 64n - 1n, 0xffff_ffff],
+      [2n ** 64n - 512n, 512],
+      [2n ** 64n - 1n, 0],
+    ];
+    for (const command of ranged) {
+      for (const [offset, lengthBytes] of ranges) {
+        assert.equal(
+          judge({ command, offset, lengthBytes }),
+          beyond(command),
+          `${command}: ${lengthBytes} at ${offset}`,
+        );
+      }
+    }
+  });
+  test('nothing that lies inside, also around 2³² and at the very end', () => {
+    for (const command of ranged) {
+      for (const offset of [0n, 1n, 2n ** 32n - 1n, 2n ** 32n, size - 1n]) {
+        assert.equal(judge({ command, offset, lengthBytes: 1 }), undefined);
+      }
+      assert.equal(judge({ command, offset: size - 512n, lengthBytes: 512 }), undefined);
+    }
+  });
+  test('no length of 0 inside the export or at its end: it does nothing', () => {
+    for (const command of ranged) {
+      for (const offset of [0n, 7n, size]) assert.equal(judge({ command, offset, lengthBytes: 0 }), undefined);
+    }
+  });
+  test('a payload of more than 64 MiB, while TRIM and WRITE_ZEROES may cover nearly 4 GiB', () => {
+    for (const command of [Command.Read, Command.Write]) {
+      assert.equal(judge({ command, lengthBytes: NBD_PAYLOAD_BYTES_MAX }), undefined);
+      assert.equal(judge({ command, lengthBytes: NBD_PAYLOAD_BYTES_MAX + 1 }), 'EINVAL');
+    }
+    for (const command of [Command.Trim, Command.WriteZeroes]) {
+      assert.equal(judge({ command, lengthBytes: 0xffff_ffff }), undefined);
+    }
+  });
+  test('every command that was not offered', () => {
+    for (const command of [Command.Cache, Command.BlockStatus, 8, 9, 0x7fff, 0xffff]) {
+      assert.equal(judge({ command }), 'EINVAL');
+    }
+  });
+  test('every flag that does not belong to its command, and FUA with none', () => {
+    for (const command of [...ranged, Command.Flush]) {
+      for (let bit = 0; bit < 16; bit += 1) {
+        const flags = 1 << bit;
+        const allowed = flags === CommandFlag.Fua || (flags === CommandFlag.NoHole && command === Command.WriteZeroes);
+        assert.equal(judge({ command, flags }), allowed ? undefined : 'EINVAL', `command ${command}, flag ${bit}`);
+      }
+    }
+  });
+  test('a FLUSH with a range: its fields are reserved', () => {
+    assert.equal(judge({ command: Command.Flush }), undefined);
+    assert.equal(judge({ command: Command.Flush, lengthBytes: 1 }), 'EINVAL');
+    assert.equal(judge({ command: Command.Flush, offset: 1n }), 'EINVAL');
+  });
+  test('never a DISC: nobody waits for its reply', () => {
+    assert.equal(judge({ command: Command.Disc, flags: 0xffff, offset: 2n ** 64n - 1n, lengthBytes: 7 }), undefined);
+  });
+});
+
+test('a full disk is told as such, a read-only one as forbidden, the rest as failed', () => {
+  assert.deepEqual(
+    (['ENOSPC', 'EFBIG', 'EROFS', 'EPERM', 'EACCES', 'EIO', 'ENOENT', 'EBUSY', 'EINVAL', 'ENOTSUP'] as const).map(
+      errnoOf,
+    ),
+    ['ENOSPC', 'ENOSPC', 'EPERM', 'EPERM', 'EPERM', 'EIO', 'EIO', 'EIO', 'EIO', 'EINVAL'],
+  );
+});
+
+test('a command that nobody knows has one name, whatever its number', () => {
+  assert.deepEqual([0, 1, 3, 4, 6, 5, 0xffff].map(commandName), [
+    'read',
+    'write',
+    'flush',
+    'trim',
+    'write_zeroes',
+    'unknown',
+    'unknown',
+  ]);
+});
