@@ -1,0 +1,133 @@
+import type { Duplex } from 'node:stream';
+import { Malformed } from '../base/malformed.js';
+import type { ByteSource } from './byte-source.js';
+import { NbdDisconnected, NbdFailed } from './client-errors.js';
+import { Command, CommandFlag } from './constants.js';
+import { decodeSimpleReply, encodeRequest, REQUEST_BYTES, SIMPLE_REPLY_BYTES } from './transmission-wire.js';
+
+interface Pending {
+  /** What a READ fills; empty for the others. */
+  readonly target: Uint8Array;
+  resolve(): void;
+  reject(error: Error): void;
+}
+
+interface RequestParts {
+  readonly command: number;
+  readonly flags?: number;
+  readonly offset?: number;
+  readonly lengthBytes?: number;
+  readonly payload?: Uint8Array;
+}
+
+const NOTHING = new Uint8Array(0);
+
+/**
+ * An export in use. Calls may overlap: each is on its way at once, and settles when its own reply comes. Rejects with
+ * NbdFailed (the server's errno) or NbdDisconnected; checks nothing by itself, so that a test can ask for nonsense.
+ */
+export class NbdDisk {
+  readonly sizeBytes: number;
+  readonly transmissionFlags: number;
+  readonly #stream: Duplex;
+  readonly #source: ByteSource;
+  readonly #pending = new Map<bigint, Pending>();
+  #nextCookie = 1n;
+  #failure: Error | undefined;
+
+  constructor(
+    stream: Duplex,
+    source: ByteSource,
+    facts: { readonly sizeBytes: number; readonly transmissionFlags: number },
+  ) {
+    this.#stream = stream;
+    this.#source = source;
+    this.sizeBytes = facts.sizeBytes;
+    this.transmissionFlags = facts.transmissionFlags;
+    void this.#receive();
+  }
+
+  async read(offset: number, lengthBytes: number): Promise<Uint8Array> {
+    const target = new Uint8Array(lengthBytes);
+    await this.#request({ command: Command.Read, offset, lengthBytes }, target);
+    return target;
+  }
+
+  /** `durable`: FUA. `payload` may not change until this resolves. */
+  write(offset: number, payload: Uint8Array, options: { readonly durable?: boolean } = {}): Promise<void> {
+    const flags = options.durable ? CommandFlag.Fua : 0;
+    return this.#request({ command: Command.Write, flags, offset, lengthBytes: payload.length, payload });
+  }
+
+  flush(): Promise<void> {
+    return this.#request({ command: Command.Flush });
+  }
+
+  trim(offset: number, lengthBytes: number, options: { readonly durable?: boolean } = {}): Promise<void> {
+    return this.#request({ command: Command.Trim, flags: options.durable ? CommandFlag.Fua : 0, offset, lengthBytes });
+  }
+
+  writeZeroes(
+    offset: number,
+    lengthBytes: number,
+    options: { readonly durable?: boolean; readonly keepAllocated?: boolean } = {},
+  ): Promise<void> {
+    const flags = (options.durable ? CommandFlag.Fua : 0) | (options.keepAllocated ? CommandFlag.NoHole : 0);
+    return this.#request({ command: Command.WriteZeroes, flags, offset, lengthBytes });
+  }
+
+  /** DISC: the server finishes what is under way and closes. Resolves when it has. */
+  async disconnect(): Promise<void> {
+    const closed = new Promise<void>((resolve) => {
+      if (this.#stream.closed) resolve();
+      else this.#stream.once('close', resolve);
+    });
+    this.#send({ command: Command.Disc }, 0n);
+    await closed;
+  }
+
+  /** Drops the connection; what is under way rejects. */
+  destroy(): void {
+    this.#stream.destroy();
+  }
+
+  #request(parts: RequestParts, target: Uint8Array = NOTHING): Promise<void> {
+    if (this.#failure !== undefined) return Promise.reject(this.#failure);
+    const cookie = this.#nextCookie;
+    this.#nextCookie += 1n;
+    return new Promise((resolve, reject) => {
+      this.#pending.set(cookie, { target, resolve, reject });
+      this.#send(parts, cookie);
+    });
+  }
+
+  #send({ command, flags = 0, offset = 0, lengthBytes = 0, payload = NOTHING }: RequestParts, cookie: bigint): void {
+    const header = new Uint8Array(REQUEST_BYTES);
+    encodeRequest({ command, flags, cookie, offset: BigInt(offset), lengthBytes }, header);
+    this.#stream.cork();
+    this.#stream.write(header);
+    if (payload.length > 0) this.#stream.write(payload);
+    process.nextTick(() => this.#stream.uncork());
+  }
+
+  async #receive(): Promise<void> {
+    try {
+      for (;;) await this.#receiveOne();
+    } catch (error) {
+      this.#failure = error instanceof Error ? error : new NbdDisconnected(String(error));
+      this.#stream.destroy();
+      for (const { reject } of this.#pending.values()) reject(this.#failure);
+      this.#pending.clear();
+    }
+  }
+
+  async #receiveOne(): Promise<void> {
+    const { error, cookie } = decodeSimpleReply(await this.#source.exactly(SIMPLE_REPLY_BYTES));
+    const pending = this.#pending.get(cookie);
+    if (pending === undefined) throw new Malformed(`a reply to ${cookie}, which nobody asked`);
+    if (error === 0) await this.#source.fill(pending.target);
+    this.#pending.delete(cookie);
+    if (error === 0) pending.resolve();
+    else pending.reject(new NbdFailed(error));
+  }
+}

@@ -1,0 +1,77 @@
+import type { Writable } from 'node:stream';
+
+/** Has the stream for itself, for a reply that is sent in pieces: nothing may come between them. */
+export interface Lane {
+  /** Resolves when the peer's side of the kernel has taken the bytes; false if the stream is gone. */
+  send(bytes: Uint8Array): Promise<boolean>;
+  leave(): void;
+}
+
+type Waiting =
+  | { readonly kind: 'reply'; readonly bytes: Uint8Array; readonly sent: () => void }
+  | { readonly kind: 'lane'; readonly grant: (lane: Lane) => void };
+
+/**
+ * The one way out of a connection. Replies of one turn of the event loop go out in one system call. It holds what it is
+ * given without a bound of its own: who gives counts what was not sent yet (`sent` is called in any case, once).
+ */
+export class Outbox {
+  readonly #stream: Writable;
+  #gathering = false;
+  #laneTaken = false;
+  #waiting: Waiting[] = [];
+
+  constructor(stream: Writable) {
+    this.#stream = stream;
+  }
+
+  send(bytes: Uint8Array, sent: () => void): void {
+    if (this.#laneTaken) this.#waiting.push({ kind: 'reply', bytes, sent });
+    else this.#write(bytes, sent);
+  }
+
+  /** First come, first served; replies given meanwhile wait until the lane is left. */
+  takeLane(): Promise<Lane> {
+    return new Promise((grant) => {
+      if (this.#laneTaken) this.#waiting.push({ kind: 'lane', grant });
+      else this.#grant(grant);
+    });
+  }
+
+  #grant(grant: (lane: Lane) => void): void {
+    this.#laneTaken = true;
+    grant({
+      send: (bytes) => new Promise((resolve) => this.#write(bytes, resolve)),
+      leave: () => this.#leaveLane(),
+    });
+  }
+
+  #leaveLane(): void {
+    this.#laneTaken = false;
+    while (!this.#laneTaken) {
+      const next = this.#waiting.shift();
+      if (next === undefined) return;
+      if (next.kind === 'lane') this.#grant(next.grant);
+      else this.#write(next.bytes, next.sent);
+    }
+  }
+
+  #write(bytes: Uint8Array, sent: (arrived: boolean) => void): void {
+    if (!this.#stream.writable) {
+      sent(false);
+      return;
+    }
+    this.#gather();
+    this.#stream.write(bytes, (error) => sent(error === null || error === undefined));
+  }
+
+  #gather(): void {
+    if (this.#gathering) return;
+    this.#gathering = true;
+    this.#stream.cork();
+    process.nextTick(() => {
+      this.#gathering = false;
+      this.#stream.uncork();
+    });
+  }
+}

@@ -1,0 +1,206 @@
+import { createServer, type Server, type Socket } from 'node:net';
+import { plainAddress } from '../base/addresses.js';
+import type { Clock } from '../base/clock.js';
+import {
+  NBD_CONNECTIONS_MAX,
+  NBD_CONNECTIONS_PER_ADDRESS_MAX,
+  NBD_REFUSALS_LOGGED_MAX,
+  NBD_STOP_MS,
+} from '../base/limits.js';
+import type { Log } from '../base/log.js';
+import type { TellBoardEvent } from '../boards/events.js';
+import type { BoardLookup } from '../boards/lookup.js';
+import { keepConnected, probePeer } from '../os/tcp-probe.js';
+import { type ConnectionWorld, NbdConnection } from './connection.js';
+import type { NbdMeter } from './meter.js';
+import { TurnBudget } from './turn-budget.js';
+
+export interface NbdServerOptions {
+  /** IPv4, one listener each; `0.0.0.0` for all. Named, never `::`: its IPv4 peers would be IPv6 sockets. */
+  readonly addresses: readonly string[];
+  /** 0 lets the system choose, for tests. */
+  readonly port: number;
+  readonly lookup: BoardLookup;
+  readonly tell: TellBoardEvent;
+  readonly meter: NbdMeter;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+export interface BoundAddress {
+  readonly address: string;
+  readonly port: number;
+}
+
+export interface NbdServer {
+  /** Where it listens, in the order asked for. */
+  addresses(): readonly BoundAddress[];
+  /** Those that use a disk. */
+  connections(): readonly { readonly board: string; readonly peer: string }[];
+  /** What all connections together hold in memory. */
+  bufferedBytes(): number;
+  /** Accepts no more, finishes what is under way (NBD_STOP_MS at most) and closes. */
+  stop(): Promise<void>;
+}
+
+/** Rejects with Node's error (EADDRINUSE, EACCES, …) if one address cannot be had; then none is. */
+export async function startNbdServer(options: NbdServerOptions): Promise<NbdServer> {
+  const floor = new Floor(options);
+  const listeners: Server[] = [];
+  try {
+    for (const address of options.addresses) listeners.push(await listen(floor, address, options));
+  } catch (error) {
+    for (const listener of listeners) listener.close();
+    throw error;
+  }
+  return {
+    addresses: () => listeners.map(boundAddress),
+    connections: () => floor.attachedConnections(),
+    bufferedBytes: () => floor.bufferedBytes(),
+    async stop() {
+      const closed = listeners.map((listener) => new Promise((resolve) => listener.close(resolve)));
+      await floor.clear();
+      await Promise.all(closed);
+    },
+  };
+}
+
+function listen(floor: Floor, address: string, { port, log }: NbdServerOptions): Promise<Server> {
+  // A client may close its side and still wait for answers, hence allowHalfOpen.
+  const listener = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => floor.admit(socket));
+  return new Promise((resolve, reject) => {
+    listener.once('error', reject);
+    listener.listen(port, address, () => {
+      listener.off('error', reject);
+      listener.on('error', (error) => log.error({ address, error }, 'nbd.listener.failed'));
+      resolve(listener);
+    });
+  });
+}
+
+function boundAddress(listener: Server): BoundAddress {
+  const bound = listener.address();
+  if (bound === null || typeof bound === 'string') throw new Error('the listener is closed');
+  return { address: bound.address, port: bound.port };
+}
+
+/** All connections of the server: who may come in, and who has whose disk. */
+class Floor {
+  readonly #options: NbdServerOptions;
+  readonly #turn = new TurnBudget();
+  readonly #connections = new Set<NbdConnection>();
+  readonly #countByPeer = new Map<string, number>();
+  /** Per board, those that use its disk: all from one address, which the writer lock sees to. */
+  readonly #attached = new Map<string, Set<NbdConnection>>();
+  readonly #refusalsLogged = new Set<string>();
+  readonly #crowding = new Set<string>();
+  #whenEmpty: (() => void) | undefined;
+
+  constructor(options: NbdServerOptions) {
+    this.#options = options;
+  }
+
+  admit(socket: Socket): void {
+    const peer = plainAddress(socket.remoteAddress ?? '');
+    const count = this.#countByPeer.get(peer) ?? 0;
+    const crowded = count >= NBD_CONNECTIONS_PER_ADDRESS_MAX || this.#connections.size >= NBD_CONNECTIONS_MAX;
+    if (peer === '' || crowded) {
+      this.#turnAway(socket, peer);
+      return;
+    }
+    keepConnected(socket);
+    this.#countByPeer.set(peer, count + 1);
+    this.#connections.add(new NbdConnection(socket, peer, this.#worldOf(socket)));
+  }
+
+  attachedConnections(): readonly { readonly board: string; readonly peer: string }[] {
+    return [...this.#attached].flatMap(([board, connections]) => [...connections].map(({ peer }) => ({ board, peer })));
+  }
+
+  bufferedBytes(): number {
+    return [...this.#connections].reduce((sum, connection) => sum + connection.bufferedBytes, 0);
+  }
+
+  // NBD_ESHUTDOWN is never answered: a board that gets any error loses its root disk, while silence is waited out.
+  async clear(): Promise<void> {
+    for (const connection of this.#connections) {
+      const how = connection.board === undefined ? 'abrupt' : 'graceful';
+      void connection.close('server stopped', how, NBD_STOP_MS);
+    }
+    if (this.#connections.size === 0) return;
+    await new Promise<void>((resolve) => {
+      this.#whenEmpty = resolve;
+    });
+  }
+
+  #worldOf(socket: Socket): ConnectionWorld {
+    const { lookup, clock, log, meter } = this.#options;
+    return {
+      lookup,
+      clock,
+      log,
+      meter,
+      turn: this.#turn,
+      probe: () => probePeer(socket, clock),
+      attached: (connection, board) => this.#attach(connection, board),
+      detached: (connection, board, because) => this.#detach(connection, board, because),
+      refused: (connection, board, exportName, because) => this.#refused(connection.peer, board, exportName, because),
+      closed: (connection) => this.#closed(connection),
+    };
+  }
+
+  #attach(connection: NbdConnection, board: string): void {
+    const { meter, tell, log } = this.#options;
+    const users = this.#attached.get(board) ?? new Set();
+    users.add(connection);
+    this.#attached.set(board, users);
+    meter.connectionOpened(board);
+    if (users.size > 1) {
+      log.debug({ board, peer: connection.peer }, 'nbd.connection.added');
+      return;
+    }
+    tell({ kind: 'attached', board, peer: connection.peer });
+    log.info({ board, peer: connection.peer }, 'nbd.disk.attached');
+  }
+
+  #detach(connection: NbdConnection, board: string, because: string): void {
+    const { meter, tell, log } = this.#options;
+    const users = this.#attached.get(board);
+    users?.delete(connection);
+    meter.connectionClosed(board);
+    if (users !== undefined && users.size > 0) {
+      log.debug({ board, peer: connection.peer, because }, 'nbd.connection.removed');
+      return;
+    }
+    this.#attached.delete(board);
+    tell({ kind: 'detached', board, peer: connection.peer, because });
+    log.info({ board, peer: connection.peer, because }, 'nbd.disk.detached');
+  }
+
+  #refused(peer: string, board: string | undefined, exportName: string, because: string): void {
+    const { tell, log } = this.#options;
+    tell({ kind: 'refused', board, peer, exportName, because });
+    const facts = { peer, board, exportName, because };
+    const key = `${peer} ${exportName}`;
+    const isNews = !this.#refusalsLogged.has(key) && this.#refusalsLogged.size < NBD_REFUSALS_LOGGED_MAX;
+    if (isNews) this.#refusalsLogged.add(key);
+    log[isNews ? 'warn' : 'debug'](facts, 'nbd.disk.refused');
+  }
+
+  #turnAway(socket: Socket, peer: string): void {
+    socket.on('error', () => {});
+    socket.destroy();
+    if (this.#crowding.has(peer)) return;
+    this.#crowding.add(peer); // until one of its connections is gone, at most as many as there are connections
+    this.#options.log.warn({ peer, connections: this.#connections.size }, 'nbd.connection.turned-away');
+  }
+
+  #closed(connection: NbdConnection): void {
+    this.#connections.delete(connection);
+    const left = (this.#countByPeer.get(connection.peer) ?? 1) - 1;
+    if (left > 0) this.#countByPeer.set(connection.peer, left);
+    else this.#countByPeer.delete(connection.peer);
+    this.#crowding.delete(connection.peer);
+    if (this.#connections.size === 0) this.#whenEmpty?.();
+  }
+}
