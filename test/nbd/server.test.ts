@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { connect, type Socket } from 'node:net';
+import { connect } from 'node:net';
 import { describe, type TestContext, test } from 'node:test';
 import { systemClock } from '../../src/base/clock.js';
 import { NBD_HANDSHAKE_MS } from '../../src/base/limits.js';
@@ -16,7 +16,8 @@ import { FakeClock } from '../support/fake-clock.js';
 import { fakeDiskBoard, fakeLookup } from '../support/fake-disk-board.js';
 import { GateDevice } from '../support/gate-device.js';
 import { requestBytes } from '../support/nbd-bytes.js';
-import { serveBoards } from '../support/nbd-server.js';
+import { serveBoards, until } from '../support/nbd-server.js';
+import { rawNbd } from '../support/raw-nbd.js';
 
 const MEBI = 1024 * 1024;
 
@@ -37,38 +38,6 @@ async function attach(
 
 function pattern(lengthBytes: number, seed: number): Uint8Array {
   return new Uint8Array(lengthBytes).map((_, index) => (index * 31 + (index >> 8) + seed) & 0xff);
-}
-
-/** Resolves when `condition` holds; everything here happens within a few turns of the event loop. */
-async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await new Promise((resolve) => setImmediate(resolve));
-}
-
-/** A connection in its transmission phase, spoken by hand. */
-async function rawTransmission(context: TestContext, port: number, name = 'node1'): Promise<Socket> {
-  const socket = connect({ host: '127.0.0.1', port });
-  context.after(() => socket.destroy());
-  socket.on('error', () => {});
-  const greeting = new Uint8Array(4 + 16 + name.length);
-  const view = new DataView(greeting.buffer);
-  view.setUint32(0, 3);
-  view.setBigUint64(4, 0x4948_4156_454f_5054n);
-  view.setUint32(12, 1);
-  view.setUint32(16, name.length);
-  greeting.set(Buffer.from(name), 20);
-  socket.write(greeting);
-  let came = 0;
-  await new Promise<void>((resolve) => {
-    const take = (chunk: Uint8Array) => {
-      came += chunk.length;
-      if (came < 18 + 10) return;
-      socket.off('data', take);
-      socket.pause();
-      resolve();
-    };
-    socket.on('data', take);
-  });
-  return socket;
 }
 
 describe('an export', () => {
@@ -314,18 +283,16 @@ describe('the end of a connection', () => {
 
   test('by FIN lets what was asked before be answered', async (context) => {
     const { port } = await serveBoards(context, [fakeDiskBoard('node1', MEBI)]);
-    const socket = await rawTransmission(context, port);
+    const raw = await rawNbd(context, port).transmitting();
     const asked = Array.from({ length: 200 }, (_, index) =>
       requestBytes({ command: Command.Read, cookie: BigInt(index), lengthBytes: 4096 }),
     );
-    socket.end(Buffer.concat(asked));
-    let came = 0;
-    socket.on('data', (chunk: Uint8Array) => {
-      came += chunk.length;
-    });
-    socket.resume();
-    await new Promise((resolve) => socket.once('close', resolve));
-    assert.equal(came, 200 * (16 + 4096));
+    raw.socket.end(Buffer.concat(asked));
+    for (let index = 0; index < 200; index += 1) {
+      assert.deepEqual(await raw.reply(), { error: 0, cookie: BigInt(index) });
+      await raw.receive(4096);
+    }
+    await raw.ended();
   });
 
   test('by RST with 64 requests in flight, 50 times, harms nobody', async (context) => {
@@ -335,7 +302,7 @@ describe('the end of a connection', () => {
     ]);
     const other = await attach(context, port, 'node2');
     for (let round = 0; round < 50; round += 1) {
-      const socket = await rawTransmission(context, port);
+      const raw = await rawNbd(context, port).transmitting();
       const asked = Array.from({ length: 64 }, (_, index) =>
         requestBytes({
           command: round % 2 === 0 ? Command.Read : Command.WriteZeroes,
@@ -343,7 +310,7 @@ describe('the end of a connection', () => {
           lengthBytes: 65_536,
         }),
       );
-      socket.write(Buffer.concat(asked), () => socket.resetAndDestroy());
+      void raw.send(...asked).then(() => raw.reset());
       await other.write(0, pattern(4096, round));
       assert.ok(Buffer.from(await other.read(0, 4096)).equals(pattern(4096, round)));
     }
@@ -353,10 +320,9 @@ describe('the end of a connection', () => {
 
   test('by bytes that are no request is immediate', async (context) => {
     const { port, events } = await serveBoards(context, [fakeDiskBoard('node1', MEBI)]);
-    const socket = await rawTransmission(context, port);
-    socket.resume();
-    socket.write(new Uint8Array(28));
-    await new Promise((resolve) => socket.once('close', resolve));
+    const raw = await rawNbd(context, port).transmitting();
+    await raw.send(new Uint8Array(28));
+    await raw.ended();
     assert.match(JSON.stringify(events.at(-1)), /not NBD/);
   });
 

@@ -33,3 +33,8 @@ export async function serveBoards(
   context.after(() => server.stop());
   return { server, port: server.addresses()[0]?.port ?? 0, events };
 }
+
+/** Resolves when `condition` holds: for what happens within a few turns of the event loop. */
+export async function until(condition: () => boolean): Promise<void> {
+  while (!condition()) await new Promise((resolve) => setImmediate(resolve));
+}

@@ -1,0 +1,114 @@
+import { connect, type Socket } from 'node:net';
+import type { TestContext } from 'node:test';
+import { ByteQueue } from '../../src/nbd/byte-queue.js';
+import { Option } from '../../src/nbd/constants.js';
+import {
+  decodeOptionReplyHeader,
+  encodeClientFlags,
+  encodeExportRequest,
+  encodeOption,
+  GREETING_BYTES,
+  OPTION_REPLY_HEADER_BYTES,
+} from '../../src/nbd/handshake-wire.js';
+import { decodeSimpleReply, SIMPLE_REPLY_BYTES } from '../../src/nbd/transmission-wire.js';
+
+/** A client that says whatever a test wants, in bytes, and reads only when it is told to. */
+export class RawNbd {
+  readonly socket: Socket;
+  readonly #queue = new ByteQueue();
+  #isClosed = false;
+  #wake: () => void = () => {};
+
+  constructor(port: number, localAddress = '127.0.0.1') {
+    this.socket = connect({ host: '127.0.0.1', port, localAddress, noDelay: true });
+    this.socket.pause();
+    this.socket.on('error', () => {});
+    this.socket.on('data', (chunk: Uint8Array) => {
+      this.#queue.push(chunk);
+      this.#wake();
+    });
+    this.socket.on('close', () => {
+      this.#isClosed = true;
+      this.#wake();
+    });
+    this.socket.pause();
+  }
+
+  /** Resolves when the kernel has taken the bytes, or the connection is gone. */
+  send(...parts: readonly Uint8Array[]): Promise<void> {
+    return new Promise((resolve) => this.socket.write(Buffer.concat(parts), () => resolve()));
+  }
+
+  /** Exactly so many bytes; undefined if the connection ends before. */
+  async receive(length: number): Promise<Uint8Array | undefined> {
+    this.socket.resume();
+    for (;;) {
+      const bytes = this.#queue.take(length);
+      if (bytes !== undefined) return bytes;
+      if (this.#isClosed) return undefined;
+      await this.#next();
+    }
+  }
+
+  async optionReply(): Promise<
+    { readonly option: number; readonly reply: number; readonly body: Uint8Array } | undefined
+  > {
+    const header = await this.receive(OPTION_REPLY_HEADER_BYTES);
+    if (header === undefined) return undefined;
+    const { option, reply, lengthBytes } = decodeOptionReplyHeader(header);
+    const body = await this.receive(lengthBytes);
+    return body === undefined ? undefined : { option, reply, body };
+  }
+
+  async reply(): Promise<{ readonly error: number; readonly cookie: bigint } | undefined> {
+    const header = await this.receive(SIMPLE_REPLY_BYTES);
+    return header === undefined ? undefined : decodeSimpleReply(header);
+  }
+
+  /** Resolves when the connection is gone, reading and dropping what still comes. */
+  async ended(): Promise<void> {
+    this.socket.resume();
+    while (!this.#isClosed) {
+      this.#queue.clear();
+      await this.#next();
+    }
+  }
+
+  /** Past the greeting. */
+  async greeted(flags = 3): Promise<this> {
+    await this.receive(GREETING_BYTES);
+    await this.send(encodeClientFlags(flags));
+    return this;
+  }
+
+  /** Through GO, ready for requests; reads nothing from here on unless asked. */
+  async transmitting(exportName = 'node1'): Promise<this> {
+    await this.greeted();
+    await this.send(encodeOption(Option.Go, encodeExportRequest({ exportName, infoRequests: [] })));
+    await this.optionReply();
+    await this.optionReply();
+    this.socket.pause();
+    return this;
+  }
+
+  destroy(): void {
+    this.socket.destroy();
+  }
+
+  reset(): void {
+    this.socket.resetAndDestroy();
+  }
+
+  #next(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#wake = resolve;
+    });
+  }
+}
+
+/** One that is gone when the test is over. */
+export function rawNbd(context: TestContext, port: number, localAddress?: string): RawNbd {
+  const raw = new RawNbd(port, localAddress);
+  context.after(() => raw.destroy());
+  return raw;
+}
