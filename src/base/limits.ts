@@ -258,6 +258,9 @@ export const NBD_PIECE_BYTES = 1024 * 1024;
  */
 export const NBD_BYTES_IN_FLIGHT_MAX = 4 * 1024 * 1024;
 
+/** Buffers kept to be used again, for all connections together: what four busy ones have in flight. */
+export const NBD_POOLED_BYTES_MAX = 16 * 1024 * 1024;
+
 /** Requests under way or not yet answered, per connection: the depth of the Linux driver's queue. */
 export const NBD_REQUESTS_IN_FLIGHT_MAX = 128;
 
@@ -279,8 +282,11 @@ export const NBD_STOP_MS = 2_000;
 /** After DISC or ABORT, as long for the peer to take its last replies. */
 export const NBD_LINGER_MS = 5_000;
 
-/** Refusals logged as warnings, one each per peer and name; a scan of the LAN must not fill a disk with log. */
+/** Refusals logged as warnings within NBD_LOG_AGAIN_MS, one each per peer and name; a scan must not fill a disk with log. */
 export const NBD_REFUSALS_LOGGED_MAX = 256;
+
+/** After as long the same trouble is worth another warning. */
+export const NBD_LOG_AGAIN_MS = 600_000;
 
 /** Silence of a probed peer that means it is gone: three probes, a second apart, unanswered on a LAN. */
 export const TCP_PROBE_SILENCE_MS = 3_000;

@@ -7,6 +7,7 @@ import { unreachable } from '../base/unreachable.js';
 import type { Board } from '../boards/board.js';
 import type { BoardLookup } from '../boards/lookup.js';
 import type { DiskUser } from '../boards/writer-lock.js';
+import type { BufferPool } from './buffer-pool.js';
 import { ByteQueue } from './byte-queue.js';
 import { Command } from './constants.js';
 import { DiskSession } from './disk-session.js';
@@ -31,8 +32,11 @@ export interface ConnectionWorld {
   readonly log: Log;
   readonly meter: NbdMeter;
   readonly turn: TurnBudget;
+  readonly pool: BufferPool;
   /** Of the socket beneath the stream. */
   probe(): Promise<'alive' | 'gone'>;
+  /** The socket beneath drops what it has not sent yet when it is destroyed. */
+  abandon(): void;
   attached(connection: NbdConnection, board: string): void;
   /** The disk is no longer touched by this connection; told before its lock is released. */
   detached(connection: NbdConnection, board: string, because: string): void;
@@ -110,14 +114,14 @@ export class NbdConnection {
   close(because: string, how: 'graceful' | 'abrupt', lingerMs = NBD_LINGER_MS): Promise<void> {
     const phase = this.#phase;
     if (phase.at === 'closing') {
-      if (how === 'abrupt') this.#stream.destroy();
+      if (how === 'abrupt') this.#drop();
       return phase.detached;
     }
     this.#deadline.cancel();
     this.#queue.clear();
     const detached = phase.at === 'transmitting' ? this.#detach(phase, because) : Promise.resolve();
     this.#phase = { at: 'closing', detached };
-    if (how === 'abrupt') this.#stream.destroy();
+    if (how === 'abrupt') this.#drop();
     else this.#sayGoodbye(detached, lingerMs);
     this.#world.log.debug({ peer: this.peer, because }, 'nbd.connection.ended');
     return detached;
@@ -132,9 +136,14 @@ export class NbdConnection {
   // Bytes that still come in are read and dropped: closing over unread bytes is a RST, which could overtake our last replies.
   #sayGoodbye(detached: Promise<void>, lingerMs: number): void {
     this.#stream.resume();
-    const linger = this.#world.clock.after(lingerMs, () => this.#stream.destroy());
+    const linger = this.#world.clock.after(lingerMs, () => this.#drop());
     this.#stream.once('close', () => linger.cancel());
     void detached.then(() => this.#stream.end(() => this.#stream.destroy()));
+  }
+
+  #drop(): void {
+    this.#world.abandon();
+    this.#stream.destroy();
   }
 
   #streamClosed(): void {
@@ -267,9 +276,10 @@ export class NbdConnection {
   }
 
   #transmit(use: DiskUse): void {
-    const { turn, meter, clock, log } = this.#world;
+    const { turn, pool, meter, clock, log } = this.#world;
     const session = new DiskSession({
       turn,
+      pool,
       meter,
       clock,
       log,
@@ -280,7 +290,7 @@ export class NbdConnection {
       broken: (because) => void this.close(because, 'abrupt'),
       failed: (error) => this.#fail(error),
     });
-    const framing = new RequestFraming(this.#queue, (request) => refusal(request, use.board.disk));
+    const framing = new RequestFraming(this.#queue, (request) => refusal(request, use.board.disk), pool);
     this.#phase = { at: 'transmitting', framing, session, use };
     this.#world.attached(this, use.board.name);
   }

@@ -4,6 +4,7 @@ import type { Log } from '../base/log.js';
 import { unreachable } from '../base/unreachable.js';
 import type { BlockDevice } from '../block/block-device.js';
 import { BlockError } from '../block/block-error.js';
+import type { BufferPool } from './buffer-pool.js';
 import { Command, Errno, type ErrnoName } from './constants.js';
 import type { Arrival } from './framing.js';
 import type { NbdMeter } from './meter.js';
@@ -18,6 +19,7 @@ export interface SessionWorld {
   readonly device: BlockDevice;
   readonly outbox: Outbox;
   readonly turn: TurnBudget;
+  readonly pool: BufferPool;
   readonly meter: NbdMeter;
   readonly clock: Clock;
   readonly log: Log;
@@ -128,7 +130,7 @@ export class DiskSession {
 
   /** Complete before its header is sent, so that a failure can be told. */
   #readWhole(request: NbdRequest, offset: number): void {
-    const reply = Buffer.allocUnsafe(SIMPLE_REPLY_BYTES + request.lengthBytes);
+    const reply = this.#world.pool.take(SIMPLE_REPLY_BYTES + request.lengthBytes);
     const running = this.#begin(request, reply.length);
     const target = reply.subarray(SIMPLE_REPLY_BYTES);
     if (this.#fillNow(offset, target)) {
@@ -145,7 +147,7 @@ export class DiskSession {
   #readInPieces(request: NbdRequest, offset: number): void {
     const running = this.#begin(request, 2 * NBD_PIECE_BYTES); // one goes to the peer while the next is read
     this.#task(async () => {
-      const first = Buffer.allocUnsafe(SIMPLE_REPLY_BYTES + NBD_PIECE_BYTES);
+      const first = this.#world.pool.take(SIMPLE_REPLY_BYTES + NBD_PIECE_BYTES);
       const errno = await this.#fill(offset, first.subarray(SIMPLE_REPLY_BYTES));
       if (errno !== undefined) {
         this.#answer(running, errno);
@@ -160,19 +162,21 @@ export class DiskSession {
 
   /** After the header there is no way to tell a failure but a hard disconnect (proto.md, `NBD_CMD_READ`). */
   async #stream(first: Uint8Array, from: number, end: number): Promise<ErrnoName | undefined> {
-    const lane = await this.#world.outbox.takeLane();
+    const { outbox, pool } = this.#world;
+    const lane = await outbox.takeLane();
     let piece = first;
     for (let at = from; at < end; at += NBD_PIECE_BYTES) {
-      const next = Buffer.allocUnsafe(Math.min(NBD_PIECE_BYTES, end - at));
+      const next = pool.take(Math.min(NBD_PIECE_BYTES, end - at));
       const [arrived, errno] = await Promise.all([lane.send(piece), this.#fill(at, next)]);
       if (errno !== undefined) this.#world.broken(`${errno} at ${at}, after the reply had begun`);
       if (errno !== undefined || !arrived) {
         lane.leave();
         return errno;
       }
+      pool.give(piece);
       piece = next;
     }
-    await lane.send(piece);
+    if (await lane.send(piece)) pool.give(piece);
     lane.leave();
     return undefined;
   }
@@ -189,7 +193,9 @@ export class DiskSession {
     write.piecesOnDevice += 1;
     this.#claimedBytes += bytes.length;
     this.#task(async () => {
-      write.failure ??= await this.#writeUnlessFailed(write, at, bytes);
+      const failure = await this.#writeUnlessFailed(write, at, bytes);
+      if (failure === undefined) this.#world.pool.give(bytes);
+      write.failure ??= failure;
       write.piecesOnDevice -= 1;
       this.#claimedBytes -= bytes.length;
       if (write.hasCome && write.piecesOnDevice === 0) this.#answer(write.running, write.failure);
@@ -240,7 +246,10 @@ export class DiskSession {
   #deliver(running: Running, reply: Uint8Array): void {
     encodeSimpleReply({ error: 0, cookie: running.request.cookie }, reply);
     this.#measure(running, undefined);
-    this.#world.outbox.send(reply, () => this.#release(running));
+    this.#world.outbox.send(reply, (arrived) => {
+      if (arrived) this.#world.pool.give(reply);
+      this.#release(running);
+    });
   }
 
   #answer(running: Running, errno: ErrnoName | undefined): void {

@@ -5,6 +5,7 @@ import {
   NBD_PIECE_BYTES,
 } from '../base/limits.js';
 import { Malformed } from '../base/malformed.js';
+import type { BufferPool } from './buffer-pool.js';
 import type { ByteQueue } from './byte-queue.js';
 import type { ErrnoName } from './constants.js';
 import { Command } from './constants.js';
@@ -115,11 +116,14 @@ export type JudgeRequest = (request: NbdRequest) => ErrnoName | undefined;
 export class RequestFraming {
   readonly #queue: ByteQueue;
   readonly #judge: JudgeRequest;
+  readonly #pool: BufferPool;
   #state: RequestState = { at: 'header' };
 
-  constructor(queue: ByteQueue, judge: JudgeRequest) {
+  /** Payloads are handed out in buffers of `pool`: who is done with one gives it back. */
+  constructor(queue: ByteQueue, judge: JudgeRequest, pool: BufferPool) {
     this.#queue = queue;
     this.#judge = judge;
+    this.#pool = pool;
   }
 
   /** Payload that was collected and not handed out yet: of a WRITE that is still coming in. */
@@ -161,7 +165,7 @@ export class RequestFraming {
       return undefined;
     }
     if (request.command !== Command.Write) return { kind: 'request', request };
-    this.#state = { at: 'collecting', request, doneBytes: 0, piece: newPiece(payload), filledBytes: 0 };
+    this.#state = { at: 'collecting', request, doneBytes: 0, piece: this.#newPiece(payload), filledBytes: 0 };
     return undefined;
   }
 
@@ -175,15 +179,15 @@ export class RequestFraming {
         at: 'collecting',
         request,
         doneBytes: doneBytes + piece.length,
-        piece: newPiece(leftBytes),
+        piece: this.#newPiece(leftBytes),
         filledBytes: 0,
       };
     }
     return { kind: 'payload', request, at: doneBytes, bytes: piece, isLast: leftBytes === 0 };
   }
-}
 
-/** Not zeroed: it is handed out only when every byte of it was written over. */
-function newPiece(leftBytes: number): Uint8Array {
-  return Buffer.allocUnsafeSlow(Math.min(leftBytes, NBD_PIECE_BYTES));
+  /** Not zeroed: it is handed out only when every byte of it was written over. */
+  #newPiece(leftBytes: number): Uint8Array {
+    return this.#pool.take(Math.min(leftBytes, NBD_PIECE_BYTES));
+  }
 }

@@ -8,12 +8,13 @@ export interface Lane {
 }
 
 type Waiting =
-  | { readonly kind: 'reply'; readonly bytes: Uint8Array; readonly sent: () => void }
+  | { readonly kind: 'reply'; readonly bytes: Uint8Array; readonly sent: (arrived: boolean) => void }
   | { readonly kind: 'lane'; readonly grant: (lane: Lane) => void };
 
 /**
  * The one way out of a connection. Replies of one turn of the event loop go out in one system call. It holds what it is
- * given without a bound of its own: who gives counts what was not sent yet (`sent` is called in any case, once).
+ * given without a bound of its own: who gives counts what was not sent yet (`sent` is called in any case, once; only if the
+ * bytes arrived in the kernel may they be written over).
  */
 export class Outbox {
   readonly #stream: Writable;
@@ -25,7 +26,7 @@ export class Outbox {
     this.#stream = stream;
   }
 
-  send(bytes: Uint8Array, sent: () => void): void {
+  send(bytes: Uint8Array, sent: (arrived: boolean) => void): void {
     if (this.#laneTaken) this.#waiting.push({ kind: 'reply', bytes, sent });
     else this.#write(bytes, sent);
   }

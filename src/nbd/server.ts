@@ -4,13 +4,15 @@ import type { Clock } from '../base/clock.js';
 import {
   NBD_CONNECTIONS_MAX,
   NBD_CONNECTIONS_PER_ADDRESS_MAX,
+  NBD_LOG_AGAIN_MS,
   NBD_REFUSALS_LOGGED_MAX,
   NBD_STOP_MS,
 } from '../base/limits.js';
 import type { Log } from '../base/log.js';
 import type { TellBoardEvent } from '../boards/events.js';
 import type { BoardLookup } from '../boards/lookup.js';
-import { keepConnected, probePeer } from '../os/tcp-probe.js';
+import { dropUnsent, keepConnected, probePeer } from '../os/tcp-probe.js';
+import { BufferPool } from './buffer-pool.js';
 import { type ConnectionWorld, NbdConnection } from './connection.js';
 import type { NbdMeter } from './meter.js';
 import { TurnBudget } from './turn-budget.js';
@@ -53,16 +55,21 @@ export async function startNbdServer(options: NbdServerOptions): Promise<NbdServ
     for (const listener of listeners) listener.close();
     throw error;
   }
+  const bound = listeners.map(boundAddress);
+  let stopped: Promise<unknown> | undefined;
   return {
-    addresses: () => listeners.map(boundAddress),
+    addresses: () => bound,
     connections: () => floor.attachedConnections(),
     bufferedBytes: () => floor.bufferedBytes(),
     async stop() {
-      const closed = listeners.map((listener) => new Promise((resolve) => listener.close(resolve)));
-      await floor.clear();
-      await Promise.all(closed);
+      stopped ??= Promise.all([...listeners.map(closeListener), floor.clear()]);
+      await stopped;
     },
   };
+}
+
+function closeListener(listener: Server): Promise<unknown> {
+  return new Promise((resolve) => listener.close(resolve));
 }
 
 function listen(floor: Floor, address: string, { port, log }: NbdServerOptions): Promise<Server> {
@@ -88,12 +95,14 @@ function boundAddress(listener: Server): BoundAddress {
 class Floor {
   readonly #options: NbdServerOptions;
   readonly #turn = new TurnBudget();
+  readonly #pool = new BufferPool();
   readonly #connections = new Set<NbdConnection>();
   readonly #countByPeer = new Map<string, number>();
   /** Per board, those that use its disk: all from one address, which the writer lock sees to. */
   readonly #attached = new Map<string, Set<NbdConnection>>();
   readonly #refusalsLogged = new Set<string>();
-  readonly #crowding = new Set<string>();
+  #refusalsForgottenMs = Number.NEGATIVE_INFINITY;
+  #turnedAwayLoggedMs = Number.NEGATIVE_INFINITY;
   #whenEmpty: (() => void) | undefined;
 
   constructor(options: NbdServerOptions) {
@@ -141,7 +150,9 @@ class Floor {
       log,
       meter,
       turn: this.#turn,
+      pool: this.#pool,
       probe: () => probePeer(socket, clock),
+      abandon: () => dropUnsent(socket),
       attached: (connection, board) => this.#attach(connection, board),
       detached: (connection, board, because) => this.#detach(connection, board, because),
       refused: (connection, board, exportName, because) => this.#refused(connection.peer, board, exportName, because),
@@ -180,19 +191,29 @@ class Floor {
   #refused(peer: string, board: string | undefined, exportName: string, because: string): void {
     const { tell, log } = this.#options;
     tell({ kind: 'refused', board, peer, exportName, because });
-    const facts = { peer, board, exportName, because };
-    const key = `${peer} ${exportName}`;
-    const isNews = !this.#refusalsLogged.has(key) && this.#refusalsLogged.size < NBD_REFUSALS_LOGGED_MAX;
-    if (isNews) this.#refusalsLogged.add(key);
-    log[isNews ? 'warn' : 'debug'](facts, 'nbd.disk.refused');
+    const level = this.#isNews(`${peer} ${exportName}`) ? 'warn' : 'debug';
+    log[level]({ peer, board, exportName, because }, 'nbd.disk.refused');
+  }
+
+  /** Whether this refusal was not logged in the last while: a board that tries again each second is said once. */
+  #isNews(refusal: string): boolean {
+    const nowMs = this.#options.clock.nowMs();
+    if (nowMs - this.#refusalsForgottenMs > NBD_LOG_AGAIN_MS) {
+      this.#refusalsForgottenMs = nowMs;
+      this.#refusalsLogged.clear();
+    }
+    if (this.#refusalsLogged.has(refusal) || this.#refusalsLogged.size >= NBD_REFUSALS_LOGGED_MAX) return false;
+    this.#refusalsLogged.add(refusal);
+    return true;
   }
 
   #turnAway(socket: Socket, peer: string): void {
     socket.on('error', () => {});
     socket.destroy();
-    if (this.#crowding.has(peer)) return;
-    this.#crowding.add(peer); // until one of its connections is gone, at most as many as there are connections
-    this.#options.log.warn({ peer, connections: this.#connections.size }, 'nbd.connection.turned-away');
+    const { clock, log } = this.#options;
+    if (clock.nowMs() - this.#turnedAwayLoggedMs < NBD_LOG_AGAIN_MS) return;
+    this.#turnedAwayLoggedMs = clock.nowMs();
+    log.warn({ peer, connections: this.#connections.size }, 'nbd.connection.turned-away');
   }
 
   #closed(connection: NbdConnection): void {
@@ -200,7 +221,6 @@ class Floor {
     const left = (this.#countByPeer.get(connection.peer) ?? 1) - 1;
     if (left > 0) this.#countByPeer.set(connection.peer, left);
     else this.#countByPeer.delete(connection.peer);
-    this.#crowding.delete(connection.peer);
     if (this.#connections.size === 0) this.#whenEmpty?.();
   }
 }

@@ -20,6 +20,7 @@ const getsockopt = libcFunction(
 const SOL_SOCKET = 1;
 const SO_REUSEADDR = 2;
 const SO_KEEPALIVE = 9;
+const SO_LINGER = 13;
 const IPPROTO_TCP = 6;
 const TCP_KEEPIDLE = 4;
 const TCP_KEEPINTVL = 5;
@@ -76,6 +77,15 @@ export async function probePeer(socket: object, clock: Clock): Promise<'alive' |
     }
     await new Promise<void>((resolve) => clock.after(TCP_PROBE_LOOK_MS, resolve));
   }
+}
+
+/** Closing the socket will be a RST: nothing that is queued in the kernel is sent any more, or kept for a peer that is gone. */
+export function dropUnsent(socket: object): void {
+  attempt(socket, (descriptor) => {
+    const linger = Buffer.alloc(8); // struct linger { int on; int seconds }
+    writeNative(linger, 1);
+    setsockopt.now(descriptor, SOL_SOCKET, SO_LINGER, linger, linger.length);
+  });
 }
 
 function look(socket: object, sinceMs: number): 'alive' | 'gone' | 'silent' {

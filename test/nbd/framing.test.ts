@@ -3,6 +3,7 @@ import { describe, test } from 'node:test';
 import fc from 'fast-check';
 import { NBD_OPTION_BYTES_MAX, NBD_OPTION_DISCARD_BYTES_MAX, NBD_PIECE_BYTES } from '../../src/base/limits.js';
 import { Malformed } from '../../src/base/malformed.js';
+import { BufferPool } from '../../src/nbd/buffer-pool.js';
 import { ByteQueue } from '../../src/nbd/byte-queue.js';
 import { Command, Option } from '../../src/nbd/constants.js';
 import { type Arrival, HandshakeFraming, type HandshakeMessage, RequestFraming } from '../../src/nbd/framing.js';
@@ -38,7 +39,7 @@ function handshakeMessages(chunks: readonly Uint8Array[]): HandshakeMessage[] {
 
 function arrivals(chunks: readonly Uint8Array[], sizeBytes = 4096): Arrival[] {
   const queue = new ByteQueue();
-  const framing = new RequestFraming(queue, (request) => refusal(request, { sizeBytes }));
+  const framing = new RequestFraming(queue, (request) => refusal(request, { sizeBytes }), new BufferPool());
   return cut(queue, framing, chunks);
 }
 
@@ -136,7 +137,7 @@ describe('the framing of requests', () => {
   });
   test('takes no memory for a WRITE of 4 GiB, and knows where it ends', () => {
     const queue = new ByteQueue();
-    const framing = new RequestFraming(queue, (request) => refusal(request, { sizeBytes: 2 ** 40 }));
+    const framing = new RequestFraming(queue, (request) => refusal(request, { sizeBytes: 2 ** 40 }), new BufferPool());
     queue.push(requestBytes({ command: Command.Write, lengthBytes: 0xffff_ffff }));
     assert.equal(framing.next(), undefined);
     assert.equal(framing.collectedBytes, 0);
