@@ -1,4 +1,5 @@
 /** One RRQ, from its arrival to the end of the transfer it led to. */
+import type { Ipv4Address } from '../base/addresses.js';
 import type { Clock } from '../base/clock.js';
 import { TFTP_BEGUN_ANEW_MS } from '../base/limits.js';
 import { Malformed } from '../base/malformed.js';
@@ -21,6 +22,8 @@ export interface BootRequestSettings {
   readonly board: Board;
   /** Within the board's boot files. */
   readonly path: string;
+  /** Our address that the request came to. */
+  readonly askedAt: Ipv4Address;
   readonly limits: TransferLimits;
   readonly clock: Clock;
   readonly reporter: TransferReporter;
@@ -60,7 +63,8 @@ export class BootRequest implements RunningRequest {
   /** Never rejects. */
   async open(): Promise<void> {
     try {
-      const verdict = await this.#settings.board.bootFiles.open(this.#settings.path);
+      const { board, path, askedAt } = this.#settings;
+      const verdict = await board.bootFiles.open(path, { askedAt });
       await this.#opened(verdict);
     } catch (error) {
       this.#settings.reporter.bug(error);
@@ -122,7 +126,7 @@ export class BootRequest implements RunningRequest {
     }
     const { request, limits, clock } = this.#settings;
     const agreement = negotiate(request.options, request.mode, file.sizeBytes, limits);
-    const ended = (end: DeliveryEnd): void => this.#ended(end, file.sizeBytes);
+    const ended = (end: DeliveryEnd): void => this.#ended(end, file);
     const delivery = new Delivery({ file, mode: request.mode, agreement, channel, clock, ended });
     this.#state = { at: 'delivering', delivery };
     delivery.handle({ kind: 'begin' });
@@ -139,15 +143,15 @@ export class BootRequest implements RunningRequest {
       });
     } catch (error) {
       const because = `no port for the transfer: ${error instanceof Error ? error.message : String(error)}`;
-      if (this.#state.at === 'opening') this.#refuse('error', ErrorCode.NotDefined, because, file.sizeBytes);
+      if (this.#state.at === 'opening') this.#refuse('error', ErrorCode.NotDefined, because, file);
       return undefined;
     }
   }
 
-  #ended(end: DeliveryEnd, sizeBytes: number): void {
+  #ended(end: DeliveryEnd, file: BootFile): void {
     if (end.bug !== undefined) this.#settings.reporter.bug(end.bug);
     this.#state = { at: 'over' };
-    this.#report(end.outcome, end.because, sizeBytes, end.sentBytes);
+    this.#report(end.outcome, end.because, file, end.sentBytes);
     this.#settings.gone(this);
   }
 
@@ -157,21 +161,16 @@ export class BootRequest implements RunningRequest {
     }
   }
 
-  #refuse(outcome: TransferOutcome, code: number, message: string, sizeBytes?: number): void {
+  #refuse(outcome: TransferOutcome, code: number, message: string, file?: BootFile): void {
     this.#state = { at: 'over' };
     this.#settings.refuse(code, message);
-    this.#report(outcome, outcome === 'not_found' ? undefined : message, sizeBytes, 0);
+    this.#report(outcome, outcome === 'not_found' ? undefined : message, file, 0);
   }
 
-  #report(
-    outcome: TransferOutcome,
-    because: string | undefined,
-    sizeBytes: number | undefined,
-    sentBytes: number,
-  ): void {
+  #report(outcome: TransferOutcome, because: string | undefined, file: BootFile | undefined, sentBytes: number): void {
     const { board, peer, path, clock, reporter } = this.#settings;
     const durationMs = clock.nowMs() - this.#startedMs;
     const facts = { board: board.name, peer: peer.address, path: printable(path), outcome, because };
-    reporter.ended({ ...facts, sizeBytes, sentBytes, durationMs });
+    reporter.ended({ ...facts, role: file?.role, sizeBytes: file?.sizeBytes, sentBytes, durationMs });
   }
 }

@@ -136,6 +136,7 @@ export class MainPort {
       request,
       board,
       path,
+      askedAt: this.local.address,
       limits,
       clock,
       reporter,
@@ -155,7 +156,14 @@ export class MainPort {
 
   #reportNotFound(peer: Endpoint, path: string): void {
     const nothing = { because: undefined, sizeBytes: undefined, sentBytes: 0, durationMs: 0 };
-    this.#settings.reporter.ended({ board: undefined, peer: peer.address, path, outcome: 'not_found', ...nothing });
+    this.#settings.reporter.ended({
+      board: undefined,
+      peer: peer.address,
+      path,
+      role: undefined,
+      outcome: 'not_found',
+      ...nothing,
+    });
   }
 
   #keyOf(peer: Endpoint): string {

@@ -3,6 +3,7 @@ import type { Clock } from '../base/clock.js';
 import { TFTP_NOT_FOUND_LOG_MS, TFTP_NOT_FOUND_PEERS_MAX } from '../base/limits.js';
 import type { Log } from '../base/log.js';
 import { unreachable } from '../base/unreachable.js';
+import type { BootFileRole } from '../boards/boot-file.js';
 import type { TellBoardEvent, TransferOutcome } from '../boards/events.js';
 
 export interface EndedTransfer {
@@ -10,6 +11,7 @@ export interface EndedTransfer {
   readonly peer: string;
   /** Printable. */
   readonly path: string;
+  readonly role: BootFileRole | undefined;
   readonly outcome: TransferOutcome;
   readonly because: string | undefined;
   readonly sizeBytes: number | undefined;

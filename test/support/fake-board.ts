@@ -87,6 +87,7 @@ export function fakeFile(
     if (traffic !== undefined) traffic.readUpTo = Math.max(traffic.readUpTo, end);
   };
   return {
+    role: 'other',
     sizeBytes: bytes.length,
     hold: async () => {
       if (traffic !== undefined) traffic.held += 1;

@@ -13,7 +13,7 @@ function listening() {
   const log = { debug: level('debug'), info: level('info'), warn: level('warn'), error: level('error') };
   const reporter = new TransferReporter({ clock, log, tell: (event) => events.push(event) });
   const end = (outcome: TransferOutcome, peer = '192.168.1.5'): void => {
-    const numbers = { sizeBytes: undefined, sentBytes: 0, durationMs: 1 };
+    const numbers = { role: undefined, sizeBytes: undefined, sentBytes: 0, durationMs: 1 };
     reporter.ended({ board: 'node1', peer, path: 'start4.elf', outcome, because: undefined, ...numbers });
   };
   return { clock, lines, events, end };

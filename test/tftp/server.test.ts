@@ -82,7 +82,7 @@ describe('fetching', () => {
     assert.deepEqual(requested, { kind: 'bootFileRequested', ...facts });
     assert.ok(ended?.kind === 'transferEnded' && ended.durationMs >= 0);
     const { durationMs: _, ...rest } = ended;
-    const numbers = { sizeBytes: KERNEL.length, sentBytes: KERNEL.length };
+    const numbers = { role: 'other', sizeBytes: KERNEL.length, sentBytes: KERNEL.length };
     assert.deepEqual(rest, { kind: 'transferEnded', ...facts, outcome: 'complete', ...numbers });
   });
 });
