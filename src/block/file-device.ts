@@ -11,8 +11,8 @@ const ZERO_PIECE_BYTES = 1024 * 1024;
 
 export interface FileDeviceOptions {
   readonly access: 'readWrite' | 'readOnly';
-  /** `exclusive` for a disk that is written, `shared` for a base that several read. */
-  readonly lock: 'exclusive' | 'shared';
+  /** `exclusive` for a disk that is written, `shared` for a base that several read, `none` for a look at what others may be writing. */
+  readonly lock: 'exclusive' | 'shared' | 'none';
 }
 
 /**
@@ -26,7 +26,7 @@ export async function openFileDevice(file: string, options: FileDeviceOptions): 
     if (!status.isFile() && !status.isBlockDevice()) {
       throw new BlockError('EINVAL', { file, detail: 'neither a regular file nor a block device' });
     }
-    if (!lockFile(handle.fd, options.lock)) {
+    if (options.lock !== 'none' && !lockFile(handle.fd, options.lock)) {
       throw new BlockError('EBUSY', { file, detail: `in use by ${lockHolder(file) ?? 'another program'}` });
     }
     return new FileDevice(file, handle, sizeOf(handle.fd), options.access);

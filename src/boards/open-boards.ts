@@ -1,0 +1,162 @@
+import type { Ipv4Address } from '../base/addresses.js';
+import type { Clock } from '../base/clock.js';
+import { BOOT_FILES_KEPT_BYTES_MAX, BOOT_FILES_SAVED_BYTES_MAX } from '../base/limits.js';
+import type { BlockDevice } from '../block/block-device.js';
+import { BlockError } from '../block/block-error.js';
+import { openFileDevice } from '../block/file-device.js';
+import { watched } from '../block/watched-device.js';
+import type { Fault } from '../inventory/fault.js';
+import type { BoardEntry, ImageEntry, Inventory } from '../inventory/inventory.js';
+import type { InventorySource } from '../inventory/source.js';
+import { addressLock } from './address-lock.js';
+import type { Board } from './board.js';
+import { BootPartition } from './boot-partition.js';
+import { ByteBudget } from './byte-budget.js';
+import type { HeldFileMemory } from './held-file.js';
+import { ImageBootFiles } from './image-boot-files.js';
+import { locateBoot, readLayout } from './image-layout.js';
+
+export interface OpenBoards {
+  readonly all: readonly Board[];
+  /** What is wrong with an image but can be lived with. */
+  readonly warnings: readonly ImageWarning[];
+  /** Flushes and closes every disk; nobody may use one any more. Answers which of them could not be flushed. */
+  close(): Promise<readonly ImageWarning[]>;
+}
+
+export interface ImageWarning {
+  readonly image: string;
+  readonly because: string;
+}
+
+export interface OpenBoardsOptions {
+  /** What a board is told to ask for its disk, given the address of ours that it asked for files. */
+  readonly serverAddress: (askedAt: Ipv4Address) => Ipv4Address;
+  readonly clock: Clock;
+}
+
+export type OpenBoardsVerdict =
+  | { readonly answer: 'open'; readonly boards: OpenBoards }
+  /** All of them; then nothing is open. */
+  | { readonly answer: 'faults'; readonly faults: readonly Fault[] };
+
+/** Opens the disk of every board, each under its lock, and looks whether it can be booted from. */
+export async function openBoards(
+  inventory: Inventory,
+  source: InventorySource,
+  options: OpenBoardsOptions,
+): Promise<OpenBoardsVerdict> {
+  const memory = { kept: new ByteBudget(BOOT_FILES_KEPT_BYTES_MAX), saved: new ByteBudget(BOOT_FILES_SAVED_BYTES_MAX) };
+  const opened: OpenBoard[] = [];
+  const faults: Fault[] = [];
+  for (const entry of inventory.boards.values()) {
+    const image = inventory.images.get(entry.image);
+    if (image === undefined) continue; // a fault that parsing has told
+    const result = await openBoard({ entry, image, nbdPort: inventory.nbd.port, memory, options });
+    if ('problem' in result) faults.push(source.faultAt(['images', image.name, 'file'], result));
+    else opened.push(result);
+  }
+  if (faults.length > 0) {
+    await closeAll(opened);
+    return { answer: 'faults', faults };
+  }
+  const warnings = opened.flatMap(({ warnings }) => warnings);
+  return { answer: 'open', boards: { all: opened.map(({ board }) => board), warnings, close: () => closeAll(opened) } };
+}
+
+interface OpenBoard {
+  readonly board: Board;
+  readonly image: string;
+  readonly partition: BootPartition;
+  readonly warnings: readonly ImageWarning[];
+}
+
+interface Opening {
+  readonly entry: BoardEntry;
+  readonly image: ImageEntry;
+  readonly nbdPort: number;
+  readonly memory: HeldFileMemory;
+  readonly options: OpenBoardsOptions;
+}
+
+async function openBoard(opening: Opening): Promise<OpenBoard | { readonly problem: string; readonly remedy: string }> {
+  const { image } = opening;
+  let device: BlockDevice | undefined;
+  try {
+    device = await openFileDevice(image.file, { access: 'readWrite', lock: 'exclusive' });
+    const verdict = await readLayout(device, image);
+    if (verdict.answer === 'layout') return boardOf(opening, device, imageWarnings(image, verdict.layout));
+    await device.close();
+    return { problem: `${image.file} can't be booted from: ${verdict.because}`, remedy: UNBOOTABLE };
+  } catch (error) {
+    await device?.close();
+    if (error instanceof BlockError) return { problem: error.message, remedy: remedyFor(error) };
+    throw error;
+  }
+}
+
+function boardOf(
+  { entry, image, nbdPort, memory, options }: Opening,
+  device: BlockDevice,
+  warnings: readonly ImageWarning[],
+): OpenBoard {
+  const disk = watched(device);
+  const partition = new BootPartition(disk, () => locateBoot(disk, image), memory);
+  const { serverAddress, clock } = options;
+  const bootFiles = new ImageBootFiles(partition, {
+    cmdline: entry.cmdline,
+    exportName: entry.name,
+    nbdPort,
+    serverAddress,
+  });
+  const { name, serial, mac } = entry;
+  return {
+    board: { name, serial, mac, disk, bootFiles, writerLock: addressLock(clock) },
+    image: image.name,
+    partition,
+    warnings,
+  };
+}
+
+function imageWarnings(
+  image: ImageEntry,
+  layout: Extract<Awaited<ReturnType<typeof readLayout>>, { answer: 'layout' }>['layout'],
+): ImageWarning[] {
+  const rootless =
+    layout.rootless === undefined
+      ? []
+      : [`cmdline.txt is served as it is, there is no root partition: ${layout.rootless}`];
+  return [...layout.table.warnings.map((fault) => fault.message), ...rootless].map((because) => ({
+    image: image.name,
+    because,
+  }));
+}
+
+async function closeAll(opened: readonly OpenBoard[]): Promise<readonly ImageWarning[]> {
+  const failures: ImageWarning[] = [];
+  for (const { board, image, partition } of opened) {
+    partition.close();
+    // A board that was switched off has not asked for its last writes to be flushed: they were answered, and should outlive the host.
+    await board.disk.flush().catch((error: unknown) => failures.push({ image, because: String(error) }));
+    await board.disk.close();
+  }
+  return failures;
+}
+
+const UNBOOTABLE = 'set boot_partition and root_partition of the image, or name another image';
+
+function remedyFor(error: BlockError): string {
+  switch (error.code) {
+    case 'EBUSY':
+      return 'stop that program, or give this board an image of its own';
+    case 'ENOENT':
+      return 'correct the path; it is relative to the inventory';
+    case 'EACCES':
+    case 'EPERM':
+      return 'make the file readable and writable for the user that the server runs as';
+    case 'EROFS':
+      return 'the filesystem is mounted read-only: a direct disk is written to';
+    default:
+      return "see the host's kernel log (dmesg) for the disk under it";
+  }
+}
