@@ -1,0 +1,178 @@
+import type { Clock } from '../base/clock.js';
+import { JOURNAL_LOOK_MS } from '../base/limits.js';
+import type { Log } from '../base/log.js';
+import { AddressBook } from '../boards/address-book.js';
+import { Discovery, inventoryLines } from '../boards/discovery.js';
+import { lookupAmong } from '../boards/inventory-lookup.js';
+import { Journal } from '../boards/journal.js';
+import type { OpenBoards } from '../boards/open-boards.js';
+import { boardState, type ServerStatus } from '../boards/status.js';
+import { startDhcpServer } from '../dhcp/server.js';
+import { controlSocketPath, type Inventory } from '../inventory/inventory.js';
+import { startNbdServer } from '../nbd/server.js';
+import { neighbourMac } from '../os/neighbours.js';
+import type { NetworkInterface } from '../os/network-interfaces.js';
+import { startTftpServer } from '../tftp/server.js';
+import { Metrics } from '../web/metrics.js';
+import { startControlServer, startWebServer } from '../web/server.js';
+import { addressOn, isLoopbackOnly } from './addresses.js';
+import { Listener } from './listener.js';
+import { narration, report } from './narration.js';
+import { Network } from './network.js';
+import { removeStaleSocket, type StateFolder } from './state-folder.js';
+
+export interface AppOptions {
+  readonly inventory: Inventory;
+  readonly boards: OpenBoards;
+  readonly state: StateFolder;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly version: string;
+}
+
+export interface App {
+  status(): ServerStatus;
+  /** Stops in the reverse order of starting: nobody is told to boot any more, transfers end, requests are finished, disks are closed. */
+  stop(): Promise<void>;
+}
+
+/** Builds the parts from the inventory and starts them. Resolves when all that can listen does; the rest is tried again. */
+export async function startApp(options: AppOptions): Promise<App> {
+  const appliance = new Appliance(options);
+  await appliance.start();
+  return appliance;
+}
+
+class Appliance implements App {
+  readonly #options: AppOptions;
+  readonly #startedAt: Date;
+  readonly #discovery = new Discovery();
+  readonly #journal: Journal;
+  readonly #metrics: Metrics;
+  readonly #network: Network;
+  #stopped = false;
+
+  constructor(options: AppOptions) {
+    const { inventory, boards, clock, log, version } = options;
+    this.#options = options;
+    this.#startedAt = clock.today();
+    this.#journal = new Journal(clock);
+    this.#metrics = new Metrics(() => this.status(), { version, boardNames: [...inventory.boards.keys()] });
+    const addresses = new AddressBook(neighbourMac);
+    const lookup = lookupAmong(boards.all, addresses);
+    const tell = narration({ journal: this.#journal, metrics: this.#metrics, addresses, lookup, log });
+    const shared = { lookup, tell, clock, log };
+    this.#network = new Network({
+      wanted: inventory.server.interfaces,
+      clock,
+      always: [...this.#nbd(shared), ...this.#web()],
+      listenersOn: (found) => [...this.#dhcp(found, shared), ...this.#tftp(found, shared)],
+    });
+  }
+
+  async start(): Promise<void> {
+    await this.#network.start();
+    this.#watchJournal();
+  }
+
+  status(): ServerStatus {
+    const { inventory, boards, version } = this.#options;
+    return {
+      version,
+      startedAt: this.#startedAt,
+      listeners: this.#network.listeners(),
+      boards: boards.all.map((board) => {
+        const { boots, attachedFrom } = this.#journal.life(board.name);
+        const entry = inventory.boards.get(board.name);
+        return {
+          name: board.name,
+          serial: board.serial,
+          mac: board.mac,
+          image: entry?.image ?? '',
+          disk: entry?.disk ?? '',
+          sizeBytes: board.disk.sizeBytes,
+          state: boardState(attachedFrom, boots[0]),
+          attachedFrom,
+          boots,
+        };
+      }),
+      unknownBoards: this.#discovery.boards().map((board) => ({
+        serial: board.serial,
+        mac: board.mac,
+        model: board.model,
+        seenAt: board.lastSeenAt,
+        suggestion: inventoryLines(board, this.#firstImage()),
+      })),
+    };
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    await this.#network.stop();
+    for (const failure of await this.#options.boards.close()) this.#options.log.error(failure, 'disk.flush.failed');
+    this.#options.state.release();
+  }
+
+  #dhcp(found: NetworkInterface, shared: Shared): readonly Listener[] {
+    const { dhcp, server } = this.#options.inventory;
+    if (!dhcp.enabled) return [];
+    const place = { name: found.name, address: addressOn(server.address, found), broadcast: found.broadcast };
+    const start = async () => {
+      const settings = { interfaces: [place], port: dhcp.port, replyPort: dhcp.replyPort, answer: dhcp.answer };
+      const running = startDhcpServer({
+        ...settings,
+        ...shared,
+        discovery: this.#discovery,
+        imageName: this.#firstImage(),
+      });
+      const failed = running.bound().find((binding) => binding.answer === 'failed');
+      if (failed === undefined) return running;
+      await running.stop();
+      throw new Error(failed.because);
+    };
+    return [new Listener(`dhcp ${found.name} port ${dhcp.port}`, start, shared.log)];
+  }
+
+  #tftp(found: NetworkInterface, shared: Shared): readonly Listener[] {
+    const { tftp } = this.#options.inventory;
+    if (!tftp.enabled) return [];
+    const addresses = found.addresses.map(({ address }) => address);
+    const start = () => startTftpServer({ ...tftp, ...shared, addresses });
+    return [new Listener(`tftp ${addresses.join(' ')} port ${tftp.port}`, start, shared.log)];
+  }
+
+  #nbd(shared: Shared): readonly Listener[] {
+    const { nbd, server } = this.#options.inventory;
+    if (!nbd.enabled) return [];
+    const address = isLoopbackOnly(server.interfaces) ? '127.0.0.1' : '0.0.0.0';
+    const start = () => startNbdServer({ ...shared, addresses: [address], port: nbd.port, meter: this.#metrics });
+    return [new Listener(`nbd ${address} port ${nbd.port}`, start, shared.log)];
+  }
+
+  #web(): readonly Listener[] {
+    const { inventory, state, log } = this.#options;
+    const sources = { status: () => this.status(), metrics: () => this.#metrics.text() };
+    const socketPath = controlSocketPath(state.path);
+    const control = async () => {
+      removeStaleSocket(socketPath);
+      return startControlServer(socketPath, sources);
+    };
+    const { enabled, address, port } = inventory.http;
+    const http = new Listener(`http ${address} port ${port}`, () => startWebServer(address, port, sources), log);
+    return [new Listener('control socket', control, log), ...(enabled ? [http] : [])];
+  }
+
+  #watchJournal(): void {
+    this.#options.clock.after(JOURNAL_LOOK_MS, () => {
+      if (this.#stopped) return;
+      for (const news of this.#journal.expire()) report(news, { metrics: this.#metrics, log: this.#options.log });
+      this.#watchJournal();
+    });
+  }
+
+  #firstImage(): string {
+    return [...this.#options.inventory.images.keys()][0] ?? 'IMAGE';
+  }
+}
+
+type Shared = Pick<Parameters<typeof startTftpServer>[0], 'lookup' | 'tell' | 'clock' | 'log'>;

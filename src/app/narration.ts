@@ -1,0 +1,51 @@
+import type { Log } from '../base/log.js';
+import { unreachable } from '../base/unreachable.js';
+import type { AddressBook } from '../boards/address-book.js';
+import type { BootNews } from '../boards/boot-record.js';
+import type { BoardEvent, TellBoardEvent } from '../boards/events.js';
+import type { Journal } from '../boards/journal.js';
+import type { BoardLookup } from '../boards/lookup.js';
+import type { Metrics } from '../web/metrics.js';
+
+export interface Listening {
+  readonly journal: Journal;
+  readonly addresses: AddressBook;
+  readonly lookup: BoardLookup;
+  readonly metrics: Metrics;
+  readonly log: Log;
+}
+
+/** Where the events of all servers go: to the journal, the address book, the writer locks, the metrics, and as news to the log. */
+export function narration(listening: Listening): TellBoardEvent {
+  return (event) => {
+    overhear(event, listening);
+    listening.metrics.event(event);
+    for (const news of listening.journal.record(event)) report(news, listening);
+  };
+}
+
+/** A piece of news, counted and logged: one line for each stage of each boot. */
+export function report(news: BootNews, { metrics, log }: Pick<Listening, 'metrics' | 'log'>): void {
+  metrics.news(news);
+  const { kind, ...facts } = news;
+  switch (kind) {
+    case 'started':
+    case 'stage':
+    case 'booted':
+      log.info(facts, `boot.${kind}`);
+      return;
+    case 'failed':
+      log.warn(facts, 'boot.failed');
+      return;
+    default:
+      unreachable(kind);
+  }
+}
+
+/** What others should know of it: who has which address, and that a board which begins to boot may have let go of its disk. */
+function overhear(event: BoardEvent, { addresses, lookup }: Listening): void {
+  if (event.board === undefined) return;
+  if (event.kind === 'addressRequested') addresses.noteAddress(event.address, event.mac);
+  if (event.kind === 'discover' && event.serial !== undefined) addresses.noteSerial(event.mac, event.serial);
+  if (event.kind === 'discover' || event.kind === 'bootFileRequested') lookup.byName(event.board)?.writerLock.suspect();
+}

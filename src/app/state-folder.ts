@@ -1,0 +1,33 @@
+import { closeSync, mkdirSync, openSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { lockFile, lockHolder } from '../os/file-lock.js';
+
+/** The folder that one running server has for itself. */
+export interface StateFolder {
+  readonly path: string;
+  release(): void;
+}
+
+/** Another server runs on this folder. */
+export class StateFolderInUse extends Error {
+  override readonly name = 'StateFolderInUse';
+}
+
+/** Makes the folder if need be (0700) and locks it. Throws StateFolderInUse, or what Node says of a folder that can't be made. */
+export function takeStateFolder(path: string): StateFolder {
+  mkdirSync(path, { recursive: true, mode: 0o700 });
+  const file = join(path, 'lock');
+  const descriptor = openSync(file, 'a', 0o600);
+  if (!lockFile(descriptor, 'exclusive')) {
+    closeSync(descriptor);
+    throw new StateFolderInUse(
+      `${path} is in use by ${lockHolder(file) ?? 'another server'}: is Brambleboot running already?`,
+    );
+  }
+  return { path, release: () => closeSync(descriptor) };
+}
+
+/** A socket that a killed server left behind; only who has the folder's lock may take it for stale. */
+export function removeStaleSocket(socketPath: string): void {
+  rmSync(socketPath, { force: true });
+}
