@@ -1,0 +1,131 @@
+import type { Ipv4Address } from '../base/addresses.js';
+import type { Clock } from '../base/clock.js';
+import type { PretendIdentity } from '../dhcp/discover.js';
+import type { NbdDisk } from '../nbd/client-disk.js';
+import { type AddressFound, findAddress } from './address-stage.js';
+import { attachDisk, parseNbdRoot } from './disk-stage.js';
+import { FileStage, type FilesRead } from './file-stage.js';
+import type { DhcpLine } from './line.js';
+import type { Profile } from './profile.js';
+import type { Report } from './report.js';
+
+/** Which path its files have: by serial, by MAC (TFTP_PREFIX=2), none, or a text of its own (TFTP_PREFIX=1). */
+export type PrefixKind =
+  | { readonly kind: 'serial' | 'mac' | 'none' }
+  | { readonly kind: 'text'; readonly text: string };
+
+export interface Play {
+  readonly profile: Profile;
+  readonly identity: PretendIdentity;
+  readonly prefix: PrefixKind;
+  /** How it gets at its server: by DHCP on a line, or told beforehand (TFTP_IP in the EEPROM). */
+  readonly start:
+    | { readonly kind: 'dhcp'; readonly line: DhcpLine; readonly needsAddress: boolean }
+    | { readonly kind: 'static'; readonly server: Ipv4Address };
+  readonly tftpPort: number;
+  /** Where files and disk are asked from: the address found, or the one that this machine has. */
+  readonly takeAddress: (found: AddressFound | undefined) => Ipv4Address;
+  /** Asked once the server is known; a text ends the play. */
+  readonly mayPlay?: (server: Ipv4Address) => Promise<string | undefined>;
+  readonly clock: Clock;
+  readonly report: Report;
+}
+
+export type PlayResult =
+  | {
+      readonly outcome: 'booted';
+      readonly disk: NbdDisk;
+      readonly cmdline: string;
+      readonly files: ReadonlyMap<string, Uint8Array>;
+    }
+  | { readonly outcome: 'stuck'; readonly stage: 'dhcp' | 'tftp' | 'nbd'; readonly because: string };
+
+/** Plays one boot from DISCOVER to disk. Rejects for what is wrong on this side only (an address that can't be bound). */
+export async function playBoot(play: Play): Promise<PlayResult> {
+  const found = await findServer(play);
+  if (typeof found === 'string') return { outcome: 'stuck', stage: 'dhcp', because: found };
+  const refusal = await play.mayPlay?.(found.tftpServer);
+  if (refusal !== undefined) return { outcome: 'stuck', stage: 'dhcp', because: refusal };
+
+  const localAddress = play.takeAddress(play.start.kind === 'dhcp' ? found : undefined);
+  const read = await readFiles(play, found.tftpServer, localAddress);
+  if (typeof read === 'string') return { outcome: 'stuck', stage: 'tftp', because: read };
+
+  const cmdlineBytes = read.files.get(read.selection.cmdline);
+  if (cmdlineBytes === undefined)
+    return { outcome: 'stuck', stage: 'nbd', because: `there is no ${read.selection.cmdline}` };
+  const cmdline = Buffer.from(cmdlineBytes).toString('latin1').trim();
+  const root = parseNbdRoot(cmdline);
+  if (typeof root === 'string') return { outcome: 'stuck', stage: 'nbd', because: root };
+  try {
+    const disk = await attachDisk(root, localAddress, play.clock, play.report);
+    return { outcome: 'booted', disk, cmdline, files: read.files };
+  } catch (error) {
+    return { outcome: 'stuck', stage: 'nbd', because: error instanceof Error ? error.message : String(error) };
+  }
+}
+
+async function findServer(play: Play): Promise<AddressFound | string> {
+  const { start, profile } = play;
+  if (start.kind === 'static') return { tftpServer: start.server, address: undefined, netmask: undefined };
+  return findByDhcp(play, start, profile.loader);
+}
+
+function findByDhcp(
+  { identity, clock, report }: Play,
+  { line, needsAddress }: Extract<Play['start'], { kind: 'dhcp' }>,
+  loader: Profile['loader'],
+): Promise<AddressFound | string> {
+  // The ROM asks five times, five seconds apart, and gives up for good; an EEPROM's loader asks every four seconds for 45.
+  const patience = loader === 'rom3' ? { tries: 5, tryEveryMs: 5000 } : { tries: 11, tryEveryMs: 4000 };
+  return findAddress(line, { loader, identity, needsAddress, ...patience }, clock, report);
+}
+
+async function readFiles(play: Play, server: Ipv4Address, localAddress: Ipv4Address): Promise<FilesRead | string> {
+  const { profile, clock, report, tftpPort } = play;
+  const place = { server: { address: server, port: tftpPort }, localAddress, clock, report };
+  if (profile.loader === 'rom3') {
+    const failure = await runBootcode(play, new FileStage(profile, place, ''));
+    if (failure !== undefined) return failure;
+  }
+  const prefix = await prefixInUse(play, (text) => new FileStage(profile, place, text));
+  return new FileStage(profile, place, prefix).readAll();
+}
+
+/** The ROM reads bootcode.bin, in RFC 1350's plain way and without a prefix; that asks for its server once more by DHCP. */
+async function runBootcode(play: Play, files: FileStage): Promise<string | undefined> {
+  const bootcode = await files.read('bootcode.bin', new Map());
+  if (bootcode === undefined) return 'bootcode.bin is not there: the boot ROM asks for it without a serial';
+  if (typeof bootcode === 'string') return bootcode;
+  await files.read('bootsig.bin', new Map());
+  if (play.start.kind !== 'dhcp') return undefined;
+  const found = await findByDhcp(play, play.start, 'bootcode');
+  return typeof found === 'string' ? found : undefined;
+}
+
+/** A loader drops its prefix if it does not find its firmware there; a Pi 5, which has that in its EEPROM, looks for config.txt. */
+async function prefixInUse(play: Play, stage: (prefix: string) => FileStage): Promise<string> {
+  const wished = prefixText(play);
+  if (wished === '') return '';
+  const firmware = { pi3: ['start.elf'], pi4: ['start4.elf', 'start.elf'], pi5: ['config.txt'] };
+  const generation = play.profile.loader === 'rom3' ? 'pi3' : play.profile.loader === 'pi5' ? 'pi5' : 'pi4';
+  const files = stage(wished);
+  for (const name of firmware[generation]) {
+    if ((await files.probe(name)) !== undefined) return wished;
+  }
+  play.report('tftp', `nothing under ${wished}: asks without a prefix`);
+  return '';
+}
+
+function prefixText({ prefix, identity }: Play): string {
+  switch (prefix.kind) {
+    case 'serial':
+      return `${identity.serial}/`;
+    case 'mac':
+      return `${identity.mac.replaceAll(':', '-')}/`;
+    case 'text':
+      return prefix.text;
+    default:
+      return '';
+  }
+}
