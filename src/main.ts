@@ -1,2 +1,4 @@
 #!/usr/bin/env node
-process.exitCode = 0;
+import { runCommandLine } from './cli/program.js';
+
+process.exitCode = await runCommandLine(process.argv.slice(2));

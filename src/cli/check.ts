@@ -1,0 +1,81 @@
+import { addressOn } from '../app/addresses.js';
+import { systemClock } from '../base/clock.js';
+import { printable } from '../base/printable.js';
+import { type Fault, renderFaults } from '../inventory/fault.js';
+import { checkImageFiles } from '../inventory/files.js';
+import type { Inventory } from '../inventory/inventory.js';
+import { readInventory } from '../inventory/read.js';
+import { chooseInterfaces } from '../os/network-interfaces.js';
+import { reportImage } from '../workshop/image-report.js';
+import { configPath } from './config-path.js';
+import { ExitStatus } from './exit-status.js';
+
+export interface CheckOptions {
+  readonly config?: string;
+}
+
+/** Says every fault of inventory and images, and what each image can boot. Starts nothing, locks nothing, writes nothing. */
+export async function check(options: CheckOptions): Promise<ExitStatus> {
+  const path = configPath(options.config);
+  const read = await readInventory(path);
+  if (read.answer === 'faults') return complain(read.faults);
+  const { inventory, source } = read;
+  const missing = await checkImageFiles(inventory, source);
+  const unbootable: Fault[] = [];
+  const reports: string[] = [];
+  for (const image of inventory.images.values()) {
+    if (missing.some((fault) => isAbout(fault, source.faultAt(['images', image.name, 'file'], fault)))) continue;
+    const report = await reportImage(image.file, image, systemClock);
+    if (report.answer === 'bootable') reports.push(block(`image ${image.name} (${image.file})`, report.lines));
+    else
+      unbootable.push(
+        source.faultAt(['images', image.name, 'file'], {
+          problem: `${image.name} can't be booted from: ${report.because}`,
+          remedy: REMEDY,
+        }),
+      );
+  }
+  process.stdout.write(
+    [...reports, block('boards', boardLines(inventory)), block('network', networkLines(inventory))].join('\n'),
+  );
+  if (missing.length + unbootable.length > 0) {
+    process.stdout.write('\n');
+    return complain([...missing, ...unbootable]);
+  }
+  process.stdout.write(`\n${path}: no faults\n`);
+  return ExitStatus.Done;
+}
+
+const REMEDY = 'set boot_partition of this image, or name another file';
+
+function complain(faults: readonly Fault[]): ExitStatus {
+  process.stderr.write(renderFaults(faults));
+  return ExitStatus.InventoryFaults;
+}
+
+function isAbout(fault: Fault, place: Fault): boolean {
+  return fault.at?.line === place.at?.line && fault.at?.column === place.at?.column;
+}
+
+function block(title: string, lines: readonly string[]): string {
+  return `${title}\n${lines.map((line) => `  ${printable(line)}\n`).join('')}`;
+}
+
+function boardLines({ boards }: Inventory): readonly string[] {
+  const lines = [...boards.values()].map(
+    ({ name, serial, mac, image, disk }) =>
+      `${name}: serial ${serial}${mac === undefined ? '' : `, MAC ${mac}`}, ${image} (${disk})`,
+  );
+  return lines.length === 0 ? ['none yet: start the server and it shows those that ask'] : lines;
+}
+
+function networkLines({ server }: Inventory): readonly string[] {
+  const lines = chooseInterfaces(server.interfaces).map((verdict) => {
+    if (verdict.answer === 'missing') return `${verdict.name}: there is no such interface`;
+    if (verdict.answer === 'notReady') return `${verdict.name}: it is down, has no cable or no IPv4 address`;
+    const { name, address } = verdict.interface;
+    const told = addressOn(server.address, verdict.interface);
+    return `${name}: ${address}${told === address ? '' : `; boards are told to ask ${told}`}`;
+  });
+  return lines.length === 0 ? ['no interface is up and has an IPv4 address'] : lines;
+}

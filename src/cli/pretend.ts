@@ -1,0 +1,138 @@
+import { readFileSync } from 'node:fs';
+import { networkInterfaces } from 'node:os';
+import { type Ipv4Address, parseIpv4, parseMac } from '../base/addresses.js';
+import { systemClock } from '../base/clock.js';
+import { printable } from '../base/printable.js';
+import { parseSerial } from '../base/serial.js';
+import { setInterfaceAddress } from '../os/interface-address.js';
+import type { AddressFound } from '../pretend/address-stage.js';
+import { type DhcpLine, loopbackLine, packetLine } from '../pretend/line.js';
+import { type Play, type PlayResult, type PrefixKind, playBoot } from '../pretend/play.js';
+import { PROFILES, type ProfileName } from '../pretend/profile.js';
+import { askServer } from './ask-server.js';
+import { ExitStatus } from './exit-status.js';
+
+export interface PretendOptions {
+  readonly serial: string;
+  readonly server?: string;
+  readonly profile: ProfileName;
+  readonly interface?: string;
+  readonly mac?: string;
+  readonly prefix: string;
+  readonly takeAddress?: boolean;
+  readonly tftpPort: string;
+  readonly dhcpPort: string;
+  readonly dhcpReplyPort: string;
+  readonly httpPort: string;
+  readonly json?: boolean;
+}
+
+/** Plays a board against a running server. Exit status 0 if it got its disk. */
+export async function pretend(options: PretendOptions): Promise<ExitStatus> {
+  const line = options.server === undefined ? openLine(options) : undefined;
+  try {
+    const result = await playBoot(playOf(options, line));
+    if (options.json) printJson(result);
+    if (result.outcome === 'stuck') {
+      process.stderr.write(`stuck at ${result.stage}: ${printable(result.because)}\n`);
+      return ExitStatus.Failed;
+    }
+    await result.disk.disconnect();
+    if (!options.json) process.stdout.write(`booted; cmdline: ${printable(result.cmdline)}\n`);
+    return ExitStatus.Done;
+  } finally {
+    await line?.close();
+  }
+}
+
+function playOf(options: PretendOptions, line: DhcpLine | undefined): Play {
+  const startedMs = systemClock.nowMs();
+  const serial = parseSerial(options.serial);
+  const mac = options.mac === undefined ? macOf(options.interface) : parseMac(options.mac);
+  const profile = PROFILES[options.profile];
+  const server = options.server === undefined ? undefined : parseIpv4(options.server);
+  return {
+    profile,
+    identity: { serial, mac, revisionCode: profile.revisionCode },
+    prefix: prefixOf(options.prefix),
+    start:
+      line === undefined
+        ? { kind: 'static', server: server ?? '' }
+        : { kind: 'dhcp', line, needsAddress: options.takeAddress === true },
+    tftpPort: portOf(options.tftpPort),
+    takeAddress: (found) => takeAddress(options, found),
+    mayPlay: (address) => attachedAlready(address, portOf(options.httpPort), serial),
+    clock: systemClock,
+    report(stage, text) {
+      if (options.json) return;
+      const seconds = ((systemClock.nowMs() - startedMs) / 1000).toFixed(3).padStart(8);
+      process.stdout.write(`${seconds} s  ${stage.padEnd(4)}  ${printable(text)}\n`);
+    },
+  };
+}
+
+function openLine(options: PretendOptions): DhcpLine {
+  if (options.interface === undefined) throw new Error('name the --server, or an --interface to ask for one by DHCP');
+  const place = {
+    interfaceName: options.interface,
+    serverPort: portOf(options.dhcpPort),
+    clientPort: portOf(options.dhcpReplyPort),
+  };
+  return isLoopback(options.interface) ? loopbackLine(place) : packetLine(place);
+}
+
+/** The address to ask from: the one that the router gave, if it is to be taken; else whatever this machine has. */
+function takeAddress(options: PretendOptions, found: AddressFound | undefined): Ipv4Address {
+  if (options.takeAddress && options.interface !== undefined && found?.address !== undefined) {
+    setInterfaceAddress(options.interface, found.address, found.netmask ?? '255.255.255.0');
+    return found.address;
+  }
+  if (options.interface === undefined) return '0.0.0.0';
+  return ipv4Of(options.interface) ?? '0.0.0.0';
+}
+
+/** A board that runs must not be played. Where the server has no page, its writer lock is what keeps the disk safe. */
+async function attachedAlready(host: Ipv4Address, port: number, serial: string): Promise<string | undefined> {
+  const status = await askServer({ host, port });
+  if (typeof status === 'string') return undefined;
+  const user = status.boards.find((board) => board.serial === serial)?.attachedFrom;
+  return user === undefined ? undefined : `board ${serial} is running: its disk is in use by ${user}; not played`;
+}
+
+function printJson(result: PlayResult): void {
+  const facts =
+    result.outcome === 'stuck'
+      ? result
+      : {
+          outcome: result.outcome,
+          cmdline: result.cmdline,
+          diskBytes: result.disk.sizeBytes,
+          files: Object.fromEntries([...result.files].map(([name, bytes]) => [name, bytes.length])),
+        };
+  process.stdout.write(`${JSON.stringify(facts, null, 2)}\n`);
+}
+
+function prefixOf(text: string): PrefixKind {
+  if (text === 'serial' || text === 'mac' || text === 'none') return { kind: text };
+  return { kind: 'text', text };
+}
+
+function portOf(text: string): number {
+  const port = Number(text);
+  if (!Number.isInteger(port) || port < 1 || port > 65_535) throw new Error(`"${text}" is not a port`);
+  return port;
+}
+
+function isLoopback(interfaceName: string): boolean {
+  return networkInterfaces()[interfaceName]?.every(({ internal }) => internal) ?? false;
+}
+
+function ipv4Of(interfaceName: string): Ipv4Address | undefined {
+  return networkInterfaces()[interfaceName]?.find(({ family }) => family === 'IPv4')?.address;
+}
+
+/** Node shows an interface only once it has an address: one without is asked of the kernel's own files. */
+function macOf(interfaceName: string | undefined): string {
+  const path = `/sys/class/net/${interfaceName ?? 'lo'}/address`;
+  return parseMac(readFileSync(path, 'latin1').trim());
+}

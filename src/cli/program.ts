@@ -1,0 +1,104 @@
+import { Command, CommanderError, Option } from 'commander';
+import { printable } from '../base/printable.js';
+import { PROFILES } from '../pretend/profile.js';
+import { boards } from './boards.js';
+import { check } from './check.js';
+import { CONFIG_PATHS } from './config-path.js';
+import { demo } from './demo.js';
+import { ExitStatus } from './exit-status.js';
+import { pretend } from './pretend.js';
+import { serve } from './serve.js';
+import { programVersion } from './version.js';
+
+/** Runs one command; answers its exit status. */
+export async function runCommandLine(words: readonly string[]): Promise<ExitStatus> {
+  let status: ExitStatus = ExitStatus.Done;
+  const program = commandLine((outcome) => {
+    status = outcome;
+  });
+  try {
+    refuseUnknownCommand(program, words[0]);
+    await program.parseAsync(words, { from: 'user' });
+    return status;
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? ExitStatus.Done : ExitStatus.WrongUsage;
+    process.stderr.write(`brambleboot: ${printable(error instanceof Error ? error.message : String(error))}\n`);
+    return ExitStatus.Failed;
+  }
+}
+
+/** All commands with their options and help; `done` is told how the one that ran ended. */
+export function commandLine(done: (status: ExitStatus) => void): Command {
+  const program = new Command('brambleboot')
+    .description('Netboots Raspberry Pis: proxyDHCP, TFTP and NBD over the same disk images, from one YAML inventory.')
+    .version(programVersion(), '-V, --version', 'print the version')
+    .helpOption('-h, --help', 'print this help')
+    .helpCommand('help [command]', 'print the help of a command')
+    .showHelpAfterError('(--help says more)')
+    .exitOverride();
+  const config = () => new Option('-c, --config <file>', `the inventory (default: ${CONFIG_PATHS.join(', then ')})`);
+  const run =
+    <T extends readonly unknown[]>(action: (...values: T) => Promise<ExitStatus>) =>
+    async (...values: T) =>
+      done(await action(...values));
+
+  program
+    .command('serve', { isDefault: true })
+    .description('run the server until it is told to stop (the default command)')
+    .addOption(config())
+    .addOption(
+      new Option('--log-level <level>', 'how much it says').choices(['debug', 'info', 'warn', 'error']).default('info'),
+    )
+    .action(run(serve));
+  program
+    .command('check')
+    .description('say every fault of the inventory and its images, and what each image can boot; starts nothing')
+    .addOption(config())
+    .action(run(check));
+  program
+    .command('boards')
+    .description('show the boards of the running server; of one board the steps of its last boot')
+    .argument('[board]', 'name of a board')
+    .addOption(config())
+    .option('--json', 'print all that is known, as JSON')
+    .action(run(boards));
+  program
+    .command('demo')
+    .description(
+      'make a small image, serve it on unprivileged loopback ports, boot a pretend board from it, print the timeline',
+    )
+    .action(run(demo));
+  program
+    .command('pretend')
+    .description('play a board against a running server and report each step; writes nothing to its disk')
+    .requiredOption('--serial <serial>', 'the serial of the board to play')
+    .option('--server <address>', 'the server; without it the server is found by DHCP, as a board does')
+    .addOption(new Option('--profile <profile>', 'which board to play').choices(Object.keys(PROFILES)).default('pi4'))
+    .option('--interface <name>', 'where to ask by DHCP; needs root, or lo')
+    .option('--mac <mac>', 'MAC to say in DHCP and in a MAC prefix (default: of the interface)')
+    .option('--prefix <prefix>', 'path of the files: serial, mac, none, or a text ending in a slash', 'serial')
+    .option(
+      '--take-address',
+      'ask the router for an address too, and give it to the interface; for a network namespace',
+    )
+    .option('--tftp-port <port>', 'TFTP port of the server', '69')
+    .option('--dhcp-port <port>', 'port of DHCP servers', '67')
+    .option('--dhcp-reply-port <port>', 'port that DHCP servers answer to', '68')
+    .option('--http-port <port>', 'HTTP port of the server, asked whether the board is attached', '9069')
+    .option('--json', 'print the outcome as JSON')
+    .action(run(pretend));
+  return exitsByThrowing(program);
+}
+
+/** Said here, since commander would take the word for an argument of the default command. */
+function refuseUnknownCommand(program: Command, word: string | undefined): void {
+  const names = [...program.commands.map((command) => command.name()), 'help'];
+  if (word === undefined || word.startsWith('-') || names.includes(word)) return;
+  program.error(`error: there is no command "${printable(word)}"; there are ${names.join(', ')}`);
+}
+
+/** So that wrong usage is our exit status, not commander's, for each command too. */
+function exitsByThrowing(program: Command): Command {
+  for (const command of program.commands) command.exitOverride().showHelpAfterError('(--help says more)');
+  return program;
+}

@@ -1,0 +1,59 @@
+import { pino } from 'pino';
+import { type App, startApp } from '../app/app.js';
+import { openConfiguration } from '../app/configuration.js';
+import { systemClock } from '../base/clock.js';
+import type { Log } from '../base/log.js';
+import { renderFaults } from '../inventory/fault.js';
+import { configPath } from './config-path.js';
+import { ExitStatus } from './exit-status.js';
+import { programVersion } from './version.js';
+
+export interface ServeOptions {
+  readonly config?: string;
+  readonly logLevel: string;
+}
+
+/** Runs the appliance until it is told to stop. */
+export async function serve(options: ServeOptions): Promise<ExitStatus> {
+  const log: Log = pino({ level: options.logLevel, base: null, timestamp: pino.stdTimeFunctions.isoTime });
+  const path = configPath(options.config);
+  const opened = await openConfiguration(path, systemClock);
+  if (opened.answer === 'faults') {
+    process.stderr.write(renderFaults(opened.faults));
+    return ExitStatus.InventoryFaults;
+  }
+  if (opened.answer === 'failed') {
+    process.stderr.write(`brambleboot: ${opened.because}\n`);
+    return ExitStatus.Failed;
+  }
+  const { inventory, boards, state } = opened;
+  const version = programVersion();
+  log.info({ version, config: path, boards: boards.all.length, state: state.path }, 'server.starting');
+  for (const warning of boards.warnings) log.warn(warning, 'image.warning');
+  const app = await startApp({ inventory, boards, state, clock: systemClock, log, version });
+  const missing = app.status().listeners.filter((listener) => listener.missing !== undefined);
+  log.info({ missing: missing.map(({ name }) => name) }, missing.length === 0 ? 'server.ready' : 'server.waiting');
+  return untilStopped(app, log);
+}
+
+/** A signal stops in order; a second one at once. A bug of ours stops in order too, so that nothing that was answered is lost. */
+async function untilStopped(app: App, log: Log): Promise<ExitStatus> {
+  const status = await new Promise<ExitStatus>((resolve) => {
+    for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+      process.once(signal, () => {
+        log.info({ signal }, 'server.stopping');
+        process.once(signal, () => process.exit(ExitStatus.Failed));
+        resolve(ExitStatus.Done);
+      });
+    }
+    const bug = (error: unknown) => {
+      log.error({ error: error instanceof Error ? (error.stack ?? error.message) : String(error) }, 'server.fault');
+      resolve(ExitStatus.Failed);
+    };
+    process.on('uncaughtException', bug);
+    process.on('unhandledRejection', bug);
+  });
+  await app.stop();
+  log.info({}, 'server.stopped');
+  return status;
+}

@@ -1,0 +1,9 @@
+/** Columns as wide as their widest cell, two spaces apart; the last one is as long as it likes. */
+export function table(heads: readonly string[], rows: readonly (readonly string[])[]): string {
+  const lines = [heads, ...rows];
+  const widths = heads.map((_, column) => Math.max(...lines.map((line) => line[column]?.length ?? 0)));
+  const text = lines.map((line) =>
+    line.map((cell, column) => (column === heads.length - 1 ? cell : cell.padEnd(widths[column] ?? 0))).join('  '),
+  );
+  return `${text.join('\n')}\n`;
+}
