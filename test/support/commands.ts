@@ -40,3 +40,14 @@ export async function until(isSo: () => boolean | Promise<boolean>, what: string
     await new Promise((resolve) => setTimeout(resolve, 10));
   }
 }
+
+/** For `until`: whether the program has said this yet. */
+export function outputOf(child: ChildProcess, text: string): () => boolean {
+  let said = '';
+  const listen = (chunk: Buffer) => {
+    said += chunk.toString('utf8');
+  };
+  child.stdout?.on('data', listen);
+  child.stderr?.on('data', listen);
+  return () => said.includes(text);
+}

@@ -1,0 +1,177 @@
+// Pretend boards boot on a LAN: a real router (dnsmasq) gives the addresses, our server the rest. Three network namespaces on one bridge.
+import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, type TestContext, test } from 'node:test';
+import { makeDemoImage } from '../../src/workshop/demo-image.js';
+import { outputOf, until } from '../support/commands.js';
+import {
+  connectNamespaces,
+  type NetworkNamespace,
+  networkNamespace,
+  withoutNamespaces,
+} from '../support/network-namespace.js';
+import { anyOf, without } from '../support/programs.js';
+import { projectFile } from '../support/project.js';
+import { scratchFolder } from '../support/scratch.js';
+
+const SERIAL = 'bf9fed6f';
+const MAC = 'dc:a6:32:01:02:03';
+const PI_3 = { serial: '0a1b2c3d', mac: 'b8:27:eb:1b:2c:3d' };
+const MAIN = projectFile('dist/main.js');
+const missing = anyOf(withoutNamespaces(), without('dnsmasq', 'dnsmasq-base'));
+
+interface Lan {
+  readonly server: NetworkNamespace;
+  readonly board: NetworkNamespace;
+  readonly config: string;
+}
+
+describe('a LAN with a router', { skip: missing }, () => {
+  for (const profile of ['pi4-2020', 'pi4-2021', 'pi4', 'pi5']) {
+    test(`${profile} boots, with the router's address`, async (context) => {
+      const lan = await lanWith(context, MAC);
+      const outcome = await play(lan, '--serial', SERIAL, '--profile', profile, '--take-address');
+      assert.equal(outcome.json.outcome, 'booted', outcome.text);
+      assert.match(outcome.json.cmdline, /nbdroot=10\.77\.0\.1\/node1 .*root=\/dev\/nbd0p2/);
+      await assertBooted(lan, 'node1');
+    });
+  }
+
+  test('a Pi 3 boots: ROM, bootcode.bin, and no REQUEST ever', async (context) => {
+    const lan = await lanWith(context, PI_3.mac);
+    const outcome = await play(lan, '--serial', PI_3.serial, '--profile', 'pi3', '--take-address');
+    assert.equal(outcome.json.outcome, 'booted', outcome.text);
+    await assertBooted(lan, 'node3');
+  });
+
+  test('TFTP_PREFIX=2 and no prefix at all find the board by its MAC', async (context) => {
+    const lan = await lanWith(context, MAC);
+    for (const prefix of ['mac', 'none', 'some/other/place/']) {
+      const outcome = await play(lan, '--serial', SERIAL, '--prefix', prefix, '--take-address');
+      assert.equal(outcome.json.outcome, 'booted', `${prefix}: ${outcome.text}`);
+    }
+  });
+
+  test('a fixed address and server need no DHCP', async (context) => {
+    const lan = await lanWith(context, MAC);
+    lan.board.ip('address', 'add', '10.77.0.30/24', 'dev', 'eth0');
+    const outcome = await play(lan, '--serial', SERIAL, '--server', '10.77.0.1');
+    assert.equal(outcome.json.outcome, 'booted', outcome.text);
+  });
+
+  test('a board that is not in the inventory gets nothing, and is shown with the lines to add', async (context) => {
+    const lan = await lanWith(context, 'dc:a6:32:09:09:09');
+    const playing = lan.board.spawn(
+      'node',
+      MAIN,
+      'pretend',
+      '--serial',
+      '99887766',
+      '--interface',
+      'eth0',
+      '--take-address',
+    );
+    const shown = async () => (await boardsJson(lan)).unknownBoards.find((board) => board.serial === '99887766');
+    await until(async () => (await shown()) !== undefined, 'the unknown board');
+    playing.kill('SIGTERM');
+    assert.match((await shown())?.suggestion ?? '', /serial: "?99887766/);
+  });
+});
+
+/** Server and router on a bridge, and an interface for one board with this MAC. */
+async function lanWith(context: TestContext, mac: string): Promise<Lan> {
+  const folder = scratchFolder(context);
+  const [server, router, board] = [networkNamespace(context), networkNamespace(context), networkNamespace(context)];
+  server.ip('link', 'add', 'br0', 'type', 'bridge', 'forward_delay', '0');
+  server.ip('address', 'add', '10.77.0.1/24', 'broadcast', '+', 'dev', 'br0');
+  server.ip('link', 'set', 'br0', 'up');
+  connectNamespaces(
+    { namespace: server, interfaceName: 'p-router' },
+    { namespace: router, interfaceName: 'eth0', address: '10.77.0.2/24' },
+  );
+  connectNamespaces({ namespace: server, interfaceName: 'p-board' }, { namespace: board, interfaceName: 'eth0' });
+  board.ip('link', 'set', 'eth0', 'address', mac);
+  for (const port of ['p-router', 'p-board']) server.ip('link', 'set', port, 'master', 'br0');
+  await startRouter(router, folder);
+  const config = await startServer(server, folder);
+  return { server, board, config };
+}
+
+async function startRouter(router: NetworkNamespace, folder: string): Promise<void> {
+  const dnsmasq = router.spawn(
+    'dnsmasq',
+    ...[
+      '--keep-in-foreground',
+      '--port=0',
+      '--conf-file=/dev/null',
+      '--interface=eth0',
+      '--bind-interfaces',
+      '--log-facility=-',
+    ],
+    ...[
+      '--dhcp-range=10.77.0.50,10.77.0.99,1h',
+      '--dhcp-option=3,10.77.0.2',
+      '--no-ping',
+      `--dhcp-leasefile=${join(folder, 'leases')}`,
+    ],
+    ...[`--pid-file=${join(folder, 'dnsmasq.pid')}`, '--user=root'],
+  );
+  await until(outputOf(dnsmasq, 'DHCP, IP range'), 'dnsmasq');
+}
+
+async function startServer(server: NetworkNamespace, folder: string): Promise<string> {
+  await makeDemoImage(join(folder, 'one.img'));
+  await makeDemoImage(join(folder, 'three.img'));
+  const config = join(folder, 'config.yaml');
+  writeFileSync(
+    config,
+    `server: { interface: br0, state: ./state }
+images: { one: { file: one.img }, three: { file: three.img } }
+boards:
+  node1: { serial: ${SERIAL}, mac: "${MAC}", image: one, disk: direct }
+  node3: { serial: ${PI_3.serial}, image: three, disk: direct }
+`,
+  );
+  await until(outputOf(server.spawn('node', MAIN, 'serve', '--config', config), 'server.ready'), 'the server');
+  return config;
+}
+
+async function play(lan: Lan, ...words: readonly string[]) {
+  const child = lan.board.spawn('node', MAIN, 'pretend', '--interface', 'eth0', '--json', ...words);
+  const text = await new Promise<string>((resolve) => {
+    let said = '';
+    child.stdout?.on('data', (chunk) => (said += chunk));
+    child.stderr?.on('data', (chunk) => (said += chunk));
+    child.once('close', () => resolve(said));
+  });
+  const end = text.lastIndexOf('}');
+  const json = end < 0 ? {} : JSON.parse(text.slice(0, end + 1));
+  return { text, json };
+}
+
+async function boardsJson(lan: Lan) {
+  const child = lan.server.spawn('node', MAIN, 'boards', '--json', '--config', lan.config);
+  const text = await new Promise<string>((resolve) => {
+    let said = '';
+    child.stdout?.on('data', (chunk) => (said += chunk));
+    child.once('close', () => resolve(said));
+  });
+  const status: {
+    readonly boards: readonly {
+      readonly name: string;
+      readonly boots: readonly { readonly state: { readonly at: string } }[];
+    }[];
+    readonly unknownBoards: readonly { readonly serial: string; readonly suggestion: string }[];
+  } = JSON.parse(text);
+  return status;
+}
+
+async function assertBooted(lan: Lan, name: string): Promise<void> {
+  const board = (await boardsJson(lan)).boards.find((candidate) => candidate.name === name);
+  assert.deepEqual(
+    board?.boots.map((boot) => boot.state.at),
+    ['booted'],
+    JSON.stringify(board, null, 1),
+  );
+}
