@@ -4,8 +4,8 @@ import { SIMPLE_REPLY_BYTES } from './transmission-wire.js';
 const SMALLEST_BYTES = 4096;
 
 /**
- * Buffers of payloads and replies, used again: to get 128 KiB of fresh memory from the system takes eight times as long as to
- * fill them. They come in powers of two, each with room for a reply's header. What is given back is not cleared: who takes
+ * Buffers of payloads and replies, used again: to get and fill 128 KiB of fresh memory takes eight times as long as to fill
+ * used ones. They come in powers of two, each with room for a reply's header. What is given back is not cleared: who takes
  * one fills it to its last byte before anybody else sees it.
  */
 export class BufferPool {
