@@ -159,71 +159,6 @@ export const TFTP_DOWNLOAD_BYTES_MAX = 1024 * 1024 * 1024;
 
 // ── nbd ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-// ── app ─────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-/** How often interfaces and addresses are looked at, and what could not be bound is tried again. */
-export const NETWORK_LOOK_MS = 2000;
-
-/** How often the journal is asked for boots that are stuck: their patience is a minute and more. */
-export const JOURNAL_LOOK_MS = 5000;
-// ── workshop ────────────────────────────────────────────────────────────────────────────────────────────────────
-
-/** The largest initramfs seen (Ubuntu desktop) has about 100 MB, and one is held in memory while it is looked into. */
-export const INITRAMFS_BYTES_MAX = 256 * 1024 * 1024;
-
-/** Unpacked, in all its parts: an Ubuntu one has 300 MB, and a board with 1 GiB of memory could not hold this. */
-export const INITRAMFS_UNPACKED_BYTES_MAX = 1024 * 1024 * 1024;
-
-/** Archives one behind the other: microcode, main, something added by hand. Each costs a decoder. */
-export const INITRAMFS_PARTS_MAX = 64;
-
-/** 300 MB unpacked took 1.6 s (gzip) to 2.4 s (zstd), 120 MB of xz 2.6 s; a made-up one is given up after this. */
-export const INITRAMFS_PATIENCE_MS = 60_000;
-
-/** modules.builtin has 40 kB: the only file in an initramfs that is read, not just listed. */
-export const CPIO_CONTENT_BYTES_MAX = 1024 * 1024;
-
-/** PATH_MAX of Linux, which refuses longer names in a cpio archive (init/initramfs.c). */
-export const CPIO_NAME_BYTES_MAX = 4096;
-
-/** An image has a kernel or two; a made-up one could list one per entry. */
-export const KERNEL_VERSIONS_MAX = 16;
-
-/** Linux refuses zstd windows above 2^27 in an initramfs (lib/decompress_unzstd.c); it is the decoder's memory. */
-export const ZSTD_WINDOW_BYTES_MAX = 128 * 1024 * 1024;
-// ── inventory ───────────────────────────────────────────────────────────────────────────────────────────────────
-
-/**
- * A thousand boards with a line of comment each take about 150 KB. The worst text of this size that we could
- * think of (commas and nothing else) keeps the YAML library busy for 2 s and takes 320 MB.
- */
-export const INVENTORY_BYTES_MAX = 256 * 1024;
-
-/** Keys, list items and scalars after aliases are written out. A thousand boards have about 12,000; nine lines of nested aliases would have 10⁹. */
-export const INVENTORY_VALUES_MAX = 50_000;
-
-/** The deepest key, `boards.NAME.cmdline.remove`, has its items at 5. */
-export const INVENTORY_DEPTH_MAX = 16;
-
-/** How many faults are looked into: 256 KiB of nonsense can have 100,000, and nobody reads more than these. */
-export const INVENTORY_FAULTS_MAX = 200;
-
-/** How many faults are printed: what fits on a screen or two. The rest are counted. */
-export const INVENTORY_FAULTS_PRINTED_MAX = 20;
-
-/** How much of an offending line is printed, and how much of a text is quoted inside a sentence. */
-export const FAULT_LINE_CHARACTERS_MAX = 120;
-export const FAULT_QUOTE_CHARACTERS_MAX = 160;
-
-/** "Did you mean": each candidate costs a comparison, each fault compares anew. */
-export const SUGGESTION_CANDIDATES_MAX = 200;
-export const SUGGESTION_CHARACTERS_MAX = 64;
-
-/** sockaddr_un has 108 bytes for a path with its NUL (unix(7)); Node cuts a longer one without a word. */
-export const CONTROL_SOCKET_PATH_BYTES_MAX = 107;
-
-/** `cmdline.append`: all of a command line has to fit into the 2,048 bytes that the kernel takes on arm64 (COMMAND_LINE_SIZE). */
-export const INVENTORY_ARGUMENTS_BYTES_MAX = 2048;
 /** A peer that says nothing that leads to a disk is let go. qemu-nbd took the same number when it closed CVE-2024-7409. */
 export const NBD_HANDSHAKE_MS = 10_000;
 
@@ -306,3 +241,69 @@ export const NBD_CLIENT_PATIENCE_MS = 15_000;
 
 /** Bytes our client takes from the kernel before somebody wants them. */
 export const NBD_CLIENT_READ_AHEAD_BYTES_MAX = 1024 * 1024;
+
+// ── app ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** How often interfaces and addresses are looked at, and what could not be bound is tried again. */
+export const NETWORK_LOOK_MS = 2000;
+
+/** How often the journal is asked for boots that are stuck: their patience is a minute and more. */
+export const JOURNAL_LOOK_MS = 5000;
+// ── workshop ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** The largest initramfs seen (Ubuntu desktop) has about 100 MB, and one is held in memory while it is looked into. */
+export const INITRAMFS_BYTES_MAX = 256 * 1024 * 1024;
+
+/** Unpacked, in all its parts: an Ubuntu one has 300 MB, and a board with 1 GiB of memory could not hold this. */
+export const INITRAMFS_UNPACKED_BYTES_MAX = 1024 * 1024 * 1024;
+
+/** Archives one behind the other: microcode, main, something added by hand. Each costs a decoder. */
+export const INITRAMFS_PARTS_MAX = 64;
+
+/** 300 MB unpacked took 1.6 s (gzip) to 2.4 s (zstd), 120 MB of xz 2.6 s; a made-up one is given up after this. */
+export const INITRAMFS_PATIENCE_MS = 60_000;
+
+/** modules.builtin has 40 kB: the only file in an initramfs that is read, not just listed. */
+export const CPIO_CONTENT_BYTES_MAX = 1024 * 1024;
+
+/** PATH_MAX of Linux, which refuses longer names in a cpio archive (init/initramfs.c). */
+export const CPIO_NAME_BYTES_MAX = 4096;
+
+/** An image has a kernel or two; a made-up one could list one per entry. */
+export const KERNEL_VERSIONS_MAX = 16;
+
+/** Linux refuses zstd windows above 2^27 in an initramfs (lib/decompress_unzstd.c); it is the decoder's memory. */
+export const ZSTD_WINDOW_BYTES_MAX = 128 * 1024 * 1024;
+// ── inventory ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+/**
+ * A thousand boards with a line of comment each take about 150 KB. The worst text of this size that we could
+ * think of (commas and nothing else) keeps the YAML library busy for 2 s and takes 320 MB.
+ */
+export const INVENTORY_BYTES_MAX = 256 * 1024;
+
+/** Keys, list items and scalars after aliases are written out. A thousand boards have about 12,000; nine lines of nested aliases would have 10⁹. */
+export const INVENTORY_VALUES_MAX = 50_000;
+
+/** The deepest key, `boards.NAME.cmdline.remove`, has its items at 5. */
+export const INVENTORY_DEPTH_MAX = 16;
+
+/** How many faults are looked into: 256 KiB of nonsense can have 100,000, and nobody reads more than these. */
+export const INVENTORY_FAULTS_MAX = 200;
+
+/** How many faults are printed: what fits on a screen or two. The rest are counted. */
+export const INVENTORY_FAULTS_PRINTED_MAX = 20;
+
+/** How much of an offending line is printed, and how much of a text is quoted inside a sentence. */
+export const FAULT_LINE_CHARACTERS_MAX = 120;
+export const FAULT_QUOTE_CHARACTERS_MAX = 160;
+
+/** "Did you mean": each candidate costs a comparison, each fault compares anew. */
+export const SUGGESTION_CANDIDATES_MAX = 200;
+export const SUGGESTION_CHARACTERS_MAX = 64;
+
+/** sockaddr_un has 108 bytes for a path with its NUL (unix(7)); Node cuts a longer one without a word. */
+export const CONTROL_SOCKET_PATH_BYTES_MAX = 107;
+
+/** `cmdline.append`: all of a command line has to fit into the 2,048 bytes that the kernel takes on arm64 (COMMAND_LINE_SIZE). */
+export const INVENTORY_ARGUMENTS_BYTES_MAX = 2048;
