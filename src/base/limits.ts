@@ -48,6 +48,12 @@ export const BOOT_FILES_SAVED_BYTES_MAX = 96 * 1024 * 1024;
 /** Read, kept and saved at a time: small enough to read in well under a millisecond, large enough that 60 MB are 240 reads. */
 export const BOOT_FILE_PIECE_BYTES = 256 * 1024;
 
+/**
+ * Pieces of files whose places are remembered until the next write, all boards together (about 64 bytes each): a board asks for
+ * each file twice, and to follow the chain of a fragmented initramfs takes a millisecond.
+ */
+export const BOOT_FILE_RUNS_REMEMBERED_MAX = 128 * 1024;
+
 /** Looks at a boot partition that is being written, before its writes are asked to wait for the look (a few milliseconds). */
 export const BOOT_PARTITION_LOOKS_MAX = 4;
 

@@ -4,7 +4,14 @@ import { slice } from '../block/slice.js';
 import type { WatchedDevice } from '../block/watched-device.js';
 import type { ByteRun } from '../disk/fat/chain.js';
 import { type FatVolume, openFat } from '../disk/fat/volume.js';
+import type { Budget } from './budget.js';
 import { HeldFile, type HeldFileMemory } from './held-file.js';
+
+/** What all boot partitions together may keep in memory. */
+export interface BootMemory extends HeldFileMemory {
+  /** Counts runs of files whose places are remembered until the next write. */
+  readonly remembered: Budget;
+}
 
 /** What the partition table says that booting depends on. */
 export interface DiskLayout {
@@ -38,10 +45,12 @@ export interface View {
 export class BootPartition {
   readonly #disk: WatchedDevice;
   readonly #locate: () => Promise<DiskLayout>;
-  readonly #memory: HeldFileMemory;
+  readonly #memory: BootMemory;
   /** Files in use, with the offset of the partition they lie on. */
   readonly #held = new Map<HeldFile, number>();
   readonly #sharable = new Map<string, HeldFile>();
+  /** By the path that was asked for, in any spelling; of the current version only. */
+  readonly #found = new Map<string, FoundFile>();
   #version = 0;
   #changesUnderWay = 0;
   #settled: { readonly promise: Promise<void>; readonly resolve: () => void } | undefined;
@@ -51,7 +60,7 @@ export class BootPartition {
   #stopWatching: () => void = () => {};
 
   /** `locate` reads the partition table of the same disk; it is asked again when the table was written. */
-  constructor(disk: WatchedDevice, locate: () => Promise<DiskLayout>, memory: HeldFileMemory) {
+  constructor(disk: WatchedDevice, locate: () => Promise<DiskLayout>, memory: BootMemory) {
     this.#disk = disk;
     this.#locate = locate;
     this.#memory = memory;
@@ -66,6 +75,15 @@ export class BootPartition {
     return this.#look(act, (result) => result);
   }
 
+  /** The file at `path`, as a look finds it; undefined if there is none. To be called from a look, with its view. */
+  async findIn(view: View, path: string): Promise<FoundFile | undefined> {
+    const known = this.#found.get(path);
+    if (known?.view === view) return known;
+    const found = await findIn(view, path);
+    if (found !== undefined && view.version === this.#version) this.#remember(path, found);
+    return found;
+  }
+
   /** True if nothing was written since that look, and nothing is being written. */
   isCurrent(view: View): boolean {
     return view.version === this.#version && this.#changesUnderWay === 0;
@@ -75,13 +93,14 @@ export class BootPartition {
   async hold(found: FoundFile): Promise<HeldFile | 'changed'> {
     if (this.isCurrent(found.view)) return this.#register(found);
     return this.#look(
-      (view) => findIn(view, found.path),
+      (view) => this.findIn(view, found.path),
       (now) => (now?.sizeBytes === found.sizeBytes ? this.#register(now) : 'changed'),
     );
   }
 
   close(): void {
     this.#stopWatching();
+    this.#forgetFound();
   }
 
   /** `act` may meet anything, as the board may be writing; `accept` is called in the very turn in which its result is known to be sound. */
@@ -138,6 +157,16 @@ export class BootPartition {
     return layout;
   }
 
+  #remember(path: string, found: FoundFile): void {
+    if (this.#found.has(path) || !this.#memory.remembered.take(found.runs.length + 1)) return;
+    this.#found.set(path, found);
+  }
+
+  #forgetFound(): void {
+    for (const { runs } of this.#found.values()) this.#memory.remembered.giveBack(runs.length + 1);
+    this.#found.clear();
+  }
+
   #register(found: FoundFile): HeldFile {
     const shared = this.#sharable.get(found.path);
     if (shared !== undefined) {
@@ -178,6 +207,7 @@ export class BootPartition {
     this.#version += 1;
     this.#changesUnderWay += 1;
     this.#sharable.clear();
+    this.#forgetFound();
     if (where.table) {
       this.#layout = undefined;
       return undefined;

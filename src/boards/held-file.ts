@@ -3,7 +3,7 @@ import { BOOT_FILE_PIECE_BYTES } from '../base/limits.js';
 import type { BlockDevice } from '../block/block-device.js';
 import type { ByteRun } from '../disk/fat/chain.js';
 import { BootFileLost } from './boot-file.js';
-import type { ByteBudget } from './byte-budget.js';
+import type { Budget } from './budget.js';
 import { RunMap } from './run-map.js';
 
 /**
@@ -24,9 +24,9 @@ type Piece =
 
 export interface HeldFileMemory {
   /** For pieces that are kept because they were read: does without when it is used up. */
-  readonly kept: ByteBudget;
+  readonly kept: Budget;
   /** For pieces that are kept because they are about to be overwritten: the transfer is lost when it is used up. */
-  readonly saved: ByteBudget;
+  readonly saved: Budget;
 }
 
 export class HeldFile {
@@ -37,7 +37,7 @@ export class HeldFile {
   readonly #pieces: Piece[];
   readonly #directReads = new Set<Promise<void>>();
   readonly #onUnused: () => void;
-  readonly #taken = new Map<ByteBudget, number>();
+  readonly #taken = new Map<Budget, number>();
   #users = 0;
   #filling = false;
 
@@ -160,7 +160,7 @@ export class HeldFile {
   }
 
   /** Reads a piece for which memory was taken from `budget`. */
-  #load(index: number, budget: ByteBudget): Promise<void> {
+  #load(index: number, budget: Budget): Promise<void> {
     const bytes = new Uint8Array(this.#pieceLength(index));
     const done = this.#readFromDisk(index * BOOT_FILE_PIECE_BYTES, bytes).then(
       () => {
@@ -194,13 +194,13 @@ export class HeldFile {
     }
   }
 
-  #take(budget: ByteBudget, bytes: number): boolean {
+  #take(budget: Budget, bytes: number): boolean {
     if (this.#users === 0 || !budget.take(bytes)) return false;
     this.#taken.set(budget, (this.#taken.get(budget) ?? 0) + bytes);
     return true;
   }
 
-  #giveBack(budget: ByteBudget, bytes: number): void {
+  #giveBack(budget: Budget, bytes: number): void {
     const taken = this.#taken.get(budget);
     if (taken === undefined) return; // given back with all the rest when the last user left
     this.#taken.set(budget, taken - bytes);

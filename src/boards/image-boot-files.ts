@@ -5,7 +5,7 @@ import { DiskFault } from '../disk/disk-fault.js';
 import { type BootPlan, readBootPlan } from './boot-config/boot-plan.js';
 import { type CmdlineWish, virtualCmdline } from './boot-config/cmdline.js';
 import type { BootFile, BootFileRequest, BootFileRole, BootFiles, OpenVerdict } from './boot-file.js';
-import { type BootPartition, type FoundFile, findIn, readFrom, type View } from './boot-partition.js';
+import { type BootPartition, type FoundFile, readFrom, type View } from './boot-partition.js';
 import type { HeldFile } from './held-file.js';
 
 export interface BootFilesOptions {
@@ -39,7 +39,7 @@ export class ImageBootFiles implements BootFiles {
   }
 
   async #openIn(view: View, path: string, request: BootFileRequest): Promise<OpenVerdict> {
-    const found = await findIn(view, path);
+    const found = await this.#partition.findIn(view, path);
     if (found === undefined) return { answer: 'notFound' };
     const plan = await this.#planOf(view);
     if (!this.#isVirtual(view, found, plan))

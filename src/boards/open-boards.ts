@@ -1,6 +1,10 @@
 import type { Ipv4Address } from '../base/addresses.js';
 import type { Clock } from '../base/clock.js';
-import { BOOT_FILES_KEPT_BYTES_MAX, BOOT_FILES_SAVED_BYTES_MAX } from '../base/limits.js';
+import {
+  BOOT_FILE_RUNS_REMEMBERED_MAX,
+  BOOT_FILES_KEPT_BYTES_MAX,
+  BOOT_FILES_SAVED_BYTES_MAX,
+} from '../base/limits.js';
 import type { BlockDevice } from '../block/block-device.js';
 import { BlockError } from '../block/block-error.js';
 import { openFileDevice } from '../block/file-device.js';
@@ -10,9 +14,8 @@ import type { BoardEntry, ImageEntry, Inventory } from '../inventory/inventory.j
 import type { InventorySource } from '../inventory/source.js';
 import { addressLock } from './address-lock.js';
 import type { Board } from './board.js';
-import { BootPartition } from './boot-partition.js';
-import { ByteBudget } from './byte-budget.js';
-import type { HeldFileMemory } from './held-file.js';
+import { type BootMemory, BootPartition } from './boot-partition.js';
+import { Budget } from './budget.js';
 import { ImageBootFiles } from './image-boot-files.js';
 import { locateBoot, readLayout } from './image-layout.js';
 
@@ -46,7 +49,11 @@ export async function openBoards(
   source: InventorySource,
   options: OpenBoardsOptions,
 ): Promise<OpenBoardsVerdict> {
-  const memory = { kept: new ByteBudget(BOOT_FILES_KEPT_BYTES_MAX), saved: new ByteBudget(BOOT_FILES_SAVED_BYTES_MAX) };
+  const memory: BootMemory = {
+    kept: new Budget(BOOT_FILES_KEPT_BYTES_MAX),
+    saved: new Budget(BOOT_FILES_SAVED_BYTES_MAX),
+    remembered: new Budget(BOOT_FILE_RUNS_REMEMBERED_MAX),
+  };
   const opened: OpenBoard[] = [];
   const faults: Fault[] = [];
   for (const entry of inventory.boards.values()) {
@@ -75,7 +82,7 @@ interface Opening {
   readonly entry: BoardEntry;
   readonly image: ImageEntry;
   readonly nbdPort: number;
-  readonly memory: HeldFileMemory;
+  readonly memory: BootMemory;
   readonly options: OpenBoardsOptions;
 }
 

@@ -3,7 +3,7 @@ import { BlockError } from '../block/block-error.js';
 import { openFileDevice } from '../block/file-device.js';
 import { watched } from '../block/watched-device.js';
 import { BootPartition, readFrom } from '../boards/boot-partition.js';
-import { ByteBudget } from '../boards/byte-budget.js';
+import { Budget } from '../boards/budget.js';
 import { type ImageLayout, locateBoot, type PartitionWishes, readLayout } from '../boards/image-layout.js';
 import { DiskFault } from '../disk/disk-fault.js';
 import { bootDescriptionLines, describeBoot } from './initramfs/boot-description.js';
@@ -18,8 +18,12 @@ export async function reportImage(file: string, wishes: PartitionWishes, clock: 
   const device = await openFileDevice(file, { access: 'readOnly', lock: 'none' }).catch(blockErrorOnly);
   if (device instanceof BlockError) return { answer: 'unbootable', because: device.message };
   const disk = watched(device);
-  const nothing = new ByteBudget(0);
-  const partition = new BootPartition(disk, () => locateBoot(disk, wishes), { kept: nothing, saved: nothing });
+  const nothing = new Budget(0);
+  const partition = new BootPartition(disk, () => locateBoot(disk, wishes), {
+    kept: nothing,
+    saved: nothing,
+    remembered: nothing,
+  });
   try {
     const verdict = await readLayout(disk, wishes);
     if (verdict.answer === 'unbootable') return verdict;

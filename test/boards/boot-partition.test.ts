@@ -4,7 +4,7 @@ import { MemoryDevice } from '../../src/block/memory-device.js';
 import { slice } from '../../src/block/slice.js';
 import { watched } from '../../src/block/watched-device.js';
 import { BootPartition, findIn, readFrom } from '../../src/boards/boot-partition.js';
-import { ByteBudget } from '../../src/boards/byte-budget.js';
+import { Budget } from '../../src/boards/budget.js';
 import { DiskFault } from '../../src/disk/disk-fault.js';
 import { formatFat } from '../../src/disk/fat/format.js';
 
@@ -25,7 +25,7 @@ async function fixture(files: Files) {
       located += 1;
       return { boot: { offset: OFFSET, sizeBytes: SIZE }, rootPartition: 2 };
     },
-    { kept: new ByteBudget(1e9), saved: new ByteBudget(1e9) },
+    { kept: new Budget(1e9), saved: new Budget(1e9), remembered: new Budget(1e9) },
   );
   return {
     memory,
@@ -162,7 +162,11 @@ describe('a boot partition that its board writes', () => {
       located += 1;
       return { boot: { offset: OFFSET, sizeBytes: SIZE }, rootPartition: 2 };
     };
-    const partition = new BootPartition(disk, locate, { kept: new ByteBudget(0), saved: new ByteBudget(0) });
+    const partition = new BootPartition(disk, locate, {
+      kept: new Budget(0),
+      saved: new Budget(0),
+      remembered: new Budget(0),
+    });
     const first = await partition.look(async (view) => view);
     await disk.write(OFFSET + SIZE, filled(1000, 7), { durable: false });
     assert.equal(await partition.look(async (view) => view), first);
@@ -187,5 +191,32 @@ describe('a boot partition that its board writes', () => {
     await assert.rejects(find('a'), DiskFault);
     await rewrite({ a: filled(20, 1) });
     assert.equal((await find('a'))?.sizeBytes, 20);
+  });
+});
+
+describe('what is remembered of an unchanged partition', () => {
+  test('a file found once is not looked for again, and is after a write', async () => {
+    const { disk, partition } = await fixture({ a: filled(5000, 1) });
+    const find = () => partition.look((view) => partition.findIn(view, 'a'));
+    const first = await find();
+    assert.equal(await find(), first);
+    await disk.write(OFFSET + SIZE - 1, filled(1, 0), { durable: false });
+    assert.notEqual(await find(), first);
+  });
+
+  test('the memory for it is bounded, and given back by a write', async () => {
+    const remembered = new Budget(3);
+    const disk = watched(new MemoryDevice(OFFSET + SIZE));
+    await format(slice(disk, OFFSET, SIZE), { a: filled(10, 1), b: filled(10, 2) });
+    const layout = { boot: { offset: OFFSET, sizeBytes: SIZE }, rootPartition: undefined };
+    const partition = new BootPartition(disk, async () => layout, {
+      kept: new Budget(0),
+      saved: new Budget(0),
+      remembered,
+    });
+    for (const path of ['a', 'b', 'a', 'A']) await partition.look((view) => partition.findIn(view, path));
+    assert.equal(remembered.used, 2);
+    await disk.write(OFFSET + SIZE - 1, filled(1, 0), { durable: false });
+    assert.equal(remembered.used, 0);
   });
 });

@@ -4,7 +4,7 @@ import { setImmediate as turnOfTheLoop } from 'node:timers/promises';
 import { BOOT_FILE_PIECE_BYTES } from '../../src/base/limits.js';
 import { MemoryDevice } from '../../src/block/memory-device.js';
 import { BootFileLost } from '../../src/boards/boot-file.js';
-import { ByteBudget } from '../../src/boards/byte-budget.js';
+import { Budget } from '../../src/boards/budget.js';
 import { HeldFile } from '../../src/boards/held-file.js';
 
 const PIECE = BOOT_FILE_PIECE_BYTES;
@@ -52,8 +52,8 @@ function fixture(pieces: number, memory: { keptBytes?: number; savedBytes?: numb
   const content = Uint8Array.from({ length: sizeBytes }, (_, index) => Math.floor(index / PIECE) + 1);
   device.bytes.set(content.subarray(0, half), sizeBytes - half);
   device.bytes.set(content.subarray(half), 0);
-  const kept = new ByteBudget(memory.keptBytes ?? 1e9);
-  const saved = new ByteBudget(memory.savedBytes ?? 1e9);
+  const kept = new Budget(memory.keptBytes ?? 1e9);
+  const saved = new Budget(memory.savedBytes ?? 1e9);
   let unused = 0;
   const file = new HeldFile(device, { sizeBytes, runs }, { kept, saved }, () => {
     unused += 1;
@@ -102,7 +102,7 @@ describe('a file that is held', () => {
     const { device, file, kept, content } = fixture(6);
     assert.equal(file.readNow(1468, new Uint8Array(1468)), true);
     for (let turn = 0; turn < 20; turn += 1) await turnOfTheLoop();
-    assert.equal(kept.usedBytes, content.length);
+    assert.equal(kept.used, content.length);
     device.failing = true;
     device.warm = false;
     assert.equal(file.readNow(content.length - 10, new Uint8Array(10)), true);
@@ -120,7 +120,7 @@ describe('a file that is held', () => {
   test('a small change saves only the piece it touches', async () => {
     const { overwrite, saved, readAll, content } = fixture(6);
     await overwrite(10, 20);
-    assert.equal(saved.usedBytes, PIECE);
+    assert.equal(saved.used, PIECE);
     assert.deepEqual(await readAll(), content);
   });
 
@@ -161,7 +161,7 @@ describe('a file that is held', () => {
   test('beyond the memory for reading it is read block by block', async () => {
     const { readAll, content, kept } = fixture(6, { keptBytes: 2 * PIECE });
     assert.deepEqual(await readAll(), content);
-    assert.ok(kept.usedBytes <= 2 * PIECE);
+    assert.ok(kept.used <= 2 * PIECE);
   });
 
   test('a failing disk is told to whoever needs the bytes, and may recover', async () => {
@@ -170,7 +170,7 @@ describe('a file that is held', () => {
     device.failing = true;
     await assert.rejects(file.read(5, new Uint8Array(5)), BootFileLost);
     await assert.rejects(file.read(0, new Uint8Array(5)), BootFileLost);
-    assert.equal(kept.usedBytes, 0);
+    assert.equal(kept.used, 0);
     device.failing = false;
     const target = new Uint8Array(5);
     await file.read(5, target);
@@ -190,14 +190,14 @@ describe('a file that is held', () => {
     assert.equal(unusedCount(), 1);
     device.release();
     assert.ok((await reading) instanceof BootFileLost);
-    assert.deepEqual([kept.usedBytes, saved.usedBytes], [0, 0]);
+    assert.deepEqual([kept.used, saved.used], [0, 0]);
   });
 
   test('an empty file has nothing to keep', async () => {
     const file = new HeldFile(
       new MemoryDevice(10),
       { sizeBytes: 0, runs: [] },
-      { kept: new ByteBudget(0), saved: new ByteBudget(0) },
+      { kept: new Budget(0), saved: new Budget(0) },
       () => {},
     );
     file.addUser();

@@ -6,7 +6,7 @@ import { watched } from '../../src/block/watched-device.js';
 import type { CmdlineWish } from '../../src/boards/boot-config/cmdline.js';
 import type { BootFile } from '../../src/boards/boot-file.js';
 import { BootPartition } from '../../src/boards/boot-partition.js';
-import { ByteBudget } from '../../src/boards/byte-budget.js';
+import { Budget } from '../../src/boards/budget.js';
 import { ImageBootFiles } from '../../src/boards/image-boot-files.js';
 import { formatFat } from '../../src/disk/fat/format.js';
 
@@ -31,8 +31,9 @@ async function fixture(
   await rewrite(options.files ?? FILES);
   const rootPartition = 'rootPartition' in options ? options.rootPartition : 2;
   const partition = new BootPartition(disk, async () => ({ boot: { offset: 0, sizeBytes: SIZE }, rootPartition }), {
-    kept: new ByteBudget(1e9),
-    saved: new ByteBudget(1e9),
+    kept: new Budget(1e9),
+    saved: new Budget(1e9),
+    remembered: new Budget(1e9),
   });
   const bootFiles = new ImageBootFiles(partition, {
     cmdline: options.cmdline ?? 'auto',
