@@ -11,7 +11,7 @@ import { startDhcpServer } from '../dhcp/server.js';
 import { controlSocketPath, type Inventory } from '../inventory/inventory.js';
 import { startNbdServer } from '../nbd/server.js';
 import { neighbourMac } from '../os/neighbours.js';
-import type { NetworkInterface } from '../os/network-interfaces.js';
+import { chooseInterfaces, type NetworkInterface } from '../os/network-interfaces.js';
 import { startTftpServer } from '../tftp/server.js';
 import { Metrics } from '../web/metrics.js';
 import { startControlServer, startWebServer } from '../web/server.js';
@@ -63,7 +63,7 @@ class Appliance implements App {
     const tell = narration({ journal: this.#journal, metrics: this.#metrics, addresses, lookup, log });
     const shared = { lookup, tell, clock, log };
     this.#network = new Network({
-      wanted: inventory.server.interfaces,
+      interfaces: () => chooseInterfaces(inventory.server.interfaces),
       clock,
       always: [...this.#nbd(shared), ...this.#web()],
       listenersOn: (found) => [...this.#dhcp(found, shared), ...this.#tftp(found, shared)],

@@ -1,12 +1,12 @@
 import type { Clock, Timer } from '../base/clock.js';
 import { NETWORK_LOOK_MS } from '../base/limits.js';
 import type { ListenerStatus } from '../boards/status.js';
-import { chooseInterfaces, type InterfaceVerdict, type NetworkInterface } from '../os/network-interfaces.js';
+import type { InterfaceVerdict, NetworkInterface } from '../os/network-interfaces.js';
 import type { Listener } from './listener.js';
 
 export interface NetworkOptions {
-  /** `server.interface`; undefined for every one that looks like a LAN. */
-  readonly wanted: readonly string[] | undefined;
+  /** What there is to be served now: looked at again and again. */
+  readonly interfaces: () => readonly InterfaceVerdict[];
   /** What is to listen on an interface. */
   readonly listenersOn: (found: NetworkInterface) => readonly Listener[];
   /** What listens whatever the interfaces are. */
@@ -73,7 +73,7 @@ export class Network {
   }
 
   async #lookOnce(): Promise<void> {
-    this.#verdicts = chooseInterfaces(this.#options.wanted);
+    this.#verdicts = this.#options.interfaces();
     const found = this.#verdicts.flatMap((verdict) => (verdict.answer === 'serve' ? [verdict.interface] : []));
     for (const [name, served] of this.#served) {
       if (found.some((now) => now.name === name && isSame(now, served.found))) continue;

@@ -1,15 +1,17 @@
 /** Why a device failed, as the kernel's errno names it; each protocol translates these in one place. */
-export type BlockErrorCode =
-  | 'EIO'
-  | 'ENOSPC'
-  | 'EROFS'
-  | 'EPERM'
-  | 'EACCES'
-  | 'ENOENT'
-  | 'EBUSY'
-  | 'EFBIG'
-  | 'ENOTSUP'
-  | 'EINVAL';
+export const BLOCK_ERROR_CODES = [
+  'EIO',
+  'ENOSPC',
+  'EROFS',
+  'EPERM',
+  'EACCES',
+  'EFBIG',
+  'EINVAL',
+  'ENOENT',
+  'ENOTSUP',
+  'EBUSY',
+] as const;
+export type BlockErrorCode = (typeof BLOCK_ERROR_CODES)[number];
 
 export interface BlockFacts {
   readonly file?: string;

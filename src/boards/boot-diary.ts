@@ -1,3 +1,4 @@
+import { bytesText, durationText } from '../base/amounts.js';
 import { BOOT_ACROSS_RESTART_MS, BOOT_STEPS_MAX, KERNEL_LAST_FILES_MS, STAGE_PATIENCE_MS } from '../base/limits.js';
 import type { BootNews, BootRecord, BootStage, BootState, BootStep } from './boot-record.js';
 import type {
@@ -110,7 +111,7 @@ export class BootDiary {
     this.#step(
       nowMs,
       'file',
-      `${event.path} (${event.sizeBytes ?? event.sentBytes} bytes in ${Math.round(event.durationMs)} ms)`,
+      `${event.path} (${bytesText(event.sizeBytes ?? event.sentBytes)} in ${durationText(event.durationMs)})`,
     );
     if (event.role !== 'kernel') return [];
     this.#kernelReadMs = nowMs;

@@ -1,3 +1,4 @@
+import { durationText } from '../base/amounts.js';
 import { printable } from '../base/printable.js';
 import type { BootRecord } from '../boards/boot-record.js';
 import type { BoardStatus, ServerStatus } from '../boards/status.js';
@@ -80,7 +81,7 @@ function bootLine(boot: Wire<BootRecord>): string {
   const at = boot.startedAt.slice(0, 19).replace('T', ' ');
   switch (boot.state.at) {
     case 'booted':
-      return `${at}, booted in ${(boot.state.durationMs / 1000).toFixed(1)} s`;
+      return `${at}, booted in ${durationText(boot.state.durationMs)}`;
     case 'failed':
       return `${at}, failed at ${boot.state.stage}: ${printable(boot.state.because)}`;
     case 'underWay':

@@ -1,4 +1,5 @@
 import type { Ipv4Address } from '../base/addresses.js';
+import { bytesText } from '../base/amounts.js';
 import type { Clock } from '../base/clock.js';
 import { connectNbd } from '../nbd/client.js';
 import type { NbdDisk } from '../nbd/client-disk.js';
@@ -47,7 +48,7 @@ export async function attachDisk(
     haggling.destroy();
     throw error;
   });
-  report('nbd', `attached ${root.exportName} of ${root.host}:${root.port}: ${disk.sizeBytes} bytes`);
+  report('nbd', `attached ${root.exportName} of ${root.host}:${root.port}: ${bytesText(disk.sizeBytes)}`);
   const sector = 512;
   await Promise.all([disk.read(0, Math.min(1024 * 1024, disk.sizeBytes)), disk.read(disk.sizeBytes - sector, sector)]);
   report('nbd', 'read the partition table and the end of the disk');

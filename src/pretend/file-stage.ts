@@ -1,4 +1,5 @@
 import type { Ipv4Address } from '../base/addresses.js';
+import { bytesText, durationText } from '../base/amounts.js';
 import type { Clock } from '../base/clock.js';
 import { BOARD_MODELS, type BootSelection, selectBoot } from '../boards/boot-config/boot-selection.js';
 import { readBootConfig } from '../boards/boot-config/config-files.js';
@@ -68,7 +69,7 @@ export class FileStage {
     }
     if (verdict.outcome === 'refused') return `${name}: refused with ERROR ${verdict.code}, "${verdict.message}"`;
     if (verdict.outcome !== 'complete') return `${name}: ${verdict.outcome} after ${bytes.length} bytes`;
-    this.#place.report('tftp', `${this.#prefix}${name}: ${bytes.length} bytes in ${durationMs.toFixed(1)} ms`);
+    this.#place.report('tftp', `${this.#prefix}${name}: ${bytesText(bytes.length)} in ${durationText(durationMs)}`);
     this.#known.set(name, true);
     this.#files.set(name, bytes);
     return bytes;

@@ -1,3 +1,4 @@
+import { bytesText, durationText } from '../base/amounts.js';
 import type { BootRecord } from '../boards/boot-record.js';
 import type { BoardStatus, ListenerStatus, ServerStatus, UnknownBoard } from '../boards/status.js';
 import { type Markup, markup } from './markup.js';
@@ -46,7 +47,7 @@ function boardSection(board: BoardStatus): Markup {
   const newest = board.boots[0];
   return markup`<section>
 <h2>${board.name} <span class="state ${board.state}">${board.state}</span>
-<small>serial ${board.serial} · image ${board.image} (${board.disk}, ${gigabytes(board.sizeBytes)})${board.attachedFrom === undefined ? '' : ` · disk in use by ${board.attachedFrom}`}</small></h2>
+<small>serial ${board.serial} · image ${board.image} (${board.disk}, ${bytesText(board.sizeBytes)})${board.attachedFrom === undefined ? '' : ` · disk in use by ${board.attachedFrom}`}</small></h2>
 ${newest === undefined ? markup`<p>Not seen yet.</p>` : bootTable(newest)}
 </section>`;
 }
@@ -57,11 +58,11 @@ function bootTable(boot: BootRecord): Markup {
 }
 
 function bootSummary(boot: BootRecord): Markup {
-  const files = `${boot.filesRead} files, ${boot.bytesRead} bytes, ${boot.probes} probes`;
+  const files = `${boot.filesRead} files, ${bytesText(boot.bytesRead)}, ${boot.probes} probes`;
   const since = instant(boot.startedAt);
   switch (boot.state.at) {
     case 'booted':
-      return markup`Booted in ${seconds(boot.state.durationMs)} at ${since}: ${files}.`;
+      return markup`Booted in ${durationText(boot.state.durationMs)} at ${since}: ${files}.`;
     case 'failed':
       return markup`<span class="why">Failed at ${boot.state.stage}: ${boot.state.because}.</span> Began ${since}; ${files}.`;
     case 'underWay':
@@ -94,8 +95,4 @@ function instant(date: Date): string {
 
 function seconds(ms: number): string {
   return `${(ms / 1000).toFixed(ms < 10_000 ? 3 : 1)} s`;
-}
-
-function gigabytes(bytes: number): string {
-  return bytes < 1e9 ? `${(bytes / 1e6).toFixed(0)} MB` : `${(bytes / 1e9).toFixed(1)} GB`;
 }

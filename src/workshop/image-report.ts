@@ -1,3 +1,4 @@
+import { bytesText } from '../base/amounts.js';
 import type { Clock } from '../base/clock.js';
 import { BlockError } from '../block/block-error.js';
 import { openFileDevice } from '../block/file-device.js';
@@ -48,13 +49,9 @@ function layoutLines({ table, boot, root, rootless }: ImageLayout): readonly str
       ? `no root partition: ${rootless ?? ''}`
       : `root from partition ${root.number} (/dev/nbd0p${root.number})`;
   return [
-    `${scheme}; boots from partition ${boot.number} (${megabytes(boot.sizeBytes)}), ${rootText}`,
+    `${scheme}; boots from partition ${boot.number} (${bytesText(boot.sizeBytes)}), ${rootText}`,
     ...table.warnings.map((fault) => `warning: ${fault.message}`),
   ];
-}
-
-function megabytes(bytes: number): string {
-  return `${Math.round(bytes / 1e6)} MB`;
 }
 
 function blockErrorOnly(error: unknown): BlockError {

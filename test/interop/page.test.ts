@@ -39,7 +39,7 @@ test('Chromium shows a board that booted, step by step, and its disk in use', {
   ).toString();
   assert.match(dom, /<span class="state running">running<\/span>/);
   assert.match(dom, /disk in use by 127\.0\.0\.1/);
-  assert.match(dom, /kernel8\.img \(6291579 bytes in/);
+  assert.match(dom, /kernel8\.img \(6\.3 MB in/);
   assert.match(dom, /Booted in/);
 });
 

@@ -1,0 +1,112 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { explainBindFailure, Listener } from '../../src/app/listener.js';
+import { Network } from '../../src/app/network.js';
+import { silentLog } from '../../src/base/log.js';
+import type { InterfaceVerdict } from '../../src/os/network-interfaces.js';
+import { FakeClock } from '../support/fake-clock.js';
+
+function serving(name: string, address: string): InterfaceVerdict {
+  const found = { name, address, netmask: '255.255.255.0', addresses: [{ address, netmask: '255.255.255.0' }] };
+  return { answer: 'serve', name, interface: { ...found, mac: 'dc:a6:32:00:00:01', broadcast: '255.255.255.255' } };
+}
+
+/** A network whose interfaces the test changes, and what listens on them. */
+function fixture(first: readonly InterfaceVerdict[]) {
+  const clock = new FakeClock();
+  const told: string[] = [];
+  const refused = new Set<string>();
+  let interfaces = first;
+  const listener = (name: string) => {
+    const start = async () => {
+      if (refused.has(name)) throw Object.assign(new Error(`bind EADDRINUSE ${name}`), { code: 'EADDRINUSE' });
+      told.push(`start ${name}`);
+      return { stop: async () => void told.push(`stop ${name}`) };
+    };
+    return new Listener(name, start, silentLog);
+  };
+  const always = [listener('nbd')];
+  const network = new Network({
+    interfaces: () => interfaces,
+    always,
+    listenersOn: ({ name, address }) => [listener(`tftp ${name} ${address}`)],
+    clock,
+  });
+  /** One look later, everything that it leads to done. */
+  const look = async () => {
+    clock.advance(2000);
+    for (let turn = 0; turn < 20; turn += 1) await Promise.resolve();
+    return told.splice(0);
+  };
+  const change = (now: readonly InterfaceVerdict[]) => {
+    interfaces = now;
+  };
+  const missing = () => network.listeners().filter((one) => one.missing !== undefined);
+  return { network, look, change, refused, told, missing };
+}
+
+describe('listeners and the network', () => {
+  test('what can be bound is bound at the start, the rest is missing and says why', async () => {
+    const { network, told, missing } = fixture([serving('eth0', '10.0.0.1'), { answer: 'missing', name: 'eth7' }]);
+    await network.start();
+    assert.deepEqual(told, ['start nbd', 'start tftp eth0 10.0.0.1']);
+    assert.deepEqual(missing(), [{ name: 'interface eth7', missing: 'there is no such interface' }]);
+    await network.stop();
+  });
+
+  test('an interface that comes later is served then, one that goes is let go, others notice nothing', async () => {
+    const { network, look, change, told } = fixture([serving('eth0', '10.0.0.1')]);
+    await network.start();
+    told.splice(0);
+    change([serving('eth0', '10.0.0.1'), serving('eth1', '10.0.1.1')]);
+    assert.deepEqual(await look(), ['start tftp eth1 10.0.1.1']);
+    assert.deepEqual(await look(), []);
+    change([serving('eth1', '10.0.1.1')]);
+    assert.deepEqual(await look(), ['stop tftp eth0 10.0.0.1']);
+    await network.stop();
+  });
+
+  test('a changed address is served in place of the old one', async () => {
+    const { network, look, change } = fixture([serving('eth0', '10.0.0.1')]);
+    await network.start();
+    change([serving('eth0', '10.0.0.2')]);
+    const told = await look();
+    assert.deepEqual(told.slice(-2), ['stop tftp eth0 10.0.0.1', 'start tftp eth0 10.0.0.2']);
+    await network.stop();
+  });
+
+  test('a port that is taken is tried again, and takes no other listener with it', async () => {
+    const { network, look, refused, told, missing } = fixture([serving('eth0', '10.0.0.1')]);
+    refused.add('nbd');
+    await network.start();
+    assert.deepEqual(told.splice(0), ['start tftp eth0 10.0.0.1']);
+    assert.match(missing()[0]?.missing ?? '', /another program has this port/);
+    refused.clear();
+    assert.deepEqual(await look(), ['start nbd']);
+    assert.deepEqual(missing(), []);
+    await network.stop();
+  });
+
+  test('no interface at all is something missing', async () => {
+    const { network, missing } = fixture([]);
+    await network.start();
+    assert.deepEqual(missing(), [{ name: 'interfaces', missing: 'none is up and has an IPv4 address' }]);
+    await network.stop();
+  });
+
+  test('after the stop nothing starts any more', async () => {
+    const { network, look, change, told } = fixture([serving('eth0', '10.0.0.1')]);
+    await network.start();
+    await network.stop();
+    assert.deepEqual(told.splice(0).filter((line) => line.startsWith('stop')).length, 2);
+    change([serving('eth1', '10.0.1.1')]);
+    assert.deepEqual(await look(), []);
+  });
+});
+
+test('what keeps a listener from binding is explained', () => {
+  const failure = (code: string) => explainBindFailure(Object.assign(new Error(`bind ${code}`), { code }));
+  assert.match(failure('EACCES'), /root or CAP_NET_BIND_SERVICE/);
+  assert.match(failure('EADDRNOTAVAIL'), /on no interface/);
+  assert.equal(explainBindFailure('odd'), 'odd');
+});

@@ -1,0 +1,220 @@
+// The program as its user has it: a process with words, output and exit status.
+import assert from 'node:assert/strict';
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, type TestContext, test } from 'node:test';
+import { makeDemoImage } from '../../src/workshop/demo-image.js';
+import { whenOver } from '../support/cleanup.js';
+import { background, outputOf, until } from '../support/commands.js';
+import { projectFile } from '../support/project.js';
+import { scratchFolder } from '../support/scratch.js';
+
+const MAIN = projectFile('dist/main.js');
+
+function brambleboot(...words: readonly string[]) {
+  const { status, stdout, stderr } = spawnSync('node', [MAIN, ...words], { encoding: 'utf8', timeout: 60_000 });
+  return { status, stdout, stderr };
+}
+
+interface Setup {
+  readonly config: string;
+  readonly ports: { readonly tftp: number; readonly http: number };
+}
+
+async function setup(
+  context: TestContext,
+  boards = 'boards: { node1: { serial: bf9fed6f, image: demo, disk: direct } }\n',
+): Promise<Setup> {
+  const folder = scratchFolder(context);
+  await makeDemoImage(join(folder, 'demo.img'));
+  const first = 52_000 + Math.floor(Math.random() * 1000) * 10;
+  const config = join(folder, 'config.yaml');
+  writeFileSync(
+    config,
+    `server: { interface: lo, state: ./state }
+dhcp: { port: ${first}, reply_port: ${first + 1} }
+tftp: { port: ${first + 2} }
+nbd: { port: ${first + 3} }
+http: { address: 127.0.0.1, port: ${first + 4} }
+images: { demo: { file: demo.img } }
+${boards}`,
+  );
+  return { config, ports: { tftp: first + 2, http: first + 4 } };
+}
+
+async function running(context: TestContext, config: string): Promise<ChildProcess> {
+  const server = background(context, 'node', [MAIN, 'serve', '--config', config]);
+  await until(outputOf(server, 'server.ready'), 'the server');
+  return server;
+}
+
+describe('wrong usage', () => {
+  for (const [what, words, message] of [
+    ['an unknown command', ['frobnicate'], /no command "frobnicate"; there are serve, check/],
+    ['an unknown option', ['check', '--frobnicate'], /unknown option '--frobnicate'/],
+    ['a missing option', ['pretend'], /required option '--serial <serial>'/],
+    ['a wrong choice', ['serve', '--log-level', 'loud'], /Allowed choices are debug, info, warn, error/],
+  ] as const) {
+    test(`${what} ends with 2 and says what is wrong`, () => {
+      const { status, stdout, stderr } = brambleboot(...words);
+      assert.equal(status, 2, stderr);
+      assert.match(stderr, message);
+      assert.equal(stdout, '');
+    });
+  }
+
+  test('help and version end with 0', () => {
+    assert.match(brambleboot('--help').stdout, /Usage: brambleboot/);
+    assert.equal(brambleboot('help', 'serve').status, 0);
+    assert.match(brambleboot('--version').stdout, /^\d+\.\d+\.\d+\n$/);
+  });
+});
+
+describe('check', () => {
+  test('of a sound inventory says what the image can boot, and ends with 0', async (context) => {
+    const { config } = await setup(context);
+    const { status, stdout, stderr } = brambleboot('check', '--config', config);
+    assert.equal(status, 0, stderr);
+    assert.match(stdout, /MBR; boots from partition 1 \(67\.1 MB\), root from partition 2 \(\/dev\/nbd0p2\)/);
+    assert.match(stdout, /Pi 4B/);
+    assert.match(stdout, /no faults\n$/);
+  });
+
+  test('of a faulty one ends with 78 and lists every fault with its place on stderr', async (context) => {
+    const { config } = await setup(context, 'boards: { node1: { serial: 0x12, image: dmeo, disk: direct } }\n');
+    const { status, stderr } = brambleboot('check', '--config', config);
+    assert.equal(status, 78);
+    assert.match(stderr, /config\.yaml:7:28: [^\n]*0x12/);
+    assert.match(stderr, /serial: 00000012/);
+    assert.match(stderr, /dmeo[\s\S]*demo/);
+  });
+
+  test('of an image that holds no FAT ends with 78 and says so at its line', async (context) => {
+    const { config } = await setup(context);
+    writeFileSync(join(config, '..', 'demo.img'), new Uint8Array(1024 * 1024));
+    const { status, stderr } = brambleboot('check', '--config', config);
+    assert.equal(status, 78);
+    assert.match(stderr, /config\.yaml:6:25: demo can't be booted from/);
+  });
+
+  test('looks at an image that a running server uses', async (context) => {
+    const { config } = await setup(context);
+    await running(context, config);
+    assert.equal(brambleboot('check', '--config', config).status, 0);
+  });
+});
+
+describe('serve', () => {
+  test('stops in order at SIGTERM and ends with 0', async (context) => {
+    const { config } = await setup(context);
+    const server = await running(context, config);
+    const said = outputOf(server, 'server.stopped');
+    const ended = new Promise<number | null>((resolve) => server.once('close', resolve));
+    server.kill('SIGTERM');
+    assert.equal(await ended, 0);
+    assert.ok(said());
+  });
+
+  test('a second one on the same state folder is refused by name, one on the same image too', async (context) => {
+    const { config } = await setup(context);
+    const server = await running(context, config);
+    const second = brambleboot('serve', '--config', config);
+    assert.equal(second.status, 1);
+    assert.match(second.stderr, new RegExp(`state is in use by .*pid ${server.pid}`));
+
+    const other = join(config, '..', 'other.yaml');
+    writeFileSync(
+      other,
+      'server: { state: ./other }\nimages: { demo: { file: demo.img } }\nboards: { b: { serial: 1, image: demo, disk: direct } }\n',
+    );
+    const third = brambleboot('serve', '--config', other);
+    assert.equal(third.status, 78);
+    assert.match(third.stderr, new RegExp(`other\\.yaml:2:25: .*in use by .*pid ${server.pid}`));
+  });
+});
+
+describe('boards', () => {
+  test('shows the boards of the running server, as a table, as JSON, and one in its steps', async (context) => {
+    const { config, ports } = await setup(context);
+    await running(context, config);
+    assert.match(
+      brambleboot('boards', '--config', config).stdout,
+      /node1 {2}away {3}bf9fed6f {2}demo \(direct\) {2}- .*not seen yet/,
+    );
+    const played = brambleboot(
+      'pretend',
+      '--serial',
+      'bf9fed6f',
+      '--server',
+      '127.0.0.1',
+      '--tftp-port',
+      String(ports.tftp),
+      '--http-port',
+      String(ports.http),
+    );
+    assert.equal(played.status, 0, played.stderr);
+    assert.match(brambleboot('boards', '--config', config).stdout, /booted in \d/);
+    assert.equal(JSON.parse(brambleboot('boards', '--config', config, '--json').stdout).boards[0].name, 'node1');
+    assert.match(brambleboot('boards', 'node1', '--config', config).stdout, /kernel8\.img \(6\.3 MB in/);
+    const unknown = brambleboot('boards', 'nobody', '--config', config);
+    assert.deepEqual(
+      [unknown.status, unknown.stderr],
+      [1, 'brambleboot: there is no board "nobody"; there are node1\n'],
+    );
+  });
+
+  test('without a server says where it looked', async (context) => {
+    const { config } = await setup(context);
+    const { status, stderr } = brambleboot('boards', '--config', config);
+    assert.equal(status, 1);
+    assert.match(stderr, /no server answers at .*state\/control\.sock/);
+  });
+});
+
+describe('pretend', () => {
+  test('does not play a board whose disk is in use', async (context) => {
+    const { config, ports } = await setup(context);
+    await running(context, config);
+    const place = ['--server', '127.0.0.1', '--tftp-port', String(ports.tftp), '--http-port', String(ports.http)];
+    const attached = spawn('node', ['--input-type=module', '-e', ATTACH, config], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    whenOver(context, () => void attached.kill('SIGKILL'));
+    await until(outputOf(attached, 'attached'), 'the disk');
+    const { status, stderr } = brambleboot('pretend', '--serial', 'bf9fed6f', ...place);
+    assert.equal(status, 1);
+    assert.match(stderr, /board bf9fed6f is running: its disk is in use by 127\.0\.0\.1/);
+  });
+});
+
+test('demo boots a board and ends with 0', () => {
+  const { status, stdout, stderr } = brambleboot('demo');
+  assert.equal(status, 0, stderr + stdout);
+  assert.match(stdout, /kernel8\.img[\s\S]*disk attached by 127\.0\.0\.1[\s\S]*byte for byte/);
+});
+
+/** Holds the disk of node1, from a process of its own. */
+const ATTACH = `
+import { readFileSync } from 'node:fs';
+import { connectNbd } from '${projectFile('dist/nbd/client.js')}';
+import { systemClock } from '${projectFile('dist/base/clock.js')}';
+const port = Number(/nbd: { port: (\\d+)/.exec(readFileSync(process.argv[1], 'utf8'))[1]);
+await (await connectNbd({ host: '127.0.0.1', port }, systemClock)).go('node1');
+console.log('attached');
+setInterval(() => {}, 1000);
+`;
+
+describe('when nobody reads the output any more', () => {
+  test('a command goes on to its end, and the server goes on serving', async (context) => {
+    const { config, ports } = await setup(context);
+    const piped = spawnSync('bash', ['-c', 'set -o pipefail; node "$0" demo | head -1', MAIN], { encoding: 'utf8' });
+    assert.equal(piped.status, 0, piped.stderr);
+    const server = await running(context, config);
+    server.stdout?.destroy();
+    const place = ['--server', '127.0.0.1', '--tftp-port', String(ports.tftp), '--http-port', String(ports.http)];
+    for (let round = 0; round < 2; round += 1)
+      assert.equal(brambleboot('pretend', '--serial', 'bf9fed6f', ...place).status, 0);
+    assert.equal(server.exitCode, null);
+  });
+});
