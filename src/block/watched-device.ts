@@ -1,32 +1,32 @@
 import type { BlockDevice, Extent, ZeroOptions } from './block-device.js';
 
-/** Somebody who must know before bytes change. */
+/** Somebody who must know before bytes change. Must not throw. */
 export interface ChangeWatcher {
-  /** A change of these bytes is about to happen; it waits for what is returned. Must not throw or reject. */
-  changing(offset: number, lengthBytes: number): Promise<void> | undefined;
-  /** That change is over, done or failed. Called once for each `changing`. */
-  changed(): void;
+  /** A change of these bytes is about to happen. Undefined if that is of no interest. */
+  changing(offset: number, lengthBytes: number): WatchedChange | undefined;
+}
+
+/** A change that somebody watches. */
+export interface WatchedChange {
+  /** The change waits for this; never rejects. Undefined if there is nothing to wait for. */
+  readonly ready: Promise<void> | undefined;
+  /** The change is over, done or failed. Called once. */
+  over(): void;
 }
 
 /** A device whose changes can be watched, range by range: how TFTP keeps a file still that a board is overwriting. */
 export interface WatchedDevice extends BlockDevice {
-  /** Reports every change that touches the range from now on, until the function returned is called. */
-  watch(offset: number, lengthBytes: number, watcher: ChangeWatcher): () => void;
+  /** Reports every change from now on, until the function returned is called. */
+  watch(watcher: ChangeWatcher): () => void;
 }
 
 export function watched(device: BlockDevice): WatchedDevice {
   return new Watched(device);
 }
 
-interface Watch {
-  readonly start: number;
-  readonly end: number;
-  readonly watcher: ChangeWatcher;
-}
-
 class Watched implements WatchedDevice {
   readonly #device: BlockDevice;
-  readonly #watches = new Set<Watch>();
+  readonly #watchers = new Set<ChangeWatcher>();
 
   constructor(device: BlockDevice) {
     this.#device = device;
@@ -36,10 +36,9 @@ class Watched implements WatchedDevice {
     return this.#device.sizeBytes;
   }
 
-  watch(offset: number, lengthBytes: number, watcher: ChangeWatcher): () => void {
-    const watch: Watch = { start: offset, end: offset + lengthBytes, watcher };
-    this.#watches.add(watch);
-    return () => this.#watches.delete(watch);
+  watch(watcher: ChangeWatcher): () => void {
+    this.#watchers.add(watcher);
+    return () => this.#watchers.delete(watcher);
   }
 
   read(offset: number, target: Uint8Array): Promise<void> {
@@ -74,28 +73,21 @@ class Watched implements WatchedDevice {
     return this.#device.close();
   }
 
-  /** The watchers concerned are asked in the same turn, so that none of them can begin to read between question and change. */
+  /** The watchers are asked in the same turn, so that none of them can begin to read between question and change. */
   #change(offset: number, lengthBytes: number, change: () => Promise<void>): Promise<void> {
-    const end = offset + lengthBytes;
-    const concerned = [...this.#watches].filter((watch) => watch.start < end && offset < watch.end);
-    if (concerned.length === 0) return change();
-    return this.#announced(concerned, offset, lengthBytes, change);
+    const watched = [...this.#watchers]
+      .map((watcher) => watcher.changing(offset, lengthBytes))
+      .filter((concerned) => concerned !== undefined);
+    return watched.length === 0 ? change() : whileWatched(watched, change);
   }
+}
 
-  async #announced(
-    concerned: readonly Watch[],
-    offset: number,
-    lengthBytes: number,
-    change: () => Promise<void>,
-  ): Promise<void> {
-    const waits = concerned
-      .map(({ watcher }) => watcher.changing(offset, lengthBytes))
-      .filter((wait) => wait !== undefined);
-    try {
-      if (waits.length > 0) await Promise.all(waits);
-      await change();
-    } finally {
-      for (const { watcher } of concerned) watcher.changed();
-    }
+async function whileWatched(watched: readonly WatchedChange[], change: () => Promise<void>): Promise<void> {
+  const waits = watched.map(({ ready }) => ready).filter((ready) => ready !== undefined);
+  try {
+    if (waits.length > 0) await Promise.all(waits);
+    await change();
+  } finally {
+    for (const concerned of watched) concerned.over();
   }
 }

@@ -1,10 +1,12 @@
+import { setImmediate as turnOfTheLoop } from 'node:timers/promises';
 import { BOOT_PARTITION_LOOKS_MAX, PARTITION_TABLE_BYTES } from '../base/limits.js';
 import type { BlockDevice } from '../block/block-device.js';
 import { slice } from '../block/slice.js';
-import type { WatchedDevice } from '../block/watched-device.js';
+import type { WatchedChange, WatchedDevice } from '../block/watched-device.js';
 import type { ByteRun } from '../disk/fat/chain.js';
 import { type FatVolume, openFat } from '../disk/fat/volume.js';
 import type { Budget } from './budget.js';
+import { ChangeLedger, type DiskRange } from './change-ledger.js';
 import { HeldFile, type HeldFileMemory } from './held-file.js';
 
 /** What all boot partitions together may keep in memory. */
@@ -40,31 +42,31 @@ export interface View {
 /**
  * The boot partition of a disk that its board may be writing at this moment. Each write to it (or to the partition table)
  * makes a new version; nothing learned of one version is used for another. A look that a write ran into is made again; after
- * BOOT_PARTITION_LOOKS_MAX of those, writes wait for one look, which takes milliseconds.
+ * BOOT_PARTITION_LOOKS_MAX of those, or where a write is under way already, new writes wait for one look, which takes milliseconds.
+ * Looks are made one after the other: a flood of requests for files costs the board's writes one look each, not all at once.
  */
 export class BootPartition {
   readonly #disk: WatchedDevice;
   readonly #locate: () => Promise<DiskLayout>;
   readonly #memory: BootMemory;
-  /** Files in use, with the offset of the partition they lie on. */
-  readonly #held = new Map<HeldFile, number>();
+  readonly #stopWatching: () => void;
+  readonly #changes = new ChangeLedger();
+  readonly #held = new Map<HeldFile, DiskLayout>();
   readonly #sharable = new Map<string, HeldFile>();
   /** By the path that was asked for, in any spelling; of the current version only. */
   readonly #found = new Map<string, FoundFile>();
   #version = 0;
-  #changesUnderWay = 0;
-  #settled: { readonly promise: Promise<void>; readonly resolve: () => void } | undefined;
-  #gate: Promise<void> | undefined;
   #layout: DiskLayout | undefined;
   #view: { readonly version: number; readonly promise: Promise<View> } | undefined;
-  #stopWatching: () => void = () => {};
+  #lastLook: Promise<unknown> = Promise.resolve();
+  #gate: Promise<void> | undefined;
 
   /** `locate` reads the partition table of the same disk; it is asked again when the table was written. */
   constructor(disk: WatchedDevice, locate: () => Promise<DiskLayout>, memory: BootMemory) {
     this.#disk = disk;
     this.#locate = locate;
     this.#memory = memory;
-    this.#watch(undefined);
+    this.#stopWatching = disk.watch({ changing: (offset, lengthBytes) => this.#changing(offset, lengthBytes) });
   }
 
   /**
@@ -72,7 +74,7 @@ export class BootPartition {
    * write came between, so it must do nothing but look. Throws DiskFault and BlockError.
    */
   look<T>(act: (view: View) => Promise<T>): Promise<T> {
-    return this.#look(act, (result) => result);
+    return this.#lookInTurn(act, (result) => result);
   }
 
   /** The file at `path`, as a look finds it; undefined if there is none. To be called from a look, with its view. */
@@ -86,13 +88,13 @@ export class BootPartition {
 
   /** True if nothing was written since that look, and nothing is being written. */
   isCurrent(view: View): boolean {
-    return view.version === this.#version && this.#changesUnderWay === 0;
+    return view.version === this.#version && !this.#changes.disturbs(this.#watchedRanges());
   }
 
   /** Keeps the bytes that the file has at this instant; `changed` if it is gone or has another size than was found. */
   async hold(found: FoundFile): Promise<HeldFile | 'changed'> {
     if (this.isCurrent(found.view)) return this.#register(found);
-    return this.#look(
+    return this.#lookInTurn(
       (view) => this.findIn(view, found.path),
       (now) => (now?.sizeBytes === found.sizeBytes ? this.#register(now) : 'changed'),
     );
@@ -103,25 +105,32 @@ export class BootPartition {
     this.#forgetFound();
   }
 
+  #lookInTurn<T, R>(act: (view: View) => Promise<T>, accept: (result: T) => R): Promise<R> {
+    const look = this.#lastLook.then(() => this.#look(act, accept));
+    // The next one in another turn of the event loop: many looks in a row must not keep sockets waiting.
+    this.#lastLook = look.catch(() => {}).then(() => turnOfTheLoop());
+    return look;
+  }
+
   /** `act` may meet anything, as the board may be writing; `accept` is called in the very turn in which its result is known to be sound. */
   async #look<T, R>(act: (view: View) => Promise<T>, accept: (result: T) => R): Promise<R> {
     for (let looks = 0; looks < BOOT_PARTITION_LOOKS_MAX; looks += 1) {
-      if (this.#changesUnderWay > 0) await this.#settling();
+      // To wait until nothing is being written might be for ever: a disk with a queue is never idle.
+      if (this.#changes.disturbs(this.#watchedRanges())) break;
       const version = this.#version;
       const outcome = await outcomeOf(this.#viewed(version).then(act));
-      if (version === this.#version && this.#changesUnderWay === 0) return delivered(outcome, accept);
+      if (version === this.#version) return delivered(outcome, accept);
     }
     return this.#whileWritesWait(async () => delivered(await outcomeOf(this.#viewed(this.#version).then(act)), accept));
   }
 
   async #whileWritesWait<T>(action: () => Promise<T>): Promise<T> {
-    while (this.#gate !== undefined) await this.#gate;
     let open = () => {};
     this.#gate = new Promise((resolve) => {
       open = resolve;
     });
     try {
-      while (this.#changesUnderWay > 0) await this.#settling();
+      await this.#changes.settled(this.#watchedRanges());
       return await action();
     } finally {
       this.#gate = undefined;
@@ -142,19 +151,11 @@ export class BootPartition {
   }
 
   async #open(version: number): Promise<View> {
-    const layout = this.#layout ?? (await this.#located(version));
+    const layout = this.#layout ?? (await this.#locate());
+    // Of a table that was written meanwhile nothing is kept.
+    if (version === this.#version) this.#layout = layout;
     const device = slice(this.#disk, layout.boot.offset, layout.boot.sizeBytes);
     return { device, volume: await openFat(device), layout, version };
-  }
-
-  async #located(version: number): Promise<DiskLayout> {
-    const layout = await this.#locate();
-    // Of a table that was written meanwhile nothing is kept.
-    if (version === this.#version) {
-      this.#layout = layout;
-      this.#watch(layout);
-    }
-    return layout;
   }
 
   #remember(path: string, found: FoundFile): void {
@@ -178,62 +179,53 @@ export class BootPartition {
       if (this.#sharable.get(found.path) === held) this.#sharable.delete(found.path);
     });
     held.addUser();
-    this.#held.set(held, found.view.layout.boot.offset);
+    this.#held.set(held, found.view.layout);
     this.#sharable.set(found.path, held);
     return held;
   }
 
-  /** Watches the table and the partition; the whole disk as long as nobody knows where the partition is. */
-  #watch(layout: DiskLayout | undefined): void {
-    this.#stopWatching();
-    const tableBytes = Math.min(PARTITION_TABLE_BYTES, layout?.boot.offset ?? this.#disk.sizeBytes);
-    const table = this.#disk.watch(0, tableBytes, {
-      changing: (offset, lengthBytes) => this.#changing(offset, lengthBytes, { table: true }),
-      changed: () => this.#changed(),
-    });
-    const start = layout?.boot.offset ?? tableBytes;
-    const content = this.#disk.watch(start, layout?.boot.sizeBytes ?? this.#disk.sizeBytes - start, {
-      changing: (offset, lengthBytes) => this.#changing(offset, lengthBytes, { table: false }),
-      changed: () => this.#changed(),
-    });
-    this.#stopWatching = () => {
-      table();
-      content();
-    };
+  /** What looks read: the table and the partition; the whole disk as long as nobody knows where the partition is. */
+  #watchedRanges(): readonly DiskRange[] {
+    if (this.#layout === undefined) return [{ start: 0, end: this.#disk.sizeBytes }];
+    const { offset, sizeBytes } = this.#layout.boot;
+    return [
+      { start: 0, end: Math.min(PARTITION_TABLE_BYTES, offset) },
+      { start: offset, end: offset + sizeBytes },
+    ];
   }
 
-  #changing(offset: number, lengthBytes: number, where: { readonly table: boolean }): Promise<void> | undefined {
-    if (this.#gate !== undefined) return this.#gate.then(() => this.#changing(offset, lengthBytes, where));
-    this.#version += 1;
-    this.#changesUnderWay += 1;
-    this.#sharable.clear();
-    this.#forgetFound();
-    if (where.table) {
-      this.#layout = undefined;
-      return undefined;
+  #changing(offset: number, lengthBytes: number): WatchedChange {
+    const end = { over: () => {} };
+    const begin = () => {
+      end.over = this.#changes.begin(offset, lengthBytes);
+      return this.#begun(offset, lengthBytes);
+    };
+    const ready = this.#gate !== undefined && this.#touches(offset, lengthBytes) ? this.#pastGate(begin) : begin();
+    return { ready, over: () => end.over() };
+  }
+
+  async #pastGate(begin: () => Promise<void> | undefined): Promise<void> {
+    while (this.#gate !== undefined) await this.#gate;
+    await begin();
+  }
+
+  /** A change begins now: what it makes untrue is forgotten, and what it would destroy is saved first. */
+  #begun(offset: number, lengthBytes: number): Promise<void> | undefined {
+    if (this.#touches(offset, lengthBytes)) {
+      this.#version += 1;
+      this.#sharable.clear();
+      this.#forgetFound();
+      if (this.#layout === undefined || offset < Math.min(PARTITION_TABLE_BYTES, this.#layout.boot.offset))
+        this.#layout = undefined;
     }
     const saves = [...this.#held]
-      .map(([held, start]) => held.saveBefore(offset - start, lengthBytes))
+      .map(([held, { boot }]) => held.saveBefore(offset - boot.offset, lengthBytes))
       .filter((save) => save !== undefined);
     return saves.length === 0 ? undefined : Promise.all(saves).then(() => {});
   }
 
-  #changed(): void {
-    this.#changesUnderWay -= 1;
-    if (this.#changesUnderWay > 0) return;
-    this.#settled?.resolve();
-    this.#settled = undefined;
-  }
-
-  #settling(): Promise<void> {
-    if (this.#settled === undefined) {
-      let resolve = () => {};
-      const promise = new Promise<void>((settle) => {
-        resolve = settle;
-      });
-      this.#settled = { promise, resolve };
-    }
-    return this.#settled.promise;
+  #touches(offset: number, lengthBytes: number): boolean {
+    return this.#watchedRanges().some(({ start, end }) => start < offset + lengthBytes && offset < end);
   }
 }
 

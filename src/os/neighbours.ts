@@ -3,7 +3,12 @@ import type { Ipv4Address, MacAddress } from '../base/addresses.js';
 
 /** Asks the kernel's IPv4 neighbour table (proc(5), /proc/net/arp) who has an address. A small file that waits for no disk. */
 export function neighbourMac(address: Ipv4Address): MacAddress | undefined {
-  return macInArpTable(readFileSync('/proc/net/arp', 'latin1'), address);
+  try {
+    return macInArpTable(readFileSync('/proc/net/arp', 'latin1'), address);
+  } catch {
+    // No descriptor left (EMFILE), no /proc: then nobody is known, which is an answer.
+    return undefined;
+  }
 }
 
 /**

@@ -58,20 +58,19 @@ export function keepConnected(socket: object): void {
 /**
  * `alive` as soon as the peer acknowledged anything, `gone` after its RST or TCP_PROBE_SILENCE_MS of silence. The kernel is
  * only made to ask, never to give up: with TCP_USER_TIMEOUT at two hours it ends no connection over a lost probe, so the
- * verdict is ours.
+ * verdict is ours. Silence is counted in looks from the first question on, not by the clock: a process that stood still
+ * (a paused container, a sleeping host) has not listened meanwhile, and would take an idle board for dead.
  */
 export async function probePeer(socket: object, clock: Clock): Promise<'alive' | 'gone'> {
   const beganMs = clock.nowMs();
   // An answer must be told from an acknowledgement that came just before: the first question waits for one look.
-  for (let nextProbeMs = TCP_PROBE_LOOK_MS; ; ) {
-    const sinceMs = clock.nowMs() - beganMs;
-    const sight = look(socket, sinceMs);
-    if (sight !== 'silent' || sinceMs >= TCP_PROBE_SILENCE_MS) {
+  for (let silentMs = -TCP_PROBE_LOOK_MS; ; silentMs += TCP_PROBE_LOOK_MS) {
+    const sight = look(socket, clock.nowMs() - beganMs);
+    if (sight !== 'silent' || silentMs >= TCP_PROBE_SILENCE_MS) {
       keepConnected(socket);
       return sight === 'alive' ? 'alive' : 'gone';
     }
-    if (sinceMs >= nextProbeMs) {
-      nextProbeMs = sinceMs + BETWEEN_PROBES_MS;
+    if (silentMs >= 0 && silentMs % BETWEEN_PROBES_MS === 0) {
       attempt(socket, probeAtOnce);
       attempt(socket, (descriptor) => setKeepalive(descriptor, PROBING));
     }

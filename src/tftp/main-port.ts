@@ -59,7 +59,15 @@ export class MainPort {
   }
 
   received(bytes: Uint8Array, peer: Endpoint): void {
-    const packet = this.#decode(bytes, peer);
+    try {
+      this.#handle(this.#decode(bytes, peer), peer);
+    } catch (error) {
+      // A bug of ours: it costs the peer this one packet, and nobody else anything.
+      this.#settings.reporter.bug(error);
+    }
+  }
+
+  #handle(packet: TftpPacket | undefined, peer: Endpoint): void {
     switch (packet?.kind) {
       case 'rrq':
         this.#requested(packet, peer);

@@ -220,3 +220,66 @@ describe('what is remembered of an unchanged partition', () => {
     assert.equal(remembered.used, 0);
   });
 });
+
+describe('a boot partition under pressure', () => {
+  const turn = () => new Promise((resolve) => setImmediate(resolve));
+
+  test('is looked at although some write is always under way', async () => {
+    const { memory, disk, find } = await fixture({ a: filled(10, 1) });
+    const write = memory.write.bind(memory);
+    memory.write = async (offset, source) => {
+      for (let turns = 0; turns < 5; turns += 1) await turn();
+      await write(offset, source);
+    };
+    let writing = true;
+    const storm = async () => {
+      while (writing) await disk.write(OFFSET + SIZE - 1, filled(1, 0), { durable: false });
+    };
+    const storms = [storm(), turn().then(storm), turn().then(turn).then(storm)];
+    for (let round = 0; round < 5; round += 1) assert.equal((await find('a'))?.sizeBytes, 10);
+    writing = false;
+    await Promise.all(storms);
+  });
+
+  test('a flood of looks costs a write no more than the look that it meets', async () => {
+    const { disk, partition, find } = await fixture({ a: filled(10, 1) });
+    let looks = 0;
+    const flood = Array.from({ length: 200 }, () =>
+      partition.look(async (view) => {
+        looks += 1;
+        await turn();
+        return findIn(view, 'a');
+      }),
+    );
+    const waits: number[] = [];
+    for (let writes = 0; writes < 20; writes += 1) {
+      const before = looks;
+      await disk.write(OFFSET + SIZE - 1, filled(1, 0), { durable: false });
+      waits.push(looks - before);
+      await turn();
+    }
+    assert.ok(Math.max(...waits) <= 3, `looks made while a write waited: ${waits.join(' ')}`);
+    const found = await Promise.all(flood);
+    assert.ok(found.every((file) => file?.sizeBytes === 10));
+    assert.equal((await find('a'))?.sizeBytes, 10);
+  });
+
+  test('a file stays held on the old place of a partition that was moved', async () => {
+    const memory = new MemoryDevice(OFFSET + 3 * SIZE);
+    await format(slice(memory, OFFSET, SIZE), { a: filled(300_000, 1) });
+    await format(slice(memory, OFFSET + SIZE, SIZE), { a: filled(500, 2) });
+    const disk = watched(memory);
+    let place = OFFSET;
+    const locate = async () => ({ boot: { offset: place, sizeBytes: SIZE }, rootPartition: 2 });
+    const memoryFor = { kept: new Budget(1e9), saved: new Budget(1e9), remembered: new Budget(1e9) };
+    const partition = new BootPartition(disk, locate, memoryFor);
+    const find = () => partition.look((view) => partition.findIn(view, 'a'));
+    const old = await held(partition, await find());
+    place = OFFSET + SIZE;
+    await disk.write(446, filled(16, 0), { durable: false });
+    const moved = await held(partition, await find());
+    await disk.zero(OFFSET, SIZE, { keepAllocated: false, durable: false });
+    assert.deepEqual(await readAll(old), filled(300_000, 1));
+    assert.deepEqual(await readAll(moved), filled(500, 2));
+  });
+});
