@@ -19,7 +19,7 @@ import { addressOn, isLoopbackOnly } from './addresses.js';
 import { Listener } from './listener.js';
 import { narration, report } from './narration.js';
 import { Network } from './network.js';
-import { removeStaleSocket, type StateFolder } from './state-folder.js';
+import { closeToOthers, removeStaleSocket, type StateFolder } from './state-folder.js';
 
 export interface AppOptions {
   readonly inventory: Inventory;
@@ -155,7 +155,9 @@ class Appliance implements App {
     const socketPath = controlSocketPath(state.path);
     const control = async () => {
       removeStaleSocket(socketPath);
-      return startControlServer(socketPath, sources);
+      const server = await startControlServer(socketPath, sources);
+      closeToOthers(socketPath);
+      return server;
     };
     const { enabled, address, port } = inventory.http;
     const http = new Listener(`http ${address} port ${port}`, () => startWebServer(address, port, sources), log);

@@ -72,8 +72,17 @@ export class Network {
     });
   }
 
+  /** As before where the kernel can't be asked now (no descriptor left, say): that is no news of the network. */
+  #seen(): readonly InterfaceVerdict[] {
+    try {
+      return this.#options.interfaces();
+    } catch {
+      return this.#verdicts;
+    }
+  }
+
   async #lookOnce(): Promise<void> {
-    this.#verdicts = this.#options.interfaces();
+    this.#verdicts = this.#seen();
     const found = this.#verdicts.flatMap((verdict) => (verdict.answer === 'serve' ? [verdict.interface] : []));
     for (const [name, served] of this.#served) {
       if (found.some((now) => now.name === name && isSame(now, served.found))) continue;

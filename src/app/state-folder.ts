@@ -1,4 +1,4 @@
-import { closeSync, mkdirSync, openSync, rmSync } from 'node:fs';
+import { chmodSync, closeSync, mkdirSync, openSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { lockFile, lockHolder } from '../os/file-lock.js';
 
@@ -16,6 +16,7 @@ export class StateFolderInUse extends Error {
 /** Makes the folder if need be (0700) and locks it. Throws StateFolderInUse, or what Node says of a folder that can't be made. */
 export function takeStateFolder(path: string): StateFolder {
   mkdirSync(path, { recursive: true, mode: 0o700 });
+  chmodSync(path, 0o700);
   const file = join(path, 'lock');
   const descriptor = openSync(file, 'a', 0o600);
   if (!lockFile(descriptor, 'exclusive')) {
@@ -25,6 +26,11 @@ export function takeStateFolder(path: string): StateFolder {
     );
   }
   return { path, release: () => closeSync(descriptor) };
+}
+
+/** Only our own user may ask there: what changes state will be asked there. */
+export function closeToOthers(socketPath: string): void {
+  chmodSync(socketPath, 0o600);
 }
 
 /** A socket that a killed server left behind; only who has the folder's lock may take it for stale. */

@@ -2,6 +2,14 @@
  * Everything that can grow has its bound here, with the reason for the number. Grouped by who is bounded.
  */
 
+// ── log ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** A boot has about ten lines at info; what repeats itself more often than this says nothing new. */
+export const LOG_LINES_PER_EVENT_AND_MINUTE_MAX = 60;
+
+/** Lines that wait for whoever reads the log; beyond it they are dropped: a stalled reader must not eat the memory. */
+export const LOG_BUFFER_BYTES_MAX = 4 * 1024 * 1024;
+
 // ── disk ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 /** Linux gives a disk at most 256 partitions (DISK_MAX_PARTS): a chain of logical partitions is followed no further. */
@@ -252,6 +260,12 @@ export const NBD_CLIENT_READ_AHEAD_BYTES_MAX = 1024 * 1024;
 
 /** How often interfaces and addresses are looked at, and what could not be bound is tried again. */
 export const NETWORK_LOOK_MS = 2000;
+
+/** A stop ends in any case after this: transfers and requests have seconds, and container engines kill after 10 to 60. */
+export const STOP_MS_MAX = 20_000;
+
+/** HTTP connections at a time: Prometheus, some browsers, the health check. Others wait in the kernel's queue. */
+export const HTTP_CONNECTIONS_MAX = 128;
 
 /** How often the journal is asked for boots that are stuck: their patience is a minute and more. */
 export const JOURNAL_LOOK_MS = 5000;

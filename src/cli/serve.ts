@@ -1,11 +1,12 @@
-import { pino } from 'pino';
 import { type App, startApp } from '../app/app.js';
 import { openConfiguration } from '../app/configuration.js';
 import { systemClock } from '../base/clock.js';
+import { STOP_MS_MAX } from '../base/limits.js';
 import type { Log } from '../base/log.js';
 import { renderFaults } from '../inventory/fault.js';
 import { configPath } from './config-path.js';
 import { ExitStatus } from './exit-status.js';
+import { serverLog } from './server-log.js';
 import { programVersion } from './version.js';
 
 export interface ServeOptions {
@@ -15,7 +16,7 @@ export interface ServeOptions {
 
 /** Runs the appliance until it is told to stop. */
 export async function serve(options: ServeOptions): Promise<ExitStatus> {
-  const log: Log = pino({ level: options.logLevel, base: null, timestamp: pino.stdTimeFunctions.isoTime });
+  const log = serverLog(options.logLevel, systemClock);
   const path = configPath(options.config);
   const opened = await openConfiguration(path, systemClock);
   if (opened.answer === 'faults') {
@@ -46,12 +47,21 @@ async function untilStopped(app: App, log: Log): Promise<ExitStatus> {
         resolve(ExitStatus.Done);
       });
     }
+    // Unheard, these would end the process on the spot, and every board's disk with it.
+    for (const signal of ['SIGHUP', 'SIGUSR2'] as const) {
+      process.on(signal, () => log.warn({ signal }, 'server.signal.ignored'));
+    }
     const bug = (error: unknown) => {
-      log.error({ error: error instanceof Error ? (error.stack ?? error.message) : String(error) }, 'server.fault');
+      log.error({ error }, 'server.fault');
       resolve(ExitStatus.Failed);
     };
     process.on('uncaughtException', bug);
     process.on('unhandledRejection', bug);
+  });
+  // A disk that hangs must not keep us from ending: what it did not answer was not acknowledged either.
+  systemClock.after(STOP_MS_MAX, () => {
+    log.error({ afterMs: STOP_MS_MAX }, 'server.stop.timeout');
+    process.exit(ExitStatus.Failed);
   });
   await app.stop();
   log.info({}, 'server.stopped');

@@ -1,4 +1,5 @@
 import fastify, { type FastifyInstance } from 'fastify';
+import { HTTP_CONNECTIONS_MAX } from '../base/limits.js';
 import type { ServerStatus } from '../boards/status.js';
 import { STYLE_SHEET, statusPage } from './page.js';
 
@@ -55,6 +56,7 @@ export function webServer(sources: WebSources): FastifyInstance {
     keepAliveTimeout: 5_000,
     forceCloseConnections: true,
   });
+  server.server.maxConnections = HTTP_CONNECTIONS_MAX;
   server.addHook('onSend', async (_request, reply) => {
     reply.headers(SECURITY_HEADERS);
   });
