@@ -79,7 +79,7 @@ function listen(floor: Floor, address: string, { port, log }: NbdServerOptions):
     listener.once('error', reject);
     listener.listen(port, address, () => {
       listener.off('error', reject);
-      listener.on('error', (error) => log.error({ address, error }, 'nbd.listener.failed'));
+      listener.on('error', (error) => log.error({ address, err: error }, 'nbd.listener.failed'));
       resolve(listener);
     });
   });

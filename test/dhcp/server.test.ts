@@ -136,7 +136,9 @@ describe('on loopback, with ports that anybody may have', () => {
     ask('pi4', identity);
     ask('pi4', identity);
     await offers.next();
-    assert.equal(log.filter(({ event }) => event === 'dhcp.fault').length, 1);
+    const faults = log.filter(({ event }) => event === 'dhcp.fault');
+    assert.equal(faults.length, 1);
+    assert.ok(faults.every(({ facts }) => 'err' in facts && facts.err instanceof Error));
   });
 
   test('an interface that cannot be had is said, and the others work', async (context) => {
