@@ -5,3 +5,8 @@
 export function printable(text: string): string {
   return text.replaceAll('\t', '→').replace(/[\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Zl}\p{Zp}]/gu, '\ufffd');
 }
+
+/** The same for a board's console and other terminals that know ASCII at best: whatever else there is becomes a question mark. */
+export function printableAscii(text: string): string {
+  return text.replace(/[^\x20-\x7e]/gu, '?');
+}

@@ -1,5 +1,6 @@
 import { NBD_MESSAGE_CHARACTERS_MAX, NBD_NAME_BYTES_MAX, NBD_PAYLOAD_BYTES_MAX } from '../base/limits.js';
 import { Malformed } from '../base/malformed.js';
+import { printableAscii } from '../base/printable.js';
 import { unreachable } from '../base/unreachable.js';
 import type { LockVerdict } from '../boards/writer-lock.js';
 import { ClientFlag, HandshakeFlag, Info, Option, OptionReply, TransmissionFlag } from './constants.js';
@@ -248,7 +249,7 @@ function findExport(exports: Exports, asked: string): Export | undefined {
 }
 
 function tellUnknown(asked: string): NegotiationCommand {
-  return { kind: 'tellRefused', board: undefined, exportName: printable(asked, 63), because: 'not in the inventory' };
+  return { kind: 'tellRefused', board: undefined, exportName: shortened(asked, 63), because: 'not in the inventory' };
 }
 
 /** Read on a board's console by somebody who now has to change a file on another machine. */
@@ -258,16 +259,15 @@ function unknownSentence(asked: string, names: readonly string[]): string {
   const advice = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/.test(name)
     ? `Add under "boards:" in config.yaml: ${name}: { serial: <serial>, image: <image>, disk: direct } and restart the server.`
     : 'A board has a name of a-z, 0-9 and "-", which is also the name of its export.';
-  return printable(
-    `No board "${printable(name, 63)}" in the inventory. ${advice} ${known}`,
+  return shortened(
+    `No board "${shortened(name, 63)}" in the inventory. ${advice} ${known}`,
     NBD_MESSAGE_CHARACTERS_MAX,
   );
 }
 
-/** ASCII that a terminal shows as it is, cut with a mark. What a peer sends may hold anything (terminal escapes, newlines). */
-function printable(text: string, charactersMax: number): string {
-  const cut = text.length > charactersMax ? `${text.slice(0, charactersMax - 3)}...` : text;
-  return cut.replaceAll(/[^\x20-\x7e]/g, '?');
+/** What a peer sent may hold anything and be of any length: made fit for a console, and cut with a mark. */
+function shortened(text: string, charactersMax: number): string {
+  return printableAscii(text.length > charactersMax ? `${text.slice(0, charactersMax - 3)}...` : text);
 }
 
 function send(bytes: Uint8Array): NegotiationCommand {

@@ -3,6 +3,7 @@ import type { Ipv4Address } from '../base/addresses.js';
 import type { Clock } from '../base/clock.js';
 import { TFTP_BEGUN_ANEW_MS } from '../base/limits.js';
 import { Malformed } from '../base/malformed.js';
+import { printable } from '../base/printable.js';
 import type { Board } from '../boards/board.js';
 import type { BootFile, OpenVerdict } from '../boards/boot-file.js';
 import type { TransferOutcome } from '../boards/events.js';
@@ -13,7 +14,7 @@ import type { TransferReporter } from './reporter.js';
 import type { RunningRequest } from './running-requests.js';
 import type { TransferPortListener } from './transfer-port.js';
 import type { Endpoint } from './udp-socket.js';
-import { decodePacket, printable, type TftpPacket, type TftpRequest } from './wire.js';
+import { decodePacket, type TftpPacket, type TftpRequest } from './wire.js';
 
 export interface BootRequestSettings {
   readonly key: string;

@@ -1,6 +1,7 @@
 /** The port that requests come to, on one served address: tells apart what may be answered, and by whom. */
 import type { Clock } from '../base/clock.js';
 import { Malformed } from '../base/malformed.js';
+import { printable } from '../base/printable.js';
 import { unreachable } from '../base/unreachable.js';
 import type { Board } from '../boards/board.js';
 import type { BoardLookup } from '../boards/lookup.js';
@@ -11,7 +12,7 @@ import type { TransferReporter } from './reporter.js';
 import type { RunningRequests } from './running-requests.js';
 import { openTransferPort, shareMainPort } from './transfer-port.js';
 import { bindUdp, type Endpoint, type UdpSocket } from './udp-socket.js';
-import { decodePacket, encodeError, opcodeOf, printable, type TftpPacket, type TftpRequest } from './wire.js';
+import { decodePacket, encodeError, opcodeOf, type TftpPacket, type TftpRequest } from './wire.js';
 
 export interface MainPortSettings {
   readonly local: Endpoint;

@@ -6,6 +6,7 @@
  */
 import { TFTP_ERROR_TEXT_BYTES_MAX, TFTP_OPTIONS_MAX, TFTP_REQUEST_BYTES_MAX } from '../base/limits.js';
 import { Malformed } from '../base/malformed.js';
+import { printable, printableAscii } from '../base/printable.js';
 import { DATA_HEADER_BYTES, Opcode } from './constants.js';
 
 export type TftpPacket = TftpRequest | TftpData | TftpAck | TftpError | TftpOptionAck | TftpUnknown;
@@ -150,7 +151,7 @@ export function encodeData(block: number, payload: Uint8Array): Uint8Array {
  *     └───────┴───────────┴─────────┴───┘
  */
 export function encodeError(code: number, message: string): Uint8Array {
-  const text = message.replace(/[^\x20-\x7e]/gu, '?').slice(0, TFTP_ERROR_TEXT_BYTES_MAX);
+  const text = printableAscii(message).slice(0, TFTP_ERROR_TEXT_BYTES_MAX);
   const packet = new Uint8Array(DATA_HEADER_BYTES + text.length + 1);
   packet.set([0, Opcode.ERROR, (code >> 8) & 0xff, code & 0xff]);
   packet.set(new TextEncoder().encode(text), DATA_HEADER_BYTES);
@@ -160,11 +161,6 @@ export function encodeError(code: number, message: string): Uint8Array {
 /** The 16 bits that stand for a block counted without end, or for the distance between two, negative ones too. */
 export function wireBlockOf(block: number): number {
   return block & 0xffff;
-}
-
-/** Text of a peer made fit for a log line or a page: control characters, which could forge a line, become U+FFFD. */
-export function printable(text: string): string {
-  return text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, '\ufffd');
 }
 
 function decodeRequest(kind: 'rrq' | 'wrq', bytes: Uint8Array): TftpRequest {
