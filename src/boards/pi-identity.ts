@@ -187,7 +187,10 @@ function hexPairs(bytes: Uint8Array): string {
   return [...bytes].map((byte) => byte.toString(16).padStart(2, '0')).join(':');
 }
 
-/** The MAC that a Pi 1 to 3 with wired Ethernet has: b8:27:eb and the low three bytes of its serial. On later boards the two are unrelated. */
+/**
+ * The MAC that a Pi 1 to 3 with wired Ethernet has: b8:27:eb and the low three bytes of its serial (raspberrypi/firmware#1362).
+ * On later boards the two are unrelated, and a serial does not tell which kind it is of: so this is a guess.
+ */
 export function macOfPi1To3(serial: Serial): MacAddress {
   const tail = serial.slice(-6);
   return [OUI_OF_PI_1_TO_3, tail.slice(0, 2), tail.slice(2, 4), tail.slice(4)].join(':');

@@ -77,7 +77,7 @@ export type PartitionChoice = 'auto' | number;
 export interface BoardEntry {
   readonly name: string;
   readonly serial: Serial;
-  /** Only what the file says; `macOfOlderPi` is what may be guessed without. */
+  /** Only what the file says; for a Pi 1 to 3 without it, `macOfPi1To3` (boards/pi-identity.ts) follows from the serial. */
   readonly mac: MacAddress | undefined;
   /** Name of an image. */
   readonly image: string;
@@ -94,15 +94,6 @@ export interface CmdlineChanges {
   readonly append: string;
   /** Kernel arguments to leave out: `quiet`, or `console=serial0,115200`. */
   readonly remove: readonly string[];
-}
-
-/**
- * On a Pi 1 to 3 the MAC is b8:27:eb and the low three bytes of the serial (raspberrypi/firmware#1362). From the Pi 4 on
- * the two have nothing to do with each other, and the serial does not tell which kind it is: so this is a guess, for where
- * the inventory has no `mac` and no DHCP request has shown one.
- */
-export function macOfOlderPi(serial: Serial): MacAddress {
-  return `b8:27:eb:${serial.slice(2, 4)}:${serial.slice(4, 6)}:${serial.slice(6, 8)}`;
 }
 
 /** Where the command line finds the running server. Parsing has checked that it is not too long for a socket. */

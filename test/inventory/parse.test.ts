@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { renderFault } from '../../src/inventory/fault.js';
-import { controlSocketPath, type Inventory, macOfOlderPi } from '../../src/inventory/inventory.js';
+import { controlSocketPath, type Inventory } from '../../src/inventory/inventory.js';
 import { parseInventory } from '../../src/inventory/parse.js';
 import type { InventorySource } from '../../src/inventory/source.js';
 
@@ -183,11 +183,6 @@ describe('a later stage', () => {
 
   test('finds the control socket in the state folder', () => {
     assert.equal(controlSocketPath(sound('dhcp: {}', '/srv/config.yaml').server.state), '/srv/state/control.sock');
-  });
-
-  test('can guess the MAC of a Pi 1 to 3', () => {
-    // firmware#1362: serial a2ef5644, MAC b8:27:eb:ef:56:44
-    assert.equal(macOfOlderPi('a2ef5644'), 'b8:27:eb:ef:56:44');
   });
 });
 
