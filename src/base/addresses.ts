@@ -27,15 +27,6 @@ export function parseIpv4(text: string): Ipv4Address {
   return text;
 }
 
-/** As an unsigned 32-bit number, most significant byte first. */
-export function ipv4ToNumber(address: Ipv4Address): number {
-  return address.split('.').reduce((sum, part) => sum * 256 + Number(part), 0);
-}
-
-export function ipv4FromNumber(value: number): Ipv4Address {
-  return [24, 16, 8, 0].map((shift) => (value >>> shift) & 0xff).join('.');
-}
-
 export function ipv4ToBytes(address: Ipv4Address): Uint8Array {
   return Uint8Array.from(address.split('.'), Number);
 }

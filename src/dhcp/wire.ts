@@ -31,9 +31,6 @@ export const HTYPE_ETHERNET = 1;
 /** The leftmost bit of `flags`: the client asks for broadcast replies (RFC 2131 figure 2). */
 export const BROADCAST_FLAG = 0x8000;
 
-export const SERVER_PORT = 67;
-export const CLIENT_PORT = 68;
-
 const MAGIC_COOKIE = 0x63825363;
 const CHADDR_BYTES = 16;
 const SNAME_BYTES = 64;

@@ -19,7 +19,6 @@ describe('addresses', () => {
     for (const wrong of ['', '1.2.3', '1.2.3.4.5', '256.1.1.1', '010.1.1.1', '1.2.3.x']) {
       assert.throws(() => addresses.parseIpv4(wrong), Malformed);
     }
-    assert.equal(addresses.ipv4FromNumber(addresses.ipv4ToNumber('255.254.1.0')), '255.254.1.0');
     assert.equal(addresses.ipv4FromBytes(addresses.ipv4ToBytes('10.0.0.1')), '10.0.0.1');
   });
 
