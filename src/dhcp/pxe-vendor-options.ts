@@ -16,7 +16,7 @@ import { Malformed } from '../base/malformed.js';
 import { latin1 } from './options.js';
 
 /** Tags of PXE vendor options (PXE 2.1, table 2-1). */
-export const PxeTag = { Pad: 0, DiscoveryControl: 6, BootMenu: 9, MenuPrompt: 10, End: 255 } as const;
+const PxeTag = { Pad: 0, DiscoveryControl: 6, BootMenu: 9, MenuPrompt: 10, End: 255 } as const;
 
 /** Bits of DiscoveryControl: the client shall not look for boot servers by broadcast, nor by multicast. */
 export const PXE_NO_DISCOVERY = 0b11;

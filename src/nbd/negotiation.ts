@@ -82,7 +82,7 @@ export interface NegotiationStep {
 }
 
 /** What every export can do (proto.md, "Transmission flags"). One device serves all connections, so CAN_MULTI_CONN holds. */
-export const TRANSMISSION_FLAGS =
+const TRANSMISSION_FLAGS =
   TransmissionFlag.HasFlags |
   TransmissionFlag.SendFlush |
   TransmissionFlag.SendFua |

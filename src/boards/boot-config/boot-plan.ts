@@ -24,7 +24,7 @@ export interface BootPlan {
  * What start*.elf and the bootloaders look for when `kernel=` is not set, by model and `arm_64bit` (Raspberry Pi
  * documentation, "kernel", and the requests seen from each generation); `kernel8-32.img` is asked for by start.elf.
  */
-export const DEFAULT_KERNELS: readonly string[] = [
+const DEFAULT_KERNELS: readonly string[] = [
   'kernel.img',
   'kernel7.img',
   'kernel7l.img',

@@ -29,7 +29,7 @@ export interface ConfigTxt {
  * Over TFTP no more than this of config.txt took effect on several stages (raspberrypi/firmware#1012, #1575). Newer ones
  * read all of it, and which one a board has is not to be known: hence a warning, never a cut.
  */
-export const CONFIG_TFTP_BYTES = 4096;
+const CONFIG_TFTP_BYTES = 4096;
 
 /**
  * Any bytes at all are a config.txt. Comments, blank lines and what has no value are left out. Lines end at CR or LF, are

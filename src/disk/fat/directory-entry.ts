@@ -37,7 +37,7 @@ export const EntryMark = { End: 0x00, Deleted: 0xe5 } as const;
 /** Where fields lie, for faults. */
 export const EntryAt = { FirstClusterLow: 26 } as const;
 
-export const LONG_NAME_UNITS_PER_ENTRY = 13;
+const LONG_NAME_UNITS_PER_ENTRY = 13;
 /** 255 units, which is 20 entries. */
 export const LONG_NAME_ENTRIES_MAX = 20;
 const LAST_LONG_ENTRY = 0x40;

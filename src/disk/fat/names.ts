@@ -3,7 +3,7 @@
 // finds nothing: else a rule about `cmdline.txt` would have to know `CMDLIN~1.TXT` and `cmdline.txt. ` too. Only case is blind.
 
 /** A name, and each part of a path, has at most this many UTF-16 units (specification, "Long Directory Entries"). */
-export const NAME_UNITS_MAX = 255;
+const NAME_UNITS_MAX = 255;
 
 // What no long name may hold: control characters and those that mean something to a path.
 // biome-ignore lint/suspicious/noControlCharactersInRegex: these are the characters meant
