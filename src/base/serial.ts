@@ -2,7 +2,7 @@ import { Malformed } from './malformed.js';
 
 /**
  * A board's serial as its bootloader writes it in a TFTP path: eight lower-case hex digits, the low 32 bits of what
- * /proc/cpuinfo shows (PI-NETBOOT facts: "serial directory = low 8 hex digits").
+ * /proc/cpuinfo shows (docs/how-a-pi-netboots.md).
  */
 export type Serial = string;
 

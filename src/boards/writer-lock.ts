@@ -9,7 +9,7 @@ export interface DiskUser {
 
 export type LockVerdict = { readonly answer: 'granted' } | { readonly answer: 'held'; readonly by: string };
 
-/** Who may write a board's disk: one address at a time, any number of connections from it (DESIGN: writer lock). */
+/** Who may write a board's disk: one address at a time, any number of connections from it. */
 export interface WriterLock {
   /** Waits for at most WRITER_LOCK_PATIENCE_MS if another address holds it and has to be probed. */
   acquire(user: DiskUser): Promise<LockVerdict>;
