@@ -122,7 +122,7 @@ export class MainPort {
         break;
       case 'unknown':
         this.#refuse(peer, ErrorCode.FileNotFound, `no board of the inventory is asked for by "${verdict.asked}"`);
-        this.#reportNotFound(peer, verdict.asked);
+        this.#reportNotFound(peer, printable(request.path));
         break;
       case 'illegal':
         this.#refuse(peer, ErrorCode.AccessViolation, verdict.because);

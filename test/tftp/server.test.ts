@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { TFTP_STRANGERS_ANSWERED_MAX } from '../../src/base/limits.js';
 import type { OpenVerdict } from '../../src/boards/boot-file.js';
+import { lookupOf } from '../support/boards.js';
 import { content, fakeBoard } from '../support/fake-board.js';
 import { FakeClock } from '../support/fake-clock.js';
 import { ack, errorOf, rawPeer, rrq, serve } from '../support/tftp.js';
@@ -181,7 +182,8 @@ describe('refusals', () => {
   });
 
   test('not found is told with the board if it is known', async (t) => {
-    const served = await serve(t, [aBoard().board]);
+    const { board } = aBoard();
+    const served = await serve(t, [board], { lookup: lookupOf(board) });
     await served.fetch('00000001/start.elf');
     await served.fetch('deadbeef/start.elf');
     const ended = await served.ended(2);
