@@ -4,7 +4,7 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
 import { MemoryDevice } from '../../src/block/memory-device.js';
-import { fakeDiskBoard } from '../support/fake-disk-board.js';
+import { diskBoard } from '../support/boards.js';
 import { type Outcome, runForeign } from '../support/foreign.js';
 import { serveBoards } from '../support/nbd-server.js';
 import { without } from '../support/programs.js';
@@ -14,7 +14,7 @@ const MEBI = 1024 * 1024;
 
 async function serveDisk(context: TestContext, sizeBytes = 32 * MEBI) {
   const device = new MemoryDevice(sizeBytes);
-  const { port, events } = await serveBoards(context, [fakeDiskBoard('node1', device), fakeDiskBoard('node2', 512)]);
+  const { port, events } = await serveBoards(context, [diskBoard('node1', device), diskBoard('node2', 512)]);
   return { device, events, root: `nbd://127.0.0.1:${port}`, uri: `nbd://127.0.0.1:${port}/node1`, port };
 }
 

@@ -5,7 +5,7 @@ import { describe, type TestContext, test } from 'node:test';
 import { MemoryDevice } from '../../src/block/memory-device.js';
 import { Command, CommandFlag, Errno, Option, OptionReply } from '../../src/nbd/constants.js';
 import { encodeClientFlags, encodeExportRequest, encodeOption } from '../../src/nbd/handshake-wire.js';
-import { fakeDiskBoard } from '../support/fake-disk-board.js';
+import { diskBoard } from '../support/boards.js';
 import { hex, joined, requestBytes } from '../support/nbd-bytes.js';
 import { type ServedBoards, serveBoards, until } from '../support/nbd-server.js';
 import { type RawNbd, rawNbd } from '../support/raw-nbd.js';
@@ -14,7 +14,7 @@ const SIZE = 1024 * 1024;
 const NOTHING = new Uint8Array(0);
 
 function served(context: TestContext): Promise<ServedBoards> {
-  return serveBoards(context, [fakeDiskBoard('node1', SIZE), fakeDiskBoard('node2', SIZE)]);
+  return serveBoards(context, [diskBoard('node1', SIZE), diskBoard('node2', SIZE)]);
 }
 
 /** Header and data need not agree. */
@@ -110,7 +110,7 @@ describe('in the handshake', () => {
   });
 
   test('replies that nobody reads hold back the next option', async (context) => {
-    const boards = Array.from({ length: 400 }, (_, index) => fakeDiskBoard(`board-${'x'.repeat(50)}-${index}`, 512));
+    const boards = Array.from({ length: 400 }, (_, index) => diskBoard(`board-${'x'.repeat(50)}-${index}`, 512));
     const { port, server } = await serveBoards(context, boards);
     const raw = await rawNbd(context, port).greeted();
     raw.socket.pause();
@@ -197,7 +197,7 @@ describe('in transmission', () => {
 
   test('a WRITE that is refused is read to its end, and the next request is understood', async (context) => {
     const device = new MemoryDevice(SIZE);
-    const { port } = await serveBoards(context, [fakeDiskBoard('node1', device)]);
+    const { port } = await serveBoards(context, [diskBoard('node1', device)]);
     const raw = await rawNbd(context, port).transmitting();
     const payload = new Uint8Array(3 * SIZE).fill(0xee);
     const write = { command: Command.Write, cookie: 1n };
@@ -250,7 +250,7 @@ describe('in transmission', () => {
 
   test('nothing after a DISC is done', async (context) => {
     const device = new MemoryDevice(SIZE);
-    const { port } = await serveBoards(context, [fakeDiskBoard('node1', device)]);
+    const { port } = await serveBoards(context, [diskBoard('node1', device)]);
     const raw = await rawNbd(context, port).transmitting();
     const write = requestBytes({ command: Command.Write, lengthBytes: 4 });
     await raw.send(requestBytes({ command: Command.Disc }), write, Uint8Array.of(1, 2, 3, 4));
@@ -260,7 +260,7 @@ describe('in transmission', () => {
 
   test('a WRITE that breaks off is not done, or not more than its whole pieces', async (context) => {
     const device = new MemoryDevice(4 * SIZE);
-    const { port, server } = await serveBoards(context, [fakeDiskBoard('node1', device)]);
+    const { port, server } = await serveBoards(context, [diskBoard('node1', device)]);
     const raw = await rawNbd(context, port).transmitting();
     await raw.send(requestBytes({ command: Command.Write, lengthBytes: 4096 }), new Uint8Array(4095).fill(1));
     raw.destroy();

@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import { NBD_BYTES_IN_FLIGHT_MAX, NBD_PIECE_BYTES } from '../../src/base/limits.js';
 import type { BlockDevice } from '../../src/block/block-device.js';
 import { Command } from '../../src/nbd/constants.js';
-import { fakeDiskBoard } from '../support/fake-disk-board.js';
+import { diskBoard } from '../support/boards.js';
 import { requestBytes } from '../support/nbd-bytes.js';
 import { serveBoards } from '../support/nbd-server.js';
 import { rawNbd } from '../support/raw-nbd.js';
@@ -36,7 +36,7 @@ async function turns(count: number): Promise<void> {
 }
 
 test('64 reads of 48 MiB that a client never takes cost no more than the ceiling', async (context) => {
-  const { port, server } = await serveBoards(context, [fakeDiskBoard('node1', endlessDevice(64 * MEBI))]);
+  const { port, server } = await serveBoards(context, [diskBoard('node1', endlessDevice(64 * MEBI))]);
   const raw = await rawNbd(context, port).transmitting();
   const asked = Array.from({ length: 64 }, (_, index) =>
     requestBytes({ command: Command.Read, cookie: BigInt(index), lengthBytes: 48 * MEBI }),
@@ -51,7 +51,7 @@ test('64 reads of 48 MiB that a client never takes cost no more than the ceiling
 });
 
 test('small reads that a client never takes stop being looked at', async (context) => {
-  const { port, server } = await serveBoards(context, [fakeDiskBoard('node1', endlessDevice(64 * MEBI))]);
+  const { port, server } = await serveBoards(context, [diskBoard('node1', endlessDevice(64 * MEBI))]);
   const raw = await rawNbd(context, port).transmitting();
   const asked = Array.from({ length: 2000 }, (_, index) =>
     requestBytes({ command: Command.Read, cookie: BigInt(index), lengthBytes: 65_536 }),
@@ -66,7 +66,7 @@ test('small reads that a client never takes stop being looked at', async (contex
 });
 
 test('64 clients that send a WRITE of 64 MiB slowly cost a piece each', async (context) => {
-  const boards = Array.from({ length: 64 }, (_, index) => fakeDiskBoard(`node${index}`, endlessDevice(64 * MEBI)));
+  const boards = Array.from({ length: 64 }, (_, index) => diskBoard(`node${index}`, endlessDevice(64 * MEBI)));
   const { port, server } = await serveBoards(context, boards);
   const slow = await Promise.all(boards.map(({ name }) => rawNbd(context, port).transmitting(name)));
   const header = requestBytes({ command: Command.Write, lengthBytes: 64 * MEBI });
@@ -79,7 +79,7 @@ test('64 clients that send a WRITE of 64 MiB slowly cost a piece each', async (c
 
 test('a WRITE of 64 MiB as fast as it comes stays under the ceiling and is done whole', async (context) => {
   const device = endlessDevice(64 * MEBI);
-  const { port, server } = await serveBoards(context, [fakeDiskBoard('node1', device)]);
+  const { port, server } = await serveBoards(context, [diskBoard('node1', device)]);
   const raw = await rawNbd(context, port).transmitting();
   void raw.send(
     requestBytes({ command: Command.Write, cookie: 3n, lengthBytes: 64 * MEBI }),
@@ -107,7 +107,7 @@ test('writes to a disk that does not answer stop being read', async (context) =>
     release = resolve;
   });
   device.write = () => stuck;
-  const { port, server } = await serveBoards(context, [fakeDiskBoard('node1', device)]);
+  const { port, server } = await serveBoards(context, [diskBoard('node1', device)]);
   const raw = await rawNbd(context, port).transmitting();
   const write = requestBytes({ command: Command.Write, cookie: 1n, lengthBytes: MEBI });
   void raw.send(...Array.from({ length: 40 }, () => [write, new Uint8Array(MEBI)]).flat());

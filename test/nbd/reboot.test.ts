@@ -16,10 +16,10 @@ const server = `
   ${imports('silentMeter', 'src/nbd/meter.js')}
   ${imports('systemClock', 'src/base/clock.js')}
   ${imports('silentLog', 'src/base/log.js')}
-  ${imports('fakeDiskBoard, fakeLookup', 'test/support/fake-disk-board.js')}
-  const board = fakeDiskBoard('node1', 1048576);
+  ${imports('diskBoard, lookupOf', 'test/support/boards.js')}
+  const board = diskBoard('node1', 1048576);
   const server = await startNbdServer({
-    addresses: ['0.0.0.0'], port: 10809, lookup: fakeLookup(board), meter: silentMeter, clock: systemClock, log: silentLog,
+    addresses: ['0.0.0.0'], port: 10809, lookup: lookupOf(board), meter: silentMeter, clock: systemClock, log: silentLog,
     tell: (event) => console.log([event.kind, event.peer, event.because ?? ''].join(' ').trim()),
   });
   console.log('listening');

@@ -12,8 +12,8 @@ import type { NbdDisk } from '../../src/nbd/client-disk.js';
 import { NbdDisconnected, NbdFailed, NbdRefused } from '../../src/nbd/client-errors.js';
 import { ClientFlag, Command, OptionReply } from '../../src/nbd/constants.js';
 import { startNbdServer } from '../../src/nbd/server.js';
+import { diskBoard, lookupOf } from '../support/boards.js';
 import { FakeClock } from '../support/fake-clock.js';
-import { fakeDiskBoard, fakeLookup } from '../support/fake-disk-board.js';
 import { GateDevice } from '../support/gate-device.js';
 import { requestBytes } from '../support/nbd-bytes.js';
 import { serveBoards, until } from '../support/nbd-server.js';
@@ -42,7 +42,7 @@ function pattern(lengthBytes: number, seed: number): Uint8Array {
 
 describe('an export', () => {
   test('is listed, described, attached by GO and by EXPORT_NAME with and without zeroes', async (context) => {
-    const { port } = await serveBoards(context, [fakeDiskBoard('node1', 8 * MEBI), fakeDiskBoard('node2', 512)]);
+    const { port } = await serveBoards(context, [diskBoard('node1', 8 * MEBI), diskBoard('node2', 512)]);
     const haggling = await client(port);
     assert.deepEqual(await haggling.list(), ['node1', 'node2']);
     assert.deepEqual((await haggling.info('node2'))[0], { kind: 'export', sizeBytes: 512n, transmissionFlags: 365 });
@@ -59,7 +59,7 @@ describe('an export', () => {
 
   test('holds what was written, to the byte, by requests of any size', async (context) => {
     const device = new MemoryDevice(20 * MEBI);
-    const { port } = await serveBoards(context, [fakeDiskBoard('node1', device)]);
+    const { port } = await serveBoards(context, [diskBoard('node1', device)]);
     const disk = await attach(context, port);
     const pieces = [
       { offset: 1, payload: pattern(511, 1) },
@@ -81,7 +81,7 @@ describe('an export', () => {
   });
 
   test('that is not there is refused with what to do, and another may be asked for', async (context) => {
-    const { port, events } = await serveBoards(context, [fakeDiskBoard('node1', 512)]);
+    const { port, events } = await serveBoards(context, [diskBoard('node1', 512)]);
     const haggling = await client(port);
     await assert.rejects(haggling.go('node9'), (error) => {
       return error instanceof NbdRefused && error.reply === OptionReply.ErrUnknown && /node9: \{/.test(error.sentence);
@@ -94,7 +94,7 @@ describe('an export', () => {
   });
 
   test('is told attached with the first connection and detached with the last', async (context) => {
-    const { port, events, server } = await serveBoards(context, [fakeDiskBoard('node1', 512)]);
+    const { port, events, server } = await serveBoards(context, [diskBoard('node1', 512)]);
     const [one, two] = [await attach(context, port), await attach(context, port)];
     const peer = '127.0.0.1';
     assert.deepEqual(server.connections(), [
@@ -109,7 +109,7 @@ describe('an export', () => {
   });
 
   test('belongs to one address: another is refused while the first one answers', async (context) => {
-    const { port, events } = await serveBoards(context, [fakeDiskBoard('node1', 512)]);
+    const { port, events } = await serveBoards(context, [diskBoard('node1', 512)]);
     const holder = await attach(context, port);
     const stranger = await client(port, { localAddress: '127.0.0.2' });
     await assert.rejects(stranger.go('node1'), (error) => {
@@ -130,7 +130,7 @@ describe('an export', () => {
 describe('requests', () => {
   test('are answered in the order in which they finish', async (context) => {
     const device = new GateDevice(MEBI);
-    const { port } = await serveBoards(context, [fakeDiskBoard('node1', device)]);
+    const { port } = await serveBoards(context, [diskBoard('node1', device)]);
     const disk = await attach(context, port);
     const order: string[] = [];
     const slow = disk.write(0, Uint8Array.of(1)).then(() => order.push('write'));
@@ -158,7 +158,7 @@ describe('requests', () => {
         throw new Error('a bug');
       },
     });
-    const { port } = await serveBoards(context, [fakeDiskBoard('node1', failing)]);
+    const { port } = await serveBoards(context, [diskBoard('node1', failing)]);
     const disk = await attach(context, port);
     const failures = await Promise.allSettled([
       disk.write(0, pattern(100, 0)),
@@ -188,7 +188,7 @@ describe('requests', () => {
       discard: async () => void calls.push('discard'),
       flush: async () => void calls.push('flush'),
     });
-    const { port } = await serveBoards(context, [fakeDiskBoard('node1', device)]);
+    const { port } = await serveBoards(context, [diskBoard('node1', device)]);
     const disk = await attach(context, port);
     await disk.write(0, new Uint8Array(3), { durable: true });
     await disk.write(0, new Uint8Array(MEBI + 3), { durable: true });
@@ -213,7 +213,7 @@ describe('requests', () => {
   });
 
   test('through one connection are seen by another at once: there is one device', async (context) => {
-    const { port } = await serveBoards(context, [fakeDiskBoard('node1', MEBI)]);
+    const { port } = await serveBoards(context, [diskBoard('node1', MEBI)]);
     const [one, two] = [await attach(context, port), await attach(context, port)];
     await one.write(7, Uint8Array.of(42));
     await two.flush();
@@ -227,7 +227,7 @@ describe('requests', () => {
         if (offset >= 3 * MEBI) throw new BlockError('EIO');
       },
     });
-    const { port } = await serveBoards(context, [fakeDiskBoard('node1', device)]);
+    const { port } = await serveBoards(context, [diskBoard('node1', device)]);
     const disk = await attach(context, port);
     await assert.rejects(disk.read(3 * MEBI, 4 * MEBI), NbdFailed);
     await assert.rejects(disk.read(0, 6 * MEBI), NbdDisconnected);
@@ -241,7 +241,7 @@ describe('requests', () => {
       connectionOpened: (board: string) => void counted.push(['opened', board]),
       connectionClosed: (board: string) => void counted.push(['closed', board]),
     };
-    const { port } = await serveBoards(context, [fakeDiskBoard('node1', 4 * MEBI)], { meter });
+    const { port } = await serveBoards(context, [diskBoard('node1', 4 * MEBI)], { meter });
     const disk = await attach(context, port);
     await disk.read(0, 512);
     await disk.read(0, 2 * MEBI);
@@ -265,7 +265,7 @@ describe('requests', () => {
 describe('the end of a connection', () => {
   test('by DISC lets requests in flight be finished and answered', async (context) => {
     const device = new GateDevice(MEBI);
-    const { port, events } = await serveBoards(context, [fakeDiskBoard('node1', device)]);
+    const { port, events } = await serveBoards(context, [diskBoard('node1', device)]);
     const disk = await attach(context, port);
     const write = disk.write(0, pattern(512, 1));
     await until(() => device.waiting === 1);
@@ -282,7 +282,7 @@ describe('the end of a connection', () => {
   });
 
   test('by FIN lets what was asked before be answered', async (context) => {
-    const { port } = await serveBoards(context, [fakeDiskBoard('node1', MEBI)]);
+    const { port } = await serveBoards(context, [diskBoard('node1', MEBI)]);
     const raw = await rawNbd(context, port).transmitting();
     const asked = Array.from({ length: 200 }, (_, index) =>
       requestBytes({ command: Command.Read, cookie: BigInt(index), lengthBytes: 4096 }),
@@ -296,10 +296,7 @@ describe('the end of a connection', () => {
   });
 
   test('by RST with 64 requests in flight, 50 times, harms nobody', async (context) => {
-    const { port, server } = await serveBoards(context, [
-      fakeDiskBoard('node1', 8 * MEBI),
-      fakeDiskBoard('node2', MEBI),
-    ]);
+    const { port, server } = await serveBoards(context, [diskBoard('node1', 8 * MEBI), diskBoard('node2', MEBI)]);
     const other = await attach(context, port, 'node2');
     for (let round = 0; round < 50; round += 1) {
       const raw = await rawNbd(context, port).transmitting();
@@ -319,7 +316,7 @@ describe('the end of a connection', () => {
   });
 
   test('by bytes that are no request is immediate', async (context) => {
-    const { port, events } = await serveBoards(context, [fakeDiskBoard('node1', MEBI)]);
+    const { port, events } = await serveBoards(context, [diskBoard('node1', MEBI)]);
     const raw = await rawNbd(context, port).transmitting();
     await raw.send(new Uint8Array(28));
     await raw.ended();
@@ -328,7 +325,7 @@ describe('the end of a connection', () => {
 
   test('by silence before an export was chosen comes after ten seconds', async (context) => {
     const clock = new FakeClock();
-    const { port } = await serveBoards(context, [fakeDiskBoard('node1', MEBI)], { clock });
+    const { port } = await serveBoards(context, [diskBoard('node1', MEBI)], { clock });
     const socket = connect({ host: '127.0.0.1', port });
     context.after(() => socket.destroy());
     socket.on('error', () => {});
@@ -348,7 +345,7 @@ describe('the end of a connection', () => {
       info: (_: object, event: string) => void spoken.push(event),
       warn: (_: object, event: string) => void spoken.push(event),
     };
-    const { port, server } = await serveBoards(context, [fakeDiskBoard('node1', MEBI)], { log });
+    const { port, server } = await serveBoards(context, [diskBoard('node1', MEBI)], { log });
     for (let count = 0; count < 20; count += 1) {
       const socket = connect({ host: '127.0.0.1', port });
       await new Promise((resolve) => socket.once('connect', resolve));
@@ -363,7 +360,7 @@ describe('the end of a connection', () => {
 describe('the server', () => {
   test('stops when what is under way is finished, and answers no error', async (context) => {
     const device = new GateDevice(MEBI);
-    const { port, server, events } = await serveBoards(context, [fakeDiskBoard('node1', device)]);
+    const { port, server, events } = await serveBoards(context, [diskBoard('node1', device)]);
     const disk = await attach(context, port);
     const idle = await client(port);
     const write = disk.write(0, pattern(512, 1));
@@ -383,7 +380,7 @@ describe('the server', () => {
     const [first, second] = server.addresses();
     assert.deepEqual([first?.address, second?.address], ['127.0.0.1', '127.0.0.2']);
     const port = second?.port ?? 0;
-    const options = { port, lookup: fakeLookup(), tell() {}, clock: systemClock, log: silentLog };
+    const options = { port, lookup: lookupOf(), tell() {}, clock: systemClock, log: silentLog };
     const meter = { requestFinished() {}, connectionOpened() {}, connectionClosed() {} };
     await assert.rejects(startNbdServer({ ...options, meter, addresses: ['127.0.0.3', '127.0.0.2'] }), /EADDRINUSE/);
     const retry = await startNbdServer({ ...options, meter, addresses: ['127.0.0.3'] });
@@ -391,7 +388,7 @@ describe('the server', () => {
   });
 
   test('serves no more than its share of connections to one address', async (context) => {
-    const { port } = await serveBoards(context, [fakeDiskBoard('node1', MEBI)]);
+    const { port } = await serveBoards(context, [diskBoard('node1', MEBI)]);
     const many = await Promise.all(Array.from({ length: 64 }, () => client(port, { localAddress: '127.0.0.9' })));
     await assert.rejects(client(port, { localAddress: '127.0.0.9' }));
     await (await attach(context, port)).flush();

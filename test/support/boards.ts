@@ -1,11 +1,14 @@
+import { type Clock, systemClock } from '../../src/base/clock.js';
 import { parseSerial } from '../../src/base/serial.js';
+import type { BlockDevice } from '../../src/block/block-device.js';
 import { MemoryDevice } from '../../src/block/memory-device.js';
 import { AddressBook } from '../../src/boards/address-book.js';
+import { addressLock } from '../../src/boards/address-lock.js';
 import type { Board } from '../../src/boards/board.js';
 import { lookupAmong } from '../../src/boards/inventory-lookup.js';
 import type { BoardLookup } from '../../src/boards/lookup.js';
 
-/** A board of which only the identity matters. */
+/** A board of which only the identity matters: no files, a disk of one sector, a lock that everybody gets. */
 export function boardOf(name: string, serial: string, mac?: string): Board {
   return {
     name,
@@ -19,6 +22,15 @@ export function boardOf(name: string, serial: string, mac?: string): Board {
       suspect() {},
       holder: () => undefined,
     },
+  };
+}
+
+/** A board that is a disk, or one of so many bytes, under a real lock: for tests of what serves disks. */
+export function diskBoard(name: string, disk: BlockDevice | number, clock: Clock = systemClock): Board {
+  return {
+    ...boardOf(name, '0000abcd'),
+    disk: typeof disk === 'number' ? new MemoryDevice(disk) : disk,
+    writerLock: addressLock(clock),
   };
 }
 

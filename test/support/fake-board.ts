@@ -1,7 +1,6 @@
-import { MemoryDevice } from '../../src/block/memory-device.js';
 import type { Board } from '../../src/boards/board.js';
 import { type BootFile, BootFileLost, type OpenVerdict } from '../../src/boards/boot-file.js';
-import type { BoardLookup } from '../../src/boards/lookup.js';
+import { boardOf } from './boards.js';
 
 /** What a test may watch and spoil of a boot file. */
 export interface FakeFile {
@@ -41,38 +40,8 @@ export function fakeBoard(
     traffic.opened += 1;
     return { answer: 'file', file: fakeFile(found instanceof Uint8Array ? { bytes: found } : found, traffic) };
   };
-  const board: Board = {
-    name: `board-${serial}`,
-    serial,
-    mac: undefined,
-    disk: new MemoryDevice(512),
-    bootFiles: { open },
-    writerLock: {
-      acquire: async () => ({ answer: 'granted' }),
-      release() {},
-      suspect() {},
-      holder: () => undefined,
-    },
-  };
+  const board: Board = { ...boardOf(`board-${serial}`, serial), bootFiles: { open } };
   return { board, traffic };
-}
-
-/** Knows `SERIAL/path` and nothing else; a path with `..` is illegal. */
-export function fakeLookup(...boards: readonly Board[]): BoardLookup {
-  const bySerial = (serial: string) => boards.find((board) => board.serial === serial);
-  return {
-    byName: (name) => boards.find((board) => board.name === name),
-    bySerial,
-    byMac: () => undefined,
-    byBootPath: (path) => {
-      if (path.includes('..')) return { answer: 'illegal', because: 'a path with ".." in it' };
-      const slash = path.indexOf('/');
-      const board = bySerial(path.slice(0, Math.max(0, slash)));
-      if (board === undefined) return { answer: 'unknown', asked: path.replace(/[^\x20-\x7e]/gu, '?').slice(0, 40) };
-      return { answer: 'board', board, path: path.slice(slash + 1) };
-    },
-    names: () => boards.map((board) => board.name),
-  };
 }
 
 export function fakeFile(

@@ -5,7 +5,7 @@ import type { Board } from '../../src/boards/board.js';
 import type { BoardEvent } from '../../src/boards/events.js';
 import { silentMeter } from '../../src/nbd/meter.js';
 import { type NbdServer, type NbdServerOptions, startNbdServer } from '../../src/nbd/server.js';
-import { fakeLookup } from './fake-disk-board.js';
+import { lookupOf } from './boards.js';
 
 export interface ServedBoards {
   readonly server: NbdServer;
@@ -23,7 +23,7 @@ export async function serveBoards(
   const server = await startNbdServer({
     addresses: ['127.0.0.1'],
     port: 0,
-    lookup: fakeLookup(...boards),
+    lookup: lookupOf(...boards),
     tell: (event) => void events.push(event),
     meter: silentMeter,
     clock: systemClock,

@@ -8,7 +8,7 @@ import type { Board } from '../../src/boards/board.js';
 import type { BoardEvent, TransferEnded } from '../../src/boards/events.js';
 import { type FetchResult, type FetchSettings, fetchFile } from '../../src/tftp/client.js';
 import { startTftpServer, type TftpServer, type TftpServerSettings } from '../../src/tftp/server.js';
-import { fakeLookup } from './fake-board.js';
+import { lookupOf } from './boards.js';
 
 export interface ServerUnderTest {
   readonly server: TftpServer;
@@ -34,7 +34,7 @@ export async function serve(
     blockSizeMax: 1468,
     windowSizeMax: 64,
     singlePort: false,
-    lookup: fakeLookup(...boards),
+    lookup: lookupOf(...boards),
     tell: (event) => {
       events.push(event);
       told();

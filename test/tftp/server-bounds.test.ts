@@ -9,7 +9,8 @@ import { fetchFile } from '../../src/tftp/client.js';
 import { openMainPort } from '../../src/tftp/main-port.js';
 import { TransferReporter } from '../../src/tftp/reporter.js';
 import { RunningRequests } from '../../src/tftp/running-requests.js';
-import { content, fakeBoard, fakeFile, fakeLookup } from '../support/fake-board.js';
+import { lookupOf } from '../support/boards.js';
+import { content, fakeBoard, fakeFile } from '../support/fake-board.js';
 import { ack, errorOf, rawPeer, rrq, serve } from '../support/tftp.js';
 
 const aBoard = () => fakeBoard('00000001', { 'kernel8.img': content(300_000), whole: content(1024) });
@@ -28,7 +29,7 @@ describe('bounds', () => {
       local: { address: '127.0.0.1', port: 0 },
       singlePort: true,
       limits: { blockBytesMax: 1468, windowBlocksMax: 64 },
-      lookup: fakeLookup(board),
+      lookup: lookupOf(board),
       clock: systemClock,
       reporter: new TransferReporter(world),
       running,
