@@ -8,6 +8,7 @@ import { diskBoard } from '../support/boards.js';
 import { type Outcome, runForeign } from '../support/foreign.js';
 import { serveBoards } from '../support/nbd-server.js';
 import { without } from '../support/programs.js';
+import { noise } from '../support/random.js';
 import { scratchFolder } from '../support/scratch.js';
 
 const MEBI = 1024 * 1024;
@@ -22,14 +23,6 @@ async function succeed(program: string, ...values: readonly string[]): Promise<O
   const outcome = await runForeign(program, ...values);
   assert.equal(outcome.status, 0, `${program} ${values.join(' ')}\n${outcome.stdout}${outcome.stderr}`);
   return outcome;
-}
-
-function noise(lengthBytes: number): Uint8Array {
-  let state = 12345;
-  return new Uint8Array(lengthBytes).map(() => {
-    state = (Math.imul(state, 1_103_515_245) + 12_345) >>> 0;
-    return state >>> 16;
-  });
 }
 
 /** The distribution's Python has the module; another one that comes first in PATH has not. */

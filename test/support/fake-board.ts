@@ -73,14 +73,3 @@ export function fakeFile(
     },
   };
 }
-
-/** Content of which every block differs from every other: a repeatable pseudo-random run of bytes. */
-export function content(length: number, seed = 1): Uint8Array {
-  const words = new Uint32Array(Math.ceil(length / 4));
-  let state = seed;
-  for (let index = 0; index < words.length; index += 1) {
-    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
-    words[index] = state;
-  }
-  return new Uint8Array(words.buffer, 0, length);
-}

@@ -39,15 +39,6 @@ export const DRACUT_WITH_NBD: readonly ArchiveMember[] = [
   },
 ];
 
-/** Bytes that no packer makes small, the same each time. */
-export function noise(length: number): Uint8Array {
-  let state = 0x2545_f491;
-  return Uint8Array.from({ length }, () => {
-    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
-    return state >>> 24;
-  });
-}
-
 function memberParts(path: string, content: string | Uint8Array, magic: string): Uint8Array[] {
   const name = Buffer.from(`${path}\0`, 'utf8');
   const body = typeof content === 'string' ? Buffer.from(content, 'latin1') : content;

@@ -1,3 +1,8 @@
+/** Bytes of which no two blocks are the same, and that no packer makes small; the same at every call. */
+export function noise(length: number, seed = 1): Uint8Array {
+  return new Uint8Array(seeded(seed).bytes(length));
+}
+
 /** Chance that is the same each time (mulberry32): a failure can be had again. */
 export function seeded(seed: number) {
   let state = seed >>> 0;
@@ -9,6 +14,8 @@ export function seeded(seed: number) {
     return (mixed ^ (mixed >>> 14)) >>> 0;
   };
   return {
+    /** From 0 up to but without 1. */
+    fraction: () => next() / 2 ** 32,
     /** From 0 up to but without `limit`. */
     below: (limit: number) => next() % limit,
     pick: <T>(among: readonly T[]): T | undefined => among[next() % Math.max(1, among.length)],

@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
 import { blockSource } from '../../src/tftp/block-source.js';
-import { content, fakeFile } from '../support/fake-board.js';
+import { fakeFile } from '../support/fake-board.js';
+import { noise } from '../support/random.js';
 
 /** The whole file as its blocks carry it. */
 async function allBlocks(bytes: Uint8Array, mode: string, blockBytes: number, inMemory = true): Promise<Uint8Array[]> {
@@ -22,7 +23,7 @@ async function allBlocks(bytes: Uint8Array, mode: string, blockBytes: number, in
 
 describe('octet', () => {
   test('a file of whole blocks ends with an empty one, an empty file is one empty block', async () => {
-    const lengths = async (size: number) => (await allBlocks(content(size), 'octet', 512)).map((block) => block.length);
+    const lengths = async (size: number) => (await allBlocks(noise(size), 'octet', 512)).map((block) => block.length);
     assert.deepEqual(await lengths(0), [0]);
     assert.deepEqual(await lengths(1), [1]);
     assert.deepEqual(await lengths(512), [512, 0]);
@@ -31,7 +32,7 @@ describe('octet', () => {
 
   test('the blocks together are the file, in memory or not', async () => {
     for (const inMemory of [true, false]) {
-      const bytes = content(5_000);
+      const bytes = noise(5_000);
       assert.deepEqual(Buffer.concat(await allBlocks(bytes, 'octet', 1468, inMemory)), Buffer.from(bytes));
     }
   });

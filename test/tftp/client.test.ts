@@ -5,7 +5,7 @@ import { systemClock } from '../../src/base/clock.js';
 import { fetchFile } from '../../src/tftp/client.js';
 import { Download, type DownloadCommand, type DownloadSettings } from '../../src/tftp/download.js';
 import { decodePacket, encodeData, encodeError, encodeOptionAck, type TftpPacket } from '../../src/tftp/wire.js';
-import { content } from '../support/fake-board.js';
+import { noise } from '../support/random.js';
 import { rawPeer } from '../support/tftp.js';
 
 function play(settings: Partial<DownloadSettings> = {}) {
@@ -23,7 +23,7 @@ const outcome = (commands: readonly DownloadCommand[]): string | undefined => {
   const last = commands.at(-1);
   return last?.kind === 'finish' ? last.result.verdict.outcome : undefined;
 };
-const FULL = content(512);
+const FULL = noise(512);
 
 describe('a board', () => {
   test('repeats its RRQ every 2 s, and gives up after 30 s', () => {

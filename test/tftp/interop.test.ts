@@ -5,21 +5,22 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
 import { promisify } from 'node:util';
-import { content, fakeBoard } from '../support/fake-board.js';
+import { fakeBoard } from '../support/fake-board.js';
 import { without } from '../support/programs.js';
 import { projectFile } from '../support/project.js';
+import { noise } from '../support/random.js';
 import { scratchFolder } from '../support/scratch.js';
 import { type ServerUnderTest, serve } from '../support/tftp.js';
 
 const run = promisify(execFile);
 
 const FILES = {
-  kernel: content(700_001),
-  whole: content(1024 * 8),
+  kernel: noise(700_001),
+  whole: noise(1024 * 8),
   empty: new Uint8Array(0),
   text: Buffer.from('one\ntwo\rthree\r\n'),
   /** More than 65535 blocks of 512 bytes. */
-  initrd: content(40_000_000),
+  initrd: noise(40_000_000),
 };
 
 async function serveFiles(t: TestContext, singlePort = false): Promise<ServerUnderTest> {

@@ -6,8 +6,9 @@ import { Delivery } from '../../src/tftp/delivery.js';
 import { Download, type DownloadCommand, type DownloadResult } from '../../src/tftp/download.js';
 import { negotiate } from '../../src/tftp/options.js';
 import { decodePacket } from '../../src/tftp/wire.js';
-import { content, fakeFile } from '../support/fake-board.js';
+import { fakeFile } from '../support/fake-board.js';
 import { FakeClock } from '../support/fake-clock.js';
+import { noise, seeded } from '../support/random.js';
 
 interface Weather {
   readonly seed: number;
@@ -25,12 +26,12 @@ interface Journey {
 }
 
 const SIZE = 20_000;
-const FILE = content(SIZE);
+const FILE = noise(SIZE);
 
 /** Plays until both sides are over; fails if that takes them longer than any of their timeouts allows. */
 async function journey(weather: Weather, options: Readonly<Record<string, string>>, inMemory = true): Promise<Journey> {
   const clock = new FakeClock();
-  const random = pseudoRandom(weather.seed);
+  const random = seeded(weather.seed).fraction;
   const outcomes: TransferOutcome[] = [];
   let delivery: Delivery | undefined;
   let result: DownloadResult | undefined;
@@ -149,12 +150,3 @@ describe('a network that loses, doubles and reorders', () => {
     for (const seed of SEEDS) await journey({ seed, loss: 0.7 }, LOCKSTEP);
   });
 });
-
-/** 0 to 1, the same row for the same seed. */
-function pseudoRandom(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
-    return state / 2 ** 32;
-  };
-}

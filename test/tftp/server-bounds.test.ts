@@ -10,10 +10,11 @@ import { openMainPort } from '../../src/tftp/main-port.js';
 import { TransferReporter } from '../../src/tftp/reporter.js';
 import { RunningRequests } from '../../src/tftp/running-requests.js';
 import { lookupOf } from '../support/boards.js';
-import { content, fakeBoard, fakeFile } from '../support/fake-board.js';
+import { fakeBoard, fakeFile } from '../support/fake-board.js';
+import { noise } from '../support/random.js';
 import { ack, errorOf, rawPeer, rrq, serve } from '../support/tftp.js';
 
-const aBoard = () => fakeBoard('00000001', { 'kernel8.img': content(300_000), whole: content(1024) });
+const aBoard = () => fakeBoard('00000001', { 'kernel8.img': noise(300_000), whole: noise(1024) });
 
 describe('bounds', () => {
   test('10,000 forged requests take no more than their places, and a real board gets its file meanwhile', async (t) => {
@@ -134,7 +135,7 @@ describe('start and stop', () => {
     while (served.server.transferCount() === 0) await new Promise((resolve) => setImmediate(resolve));
     await served.server.stop(0);
     const closing = new Promise<void>((resolve) => (closed = resolve));
-    open({ answer: 'file', file: { ...fakeFile({ bytes: content(9) }), close: () => closed() } });
+    open({ answer: 'file', file: { ...fakeFile({ bytes: noise(9) }), close: () => closed() } });
     await closing;
     await new Promise((resolve) => setImmediate(resolve));
     assert.equal(served.server.transferCount(), 0);

@@ -2,11 +2,12 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { TFTP_STRANGERS_ANSWERED_MAX } from '../../src/base/limits.js';
 import type { OpenVerdict } from '../../src/boards/boot-file.js';
-import { content, fakeBoard } from '../support/fake-board.js';
+import { fakeBoard } from '../support/fake-board.js';
 import { FakeClock } from '../support/fake-clock.js';
+import { noise } from '../support/random.js';
 import { ack, errorOf, rawPeer, rrq, serve } from '../support/tftp.js';
 
-const KERNEL = content(300_000);
+const KERNEL = noise(300_000);
 
 function aBoard() {
   return fakeBoard('00000001', {
@@ -14,9 +15,9 @@ function aBoard() {
     'slow.img': { bytes: KERNEL, inMemory: false },
     'config.txt': Buffer.from('arm_64bit=1\n'),
     empty: new Uint8Array(0),
-    whole: content(1024),
-    changed: { bytes: content(2000), held: 'changed' },
-    broken: { bytes: content(9000), lostFrom: 3000 },
+    whole: noise(1024),
+    changed: { bytes: noise(2000), held: 'changed' },
+    broken: { bytes: noise(9000), lostFrom: 3000 },
     'loops/here': async (): Promise<OpenVerdict> => ({ answer: 'failed', because: 'the FAT loops at cluster 7' }),
     thrown: () => Promise.reject(new Error('nobody foresaw this')),
   });
@@ -50,7 +51,7 @@ describe('fetching', () => {
     assert.equal((await served.fetch('00000001/empty')).blockCount, 1);
     const whole = await served.fetch('00000001/whole', { options: new Map([['tsize', '0']]) });
     assert.equal(whole.blockCount, 3);
-    assert.deepEqual(Buffer.from(whole.bytes), Buffer.from(content(1024)));
+    assert.deepEqual(Buffer.from(whole.bytes), Buffer.from(noise(1024)));
   });
 
   test('netascii, without tsize', async (t) => {

@@ -12,9 +12,9 @@ import {
   DRACUT_WITH_NBD,
   INITRAMFS_TOOLS_PLAIN,
   INITRAMFS_TOOLS_WITH_NBD,
-  noise,
 } from '../../support/initramfs-archive.js';
 import { anyOf, without } from '../../support/programs.js';
+import { noise } from '../../support/random.js';
 import { scratchFolder } from '../../support/scratch.js';
 
 /**
