@@ -75,8 +75,8 @@ describe('beside dnsmasq', { skip: anyOf(withoutNamespaces(), without('dnsmasq',
     );
     context.after(() => server.stop());
     for (const { name, discover } of QUESTIONS) {
-      const { bytes, from, port } = await ask(discover);
-      assert.deepEqual({ from, port }, { from: SERVER, port: 67 });
+      const { bytes, address, port } = await ask(discover);
+      assert.deepEqual({ address, port }, { address: SERVER, port: 67 });
       assert.equal(hex(bytes), hex(theirs.get(name)), name);
     }
   });

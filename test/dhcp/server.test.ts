@@ -24,9 +24,9 @@ describe('on loopback, with ports that anybody may have', () => {
   test('a board is offered its boot from here', async (context) => {
     const { ask, offers, told, server } = await onLoopback(context);
     const discover = ask('pi4', identity);
-    const { bytes, from, port } = await offers.next();
+    const { bytes, address, port } = await offers.next();
     assert.deepEqual(server.bound(), [{ answer: 'bound', name: 'lo', address: '127.0.0.1', port }]);
-    const offer = readOffer('pi4', discover, decodeDhcp(bytes), from);
+    const offer = readOffer('pi4', discover, decodeDhcp(bytes), address);
     assert.deepEqual(offer, { address: undefined, tftpServer: '127.0.0.1' });
     assert.deepEqual(told, [
       {
@@ -178,9 +178,9 @@ describe('in a network of its own', { skip: withoutNamespaces() }, () => {
       [first, 4, '192.0.2.1'],
     ] as const) {
       board.socket.send(encodeDhcp(discoverOf('pi4', identity, xid)), 67, BROADCAST);
-      const { bytes, from, port } = await board.heard.next();
+      const { bytes, address, port } = await board.heard.next();
       // Each hears its own answers in order: one that had gone to both would come between.
-      assert.deepEqual([decodeDhcp(bytes).xid, from, port], [xid, source, 67]);
+      assert.deepEqual([decodeDhcp(bytes).xid, address, port], [xid, source, 67]);
     }
     assert.deepEqual([first.heard.waitingCount, second.heard.waitingCount], [0, 0]);
   });
@@ -207,7 +207,7 @@ describe('in a network of its own', { skip: withoutNamespaces() }, () => {
     assert.equal(wakeUps.waitingCount, 0);
     for (const afterMs of [600, 600]) {
       options.clock.advance(afterMs);
-      assert.equal((await wakeUps.next()).from, '192.0.2.1');
+      assert.equal((await wakeUps.next()).address, '192.0.2.1');
     }
     options.clock.advance(60_000);
     assert.equal(wakeUps.waitingCount, 0);

@@ -15,8 +15,8 @@ describe('openUdpSocket', () => {
     context.after(() => Promise.all([left.close(), right.close()]));
     const arriving = new Datagrams(right).next();
     left.send('hello', right.address().port, LOOPBACK.address);
-    const { bytes, from, port } = await arriving;
-    assert.deepEqual([Buffer.from(bytes).toString(), from, port], ['hello', '127.0.0.1', left.address().port]);
+    const { bytes, address, port } = await arriving;
+    assert.deepEqual([Buffer.from(bytes).toString(), address, port], ['hello', '127.0.0.1', left.address().port]);
   });
 
   test('shares its address with another that shares, not with one that does not', async (context) => {

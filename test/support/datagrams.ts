@@ -1,8 +1,8 @@
 import type { Socket } from 'node:dgram';
 
 export interface Datagram {
-  readonly bytes: Uint8Array;
-  readonly from: string;
+  readonly bytes: Buffer;
+  readonly address: string;
   readonly port: number;
 }
 
@@ -13,7 +13,7 @@ export class Datagrams {
 
   constructor(socket: Socket) {
     socket.on('message', (bytes, { address, port }) => {
-      const datagram = { bytes: Uint8Array.from(bytes), from: address, port };
+      const datagram = { bytes, address, port };
       const waiting = this.#waiting;
       this.#waiting = undefined;
       if (waiting) waiting(datagram);

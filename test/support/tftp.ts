@@ -9,6 +9,7 @@ import type { BoardEvent, TransferEnded } from '../../src/boards/events.js';
 import { type FetchResult, type FetchSettings, fetchFile } from '../../src/tftp/client.js';
 import { startTftpServer, type TftpServer, type TftpServerSettings } from '../../src/tftp/server.js';
 import { lookupOf } from './boards.js';
+import { type Datagram, Datagrams } from './datagrams.js';
 
 export interface ServerUnderTest {
   readonly server: TftpServer;
@@ -63,12 +64,6 @@ export async function serve(
   };
 }
 
-export interface Datagram {
-  readonly bytes: Buffer;
-  readonly address: string;
-  readonly port: number;
-}
-
 /** A socket that says what a test tells it to, and keeps what it hears. */
 export interface RawPeer {
   readonly port: number;
@@ -84,26 +79,13 @@ export async function rawPeer(context: TestContext, address = '127.0.0.1'): Prom
   socket.bind(0, address);
   await once(socket, 'listening');
   context.after(() => socket.close());
-  const heard: Datagram[] = [];
-  let arrived = (): void => {};
-  socket.on('message', (bytes, from) => {
-    heard.push({ bytes, address: from.address, port: from.port });
-    arrived();
-  });
+  const heard = new Datagrams(socket);
   return {
     port: socket.address().port,
     send: (bytes, port, to = '127.0.0.1') =>
       socket.send(typeof bytes === 'string' ? Buffer.from(bytes, 'latin1') : bytes, port, to),
-    async next() {
-      for (;;) {
-        const datagram = heard.shift();
-        if (datagram !== undefined) return datagram;
-        await new Promise<void>((resolve) => {
-          arrived = resolve;
-        });
-      }
-    },
-    waiting: () => heard.length,
+    next: () => heard.next(),
+    waiting: () => heard.waitingCount,
   };
 }
 
