@@ -93,10 +93,10 @@ describe('a board', () => {
 });
 
 describe('over the wire', () => {
-  test('an OACK or a block from another address or another port is not for us', async (t) => {
-    const main = await rawPeer(t);
-    const transfer = await rawPeer(t);
-    const stranger = await rawPeer(t, '127.0.0.7');
+  test('an OACK or a block from another address or another port is not for us', async (context) => {
+    const main = await rawPeer(context);
+    const transfer = await rawPeer(context);
+    const stranger = await rawPeer(context, '127.0.0.7');
     const fetching = fetchFile({
       path: 'f',
       server: { address: '127.0.0.1', port: main.port },

@@ -17,7 +17,7 @@ import { ack, errorOf, rawPeer, rrq, serve } from '../support/tftp.js';
 const aBoard = () => fakeBoard('00000001', { 'kernel8.img': noise(300_000), whole: noise(1024) });
 
 describe('bounds', () => {
-  test('10,000 forged requests take no more than their places, and a real board gets its file meanwhile', async (t) => {
+  test('10,000 forged requests take no more than their places, and a real board gets its file meanwhile', async (context) => {
     const events: string[] = [];
     const { board, traffic } = aBoard();
     const running = new RunningRequests<BootRequest>();
@@ -35,7 +35,7 @@ describe('bounds', () => {
       reporter: new TransferReporter(world),
       running,
     });
-    t.after(() => {
+    context.after(() => {
       running.stopAll('over');
       port.close();
     });
@@ -61,21 +61,21 @@ describe('bounds', () => {
     assert.equal(traffic.opened - traffic.closed, running.size);
   });
 
-  test('one address has only its share, and its silent transfers make room for its new ones', async (t) => {
+  test('one address has only its share, and its silent transfers make room for its new ones', async (context) => {
     const { board } = aBoard();
-    const served = await serve(t, [board]);
+    const served = await serve(context, [board]);
     for (let count = 0; count < TFTP_PEER_TRANSFERS_MAX + 5; count += 1) {
-      const peer = await rawPeer(t);
+      const peer = await rawPeer(context);
       peer.send(rrq('00000001/whole', 'tsize', '0'), served.port);
       assert.equal((await peer.next()).bytes.readUInt16BE(0), 6);
       assert.ok(served.server.transferCount() <= TFTP_PEER_TRANSFERS_MAX);
     }
   });
 
-  test('opens that hang take places but never more', async (t) => {
+  test('opens that hang take places but never more', async (context) => {
     const never = fakeBoard('00000001', { hung: () => new Promise<OpenVerdict>(() => {}) });
-    const served = await serve(t, [never.board]);
-    const peers = await Promise.all(Array.from({ length: TFTP_PEER_TRANSFERS_MAX + 1 }, () => rawPeer(t)));
+    const served = await serve(context, [never.board]);
+    const peers = await Promise.all(Array.from({ length: TFTP_PEER_TRANSFERS_MAX + 1 }, () => rawPeer(context)));
     for (const peer of peers) peer.send(rrq('00000001/hung'), served.port);
     const last = peers.at(-1);
     assert.ok(last !== undefined);
@@ -85,23 +85,25 @@ describe('bounds', () => {
 });
 
 describe('start and stop', () => {
-  test('a start that fails half-way leaves nothing bound', async (t) => {
-    const free = await rawPeer(t);
+  test('a start that fails half-way leaves nothing bound', async (context) => {
+    const free = await rawPeer(context);
     const { board } = aBoard();
     const settings = { port: free.port, addresses: ['127.0.0.3', '192.0.2.1'] };
-    await assert.rejects(serve(t, [board], settings), { code: 'EADDRNOTAVAIL' });
-    const served = await serve(t, [board], { port: free.port, addresses: ['127.0.0.3'] });
+    await assert.rejects(serve(context, [board], settings), { code: 'EADDRNOTAVAIL' });
+    const served = await serve(context, [board], { port: free.port, addresses: ['127.0.0.3'] });
     assert.deepEqual(served.server.addresses(), [{ address: '127.0.0.3', port: free.port }]);
-    await assert.rejects(serve(t, [board], { port: free.port, addresses: ['127.0.0.3'] }), { code: 'EADDRINUSE' });
+    await assert.rejects(serve(context, [board], { port: free.port, addresses: ['127.0.0.3'] }), {
+      code: 'EADDRINUSE',
+    });
   });
 
-  test('a stop lets a running transfer finish, and refuses new ones', async (t) => {
-    const served = await serve(t, [aBoard().board]);
-    const peer = await rawPeer(t);
+  test('a stop lets a running transfer finish, and refuses new ones', async (context) => {
+    const served = await serve(context, [aBoard().board]);
+    const peer = await rawPeer(context);
     peer.send(rrq('00000001/whole'), served.port);
     const { port } = await peer.next();
     const stopped = served.server.stop();
-    const other = await rawPeer(t);
+    const other = await rawPeer(context);
     other.send(rrq('00000001/whole'), served.port);
     assert.match(errorOf((await other.next()).bytes)[1], /stopped/);
     for (const block of [1, 2]) {
@@ -113,9 +115,9 @@ describe('start and stop', () => {
     assert.equal((await served.ended(1))[0]?.outcome, 'complete');
   });
 
-  test('one that is not done in time ends with ERROR 0', async (t) => {
-    const served = await serve(t, [aBoard().board]);
-    const peer = await rawPeer(t);
+  test('one that is not done in time ends with ERROR 0', async (context) => {
+    const served = await serve(context, [aBoard().board]);
+    const peer = await rawPeer(context);
     peer.send(rrq('00000001/whole'), served.port);
     const { port } = await peer.next();
     peer.send(ack(1), port);
@@ -125,12 +127,12 @@ describe('start and stop', () => {
     assert.equal((await served.ended(1))[0]?.outcome, 'error');
   });
 
-  test('a file that is opened when all is over is closed again', async (t) => {
+  test('a file that is opened when all is over is closed again', async (context) => {
     let open: (verdict: OpenVerdict) => void = () => {};
     let closed = (): void => {};
     const { board } = fakeBoard('00000001', { late: () => new Promise((resolve) => (open = resolve)) });
-    const served = await serve(t, [board]);
-    const peer = await rawPeer(t);
+    const served = await serve(context, [board]);
+    const peer = await rawPeer(context);
     peer.send(rrq('00000001/late'), served.port);
     while (served.server.transferCount() === 0) await new Promise((resolve) => setImmediate(resolve));
     await served.server.stop(0);

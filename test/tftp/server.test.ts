@@ -33,8 +33,8 @@ describe('fetching', () => {
   };
   for (const [name, options] of Object.entries(ways)) {
     for (const singlePort of [false, true]) {
-      test(`${name}${singlePort ? ', on a single port' : ''}`, async (t) => {
-        const served = await serve(t, [aBoard().board], { singlePort });
+      test(`${name}${singlePort ? ', on a single port' : ''}`, async (context) => {
+        const served = await serve(context, [aBoard().board], { singlePort });
         for (const path of ['kernel8.img', 'slow.img']) {
           const result = await served.fetch(`00000001/${path}`, { options: new Map(Object.entries(options)) });
           assert.equal(result.verdict.outcome, 'complete');
@@ -46,23 +46,23 @@ describe('fetching', () => {
     }
   }
 
-  test('an empty file, and one of whole blocks', async (t) => {
-    const served = await serve(t, [aBoard().board]);
+  test('an empty file, and one of whole blocks', async (context) => {
+    const served = await serve(context, [aBoard().board]);
     assert.equal((await served.fetch('00000001/empty')).blockCount, 1);
     const whole = await served.fetch('00000001/whole', { options: new Map([['tsize', '0']]) });
     assert.equal(whole.blockCount, 3);
     assert.deepEqual(Buffer.from(whole.bytes), Buffer.from(noise(1024)));
   });
 
-  test('netascii, without tsize', async (t) => {
-    const served = await serve(t, [aBoard().board]);
+  test('netascii, without tsize', async (context) => {
+    const served = await serve(context, [aBoard().board]);
     const result = await served.fetch('00000001/config.txt', { mode: 'netascii', options: new Map([['tsize', '0']]) });
     assert.equal(Buffer.from(result.bytes).toString(), 'arm_64bit=1\r\n');
     assert.equal(result.acknowledged, undefined);
   });
 
-  test('300 boards at once', async (t) => {
-    const served = await serve(t, [aBoard().board]);
+  test('300 boards at once', async (context) => {
+    const served = await serve(context, [aBoard().board]);
     const options = new Map([['blksize', '1468']]);
     const all = Array.from({ length: 300 }, (_, index) => {
       const local = { address: `127.0.${1 + Math.floor(index / 50)}.${1 + (index % 50)}`, port: 0 };
@@ -74,8 +74,8 @@ describe('fetching', () => {
     assert.equal(served.server.transferCount(), 0);
   });
 
-  test('tells what was asked for and how it ended', async (t) => {
-    const served = await serve(t, [aBoard().board]);
+  test('tells what was asked for and how it ended', async (context) => {
+    const served = await serve(context, [aBoard().board]);
     await served.fetch('00000001/kernel8.img');
     await served.ended(1);
     const [requested, ended] = served.events;
@@ -89,11 +89,11 @@ describe('fetching', () => {
 });
 
 describe('where the answer comes from', () => {
-  test('from the address that was asked', async (t) => {
-    const served = await serve(t, [aBoard().board], { addresses: ['127.0.0.1', '127.0.0.2'] });
+  test('from the address that was asked', async (context) => {
+    const served = await serve(context, [aBoard().board], { addresses: ['127.0.0.1', '127.0.0.2'] });
     const second = served.server.addresses()[1];
     assert.ok(second !== undefined);
-    const peer = await rawPeer(t);
+    const peer = await rawPeer(context);
     for (const path of ['00000001/whole', '00000001/missing']) {
       peer.send(rrq(path), second.port, second.address);
       assert.equal((await peer.next()).address, '127.0.0.2');
@@ -102,12 +102,12 @@ describe('where the answer comes from', () => {
     assert.equal(result.verdict.outcome, 'complete');
   });
 
-  test('each transfer has a port of its own, or all have the main one', async (t) => {
+  test('each transfer has a port of its own, or all have the main one', async (context) => {
     for (const singlePort of [false, true]) {
-      const served = await serve(t, [aBoard().board], { singlePort });
+      const served = await serve(context, [aBoard().board], { singlePort });
       const ports = new Set<number>();
       for (let count = 0; count < 3; count += 1) {
-        const peer = await rawPeer(t);
+        const peer = await rawPeer(context);
         peer.send(rrq('00000001/whole'), served.port);
         ports.add((await peer.next()).port);
       }
@@ -118,9 +118,9 @@ describe('where the answer comes from', () => {
 });
 
 describe('probes', () => {
-  test('one that ends behind the OACK has read nothing and is over at once', async (t) => {
+  test('one that ends behind the OACK has read nothing and is over at once', async (context) => {
     const { board, traffic } = aBoard();
-    const served = await serve(t, [board]);
+    const served = await serve(context, [board]);
     const result = await served.fetch('00000001/kernel8.img', {
       options: new Map([['tsize', '0']]),
       abort: 'afterOptionAck',
@@ -131,20 +131,20 @@ describe('probes', () => {
     assert.deepEqual(traffic, { opened: 1, held: 0, closed: 1, readUpTo: 0 });
   });
 
-  test('one that ends behind DATA 1 has read that block', async (t) => {
+  test('one that ends behind DATA 1 has read that block', async (context) => {
     const { board, traffic } = aBoard();
-    const served = await serve(t, [board]);
+    const served = await serve(context, [board]);
     await served.fetch('00000001/kernel8.img', { abort: 'afterData1' });
     const [ended] = await served.ended(1);
     assert.equal(ended?.outcome, 'probe');
     assert.deepEqual(traffic, { opened: 1, held: 1, closed: 1, readUpTo: 512 });
   });
 
-  test('silence ends one after the first timeout; nothing was sent but the OACK', async (t) => {
+  test('silence ends one after the first timeout; nothing was sent but the OACK', async (context) => {
     const clock = new FakeClock();
     const { board, traffic } = aBoard();
-    const served = await serve(t, [board], { clock });
-    const peer = await rawPeer(t);
+    const served = await serve(context, [board], { clock });
+    const peer = await rawPeer(context);
     peer.send(rrq('00000001/whole', 'tsize', '0'), served.port);
     await peer.next();
     clock.advance(60_000);
@@ -156,9 +156,9 @@ describe('probes', () => {
 });
 
 describe('refusals', () => {
-  test('what is not there, or not ours, is refused at once with a sentence', async (t) => {
-    const served = await serve(t, [aBoard().board]);
-    const peer = await rawPeer(t);
+  test('what is not there, or not ours, is refused at once with a sentence', async (context) => {
+    const served = await serve(context, [aBoard().board]);
+    const peer = await rawPeer(context);
     const rows: readonly [bytes: string, code: number, text: RegExp][] = [
       [rrq('00000001/start.elf'), 1, /^file not found$/],
       [rrq('deadbeef/start4.elf'), 1, /serial deadbeef/],
@@ -181,8 +181,8 @@ describe('refusals', () => {
     }
   });
 
-  test('not found is told with the board if it is known', async (t) => {
-    const served = await serve(t, [aBoard().board]);
+  test('not found is told with the board if it is known', async (context) => {
+    const served = await serve(context, [aBoard().board]);
     await served.fetch('00000001/start.elf');
     await served.fetch('deadbeef/start.elf');
     const ended = await served.ended(2);
@@ -199,10 +199,10 @@ describe('refusals', () => {
     );
   });
 
-  test('nothing at the main port but a request is answered, however it looks', async (t) => {
+  test('nothing at the main port but a request is answered, however it looks', async (context) => {
     for (const singlePort of [false, true]) {
-      const served = await serve(t, [aBoard().board], { singlePort });
-      const peer = await rawPeer(t);
+      const served = await serve(context, [aBoard().board], { singlePort });
+      const peer = await rawPeer(context);
       const unanswered = ['', '\0', '\0\x03\0\x01abc', '\0\x04\0\0', '\0\x04\0\x01', '\0\x05\0\0text\0', '\0\x05\0'];
       const more = ['\0\x05\x12\x34text', '\0\x06tsize\x000\0', '\0\x06', '\0\x00', '\0\x07', '\0\x63', 'GET /', 'x'];
       for (const bytes of [...unanswered, ...more, '\0'.repeat(65_000)]) peer.send(bytes, served.port);
@@ -212,8 +212,8 @@ describe('refusals', () => {
     }
   });
 
-  test('a file that changed before ACK 0, or fails on the way, ends its transfer with ERROR 0', async (t) => {
-    const served = await serve(t, [aBoard().board]);
+  test('a file that changed before ACK 0, or fails on the way, ends its transfer with ERROR 0', async (context) => {
+    const served = await serve(context, [aBoard().board]);
     for (const path of ['00000001/changed', '00000001/broken']) {
       const { verdict } = await served.fetch(path, { options: new Map([['tsize', '0']]) });
       assert.ok(verdict.outcome === 'refused' && verdict.code === 0, verdict.outcome);
@@ -227,12 +227,12 @@ describe('refusals', () => {
 });
 
 describe('strangers and repeats', () => {
-  test('a stranger at the port of a transfer is told so a few times, and the transfer goes on', async (t) => {
-    const served = await serve(t, [aBoard().board]);
-    const peer = await rawPeer(t);
+  test('a stranger at the port of a transfer is told so a few times, and the transfer goes on', async (context) => {
+    const served = await serve(context, [aBoard().board]);
+    const peer = await rawPeer(context);
     peer.send(rrq('00000001/whole'), served.port);
     const { port } = await peer.next();
-    const stranger = await rawPeer(t, '127.0.0.9');
+    const stranger = await rawPeer(context, '127.0.0.9');
     stranger.send('\0\x05\0\0an ERROR is never answered\0', port);
     stranger.send('\0\x05\0\0this one neither\0', port);
     for (let count = 0; count < 50; count += 1) stranger.send(ack(1), port);
@@ -244,11 +244,11 @@ describe('strangers and repeats', () => {
     assert.equal(stranger.waiting(), 0);
   });
 
-  test('an RRQ that comes again starts no second transfer and brings no second OACK', async (t) => {
+  test('an RRQ that comes again starts no second transfer and brings no second OACK', async (context) => {
     for (const singlePort of [false, true]) {
       const { board, traffic } = aBoard();
-      const served = await serve(t, [board], { singlePort });
-      const peer = await rawPeer(t);
+      const served = await serve(context, [board], { singlePort });
+      const peer = await rawPeer(context);
       for (let count = 0; count < 5; count += 1) peer.send(rrq('00000001/whole', 'tsize', '0'), served.port);
       const oack = await peer.next();
       for (let count = 0; count < 5; count += 1) peer.send(rrq('00000001/whole', 'tsize', '0'), served.port);
@@ -260,9 +260,9 @@ describe('strangers and repeats', () => {
     }
   });
 
-  test('another file asked for from the same port ends the transfer before', async (t) => {
-    const served = await serve(t, [aBoard().board]);
-    const peer = await rawPeer(t);
+  test('another file asked for from the same port ends the transfer before', async (context) => {
+    const served = await serve(context, [aBoard().board]);
+    const peer = await rawPeer(context);
     peer.send(rrq('00000001/whole'), served.port);
     await peer.next();
     peer.send(rrq('00000001/config.txt'), served.port);
@@ -271,10 +271,10 @@ describe('strangers and repeats', () => {
     assert.deepEqual([ended?.path, ended?.outcome], ['whole', 'probe']);
   });
 
-  test('a board that begins anew from the same port is served again (a Pi 3 ROM always asks from 49152)', async (t) => {
+  test('a board that begins anew from the same port is served again (a Pi 3 ROM always asks from 49152)', async (context) => {
     const clock = new FakeClock();
-    const served = await serve(t, [aBoard().board], { clock });
-    const peer = await rawPeer(t);
+    const served = await serve(context, [aBoard().board], { clock });
+    const peer = await rawPeer(context);
     peer.send(rrq('00000001/whole'), served.port);
     const first = await peer.next();
     peer.send(ack(1), first.port);
