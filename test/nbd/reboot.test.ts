@@ -1,11 +1,11 @@
 // What a board's disk does when the board is gone without a word, on a network that can be cut.
 import assert from 'node:assert/strict';
 import { describe, type TestContext, test } from 'node:test';
-import { anyOf, without, withoutRoot } from '../support/programs.js';
+import { withoutNamespaces } from '../support/network-namespace.js';
 import { projectFile } from '../support/project.js';
 import { type HostProgram, twoHosts } from '../support/two-hosts.js';
 
-const skip = anyOf(withoutRoot(), without('ip', 'iproute2'));
+const skip = withoutNamespaces();
 
 function imports(names: string, path: string): string {
   return `import { ${names} } from ${JSON.stringify(projectFile('build', path))};`;

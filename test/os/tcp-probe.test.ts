@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
 import { describe, type TestContext, test } from 'node:test';
-import { anyOf, without, withoutRoot } from '../support/programs.js';
+import { withoutNamespaces } from '../support/network-namespace.js';
+import { anyOf, without } from '../support/programs.js';
 import { projectFile } from '../support/project.js';
 import { type HostProgram, twoHosts } from '../support/two-hosts.js';
 
-const skip = anyOf(withoutRoot(), without('ip', 'iproute2'), without('setpriv', 'util-linux'));
+const skip = anyOf(withoutNamespaces(), without('setpriv', 'util-linux'));
 
 const probeModule = JSON.stringify(projectFile('build/src/os/tcp-probe.js'));
 const clockModule = JSON.stringify(projectFile('build/src/base/clock.js'));

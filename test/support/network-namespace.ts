@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { type ChildProcess, type ChildProcessWithoutNullStreams, spawn, spawnSync } from 'node:child_process';
 import { closeSync, openSync, readdirSync } from 'node:fs';
 import type { TestContext } from 'node:test';
 import { libcFunction } from '../../src/os/libc.js';
@@ -14,7 +14,7 @@ export interface NetworkNamespace {
    */
   inside<Result>(action: () => Result): Result;
   /** Starts a program there; it is killed, by its id, when the test is over. */
-  spawn(program: string, ...programArguments: readonly string[]): ChildProcess;
+  spawn(program: string, ...programArguments: readonly string[]): ChildProcessWithoutNullStreams;
   /** `ip -n THIS …`; throws if ip does not like it. */
   ip(...ipArguments: readonly string[]): void;
 }

@@ -1,9 +1,10 @@
-import { execFileSync, spawn } from 'node:child_process';
+import { execFileSync } from 'node:child_process';
 import type { TestContext } from 'node:test';
+import { connectNamespaces, type NetworkNamespace, networkNamespace } from './network-namespace.js';
 
 /**
- * Two hosts with a cable between them: network namespaces of this test's own, gone when it is over. Needs root and
- * iproute2. `near` is 10.91.0.1, `far` 10.91.0.2; nothing else can be reached from either.
+ * Two hosts with a cable between them: network namespaces of this test's own, gone when it is over. `near`
+ * is 10.91.0.1, `far` 10.91.0.2; nothing else can be reached from either.
  */
 export interface TwoHosts {
   readonly nearAddress: string;
@@ -25,45 +26,30 @@ export interface HostProgram {
   kill(): Promise<void>;
 }
 
-let count = 0;
-
 export function twoHosts(context: TestContext): TwoHosts {
-  count += 1;
-  const id = `${process.pid}-${count}`;
-  const near = `bbn-${id}`;
-  const far = `bbf-${id}`;
-  context.after(() => {
-    for (const host of [near, far]) ip('netns', 'del', host);
-  });
-  ip('netns', 'add', near);
-  ip('netns', 'add', far);
-  ip('link', 'add', 'cable0', 'netns', near, 'type', 'veth', 'peer', 'name', 'cable0', 'netns', far);
-  for (const [host, address] of [
-    [near, '10.91.0.1/24'],
-    [far, '10.91.0.2/24'],
-  ] as const) {
-    ip('-n', host, 'address', 'add', address, 'dev', 'cable0');
-    ip('-n', host, 'link', 'set', 'cable0', 'up');
-    ip('-n', host, 'link', 'set', 'lo', 'up');
-  }
+  const near = networkNamespace(context);
+  const far = networkNamespace(context);
+  connectNamespaces(
+    { namespace: near, interfaceName: 'cable0', address: '10.91.0.1/24' },
+    { namespace: far, interfaceName: 'cable0', address: '10.91.0.2/24' },
+  );
   return {
     nearAddress: '10.91.0.1',
     farAddress: '10.91.0.2',
-    run: (host, script, options) => program(context, host === 'near' ? near : far, script, options?.plain ?? false),
-    cutCable: () => ip('-n', far, 'link', 'set', 'cable0', 'down'),
-    mendCable: () => ip('-n', far, 'link', 'set', 'cable0', 'up'),
-    forgetConnections: () => ip('netns', 'exec', far, 'ss', '--kill', '--tcp', 'dst', '10.91.0.1'),
+    run: (host, script, options) => program(host === 'near' ? near : far, script, options?.plain ?? false),
+    cutCable: () => far.ip('link', 'set', 'cable0', 'down'),
+    mendCable: () => far.ip('link', 'set', 'cable0', 'up'),
+    forgetConnections() {
+      const words = ['netns', 'exec', far.name, 'ss', '--kill', '--tcp', 'dst', '10.91.0.1'];
+      execFileSync('ip', words, { stdio: ['ignore', 'ignore', 'inherit'] });
+    },
   };
 }
 
-function ip(...values: readonly string[]): void {
-  execFileSync('ip', values, { stdio: ['ignore', 'ignore', 'inherit'] });
-}
-
-function program(context: TestContext, host: string, script: string, plain: boolean): HostProgram {
+function program(host: NetworkNamespace, script: string, plain: boolean): HostProgram {
   const lessPower = plain ? ['setpriv', '--bounding-set', '-net_admin'] : [];
-  const command = ['netns', 'exec', host, ...lessPower, process.execPath, '--input-type=module', '-e', script];
-  const child = spawn('ip', command, { stdio: ['pipe', 'pipe', 'inherit'] });
+  const child = host.spawn('env', ...lessPower, process.execPath, '--input-type=module', '-e', script);
+  child.stderr.pipe(process.stderr);
   const lines: string[] = [];
   let wake: () => void = () => {};
   let rest = '';
@@ -82,10 +68,9 @@ function program(context: TestContext, host: string, script: string, plain: bool
     });
   });
   const kill = async () => {
-    child.kill('SIGKILL'); // `ip netns exec` becomes the program: it is the same process
+    child.kill('SIGKILL'); // `ip netns exec` and env become the program: it is the same process
     await gone;
   };
-  context.after(kill);
   return {
     async line() {
       for (;;) {
