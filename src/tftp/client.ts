@@ -1,7 +1,8 @@
 /** Fetches a file as a board does: from a port of its own, for pretend boards and tests. */
 import type { Ipv4Address } from '../base/addresses.js';
-import type { Clock, Timer } from '../base/clock.js';
+import type { Clock } from '../base/clock.js';
 import { Malformed } from '../base/malformed.js';
+import { DeadlineTimer } from './deadline-timer.js';
 import {
   Download,
   type DownloadCommand,
@@ -43,10 +44,9 @@ class Fetch {
   readonly #resolve: (result: FetchResult) => void;
   readonly #download: Download;
   readonly #startedMs: number;
+  readonly #timer: DeadlineTimer;
   /** The server's half of the transfer's identity, known from its first packet on. */
   #peer: Endpoint | undefined;
-  #timer: Timer | undefined;
-  #timerAtMs = Number.POSITIVE_INFINITY;
 
   constructor(settings: FetchSettings, socket: UdpSocket, resolve: (result: FetchResult) => void) {
     this.#settings = settings;
@@ -54,6 +54,7 @@ class Fetch {
     this.#resolve = resolve;
     this.#download = new Download(settings);
     this.#startedMs = settings.clock.nowMs();
+    this.#timer = new DeadlineTimer(settings.clock, () => this.handle({ kind: 'tick' }));
   }
 
   received(bytes: Uint8Array, from: Endpoint): void {
@@ -68,7 +69,7 @@ class Fetch {
 
   handle(event: DownloadEvent): void {
     for (const command of this.#download.handle(event, this.#settings.clock.nowMs())) this.#apply(command);
-    this.#arm();
+    this.#timer.set(this.#download.deadlineMs);
   }
 
   #apply(command: DownloadCommand): void {
@@ -80,22 +81,11 @@ class Fetch {
         if (this.#peer !== undefined) this.#socket.send(command.packet, command.packet.length, this.#peer);
         break;
       case 'finish':
-        this.#timer?.cancel();
+        this.#timer.cancel();
         this.#socket.close();
         this.#resolve({ ...command.result, durationMs: this.#settings.clock.nowMs() - this.#startedMs });
         break;
     }
-  }
-
-  #arm(): void {
-    const deadlineMs = this.#download.deadlineMs;
-    if (deadlineMs === undefined || deadlineMs >= this.#timerAtMs) return;
-    this.#timer?.cancel();
-    this.#timerAtMs = deadlineMs;
-    this.#timer = this.#settings.clock.after(Math.max(0, deadlineMs - this.#settings.clock.nowMs()), () => {
-      this.#timerAtMs = Number.POSITIVE_INFINITY;
-      this.handle({ kind: 'tick' });
-    });
   }
 }
 

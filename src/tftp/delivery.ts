@@ -1,10 +1,11 @@
 /** One transfer at work: joins the decision (transfer.ts) to a file, a peer and a clock. */
-import type { Clock, Timer } from '../base/clock.js';
+import type { Clock } from '../base/clock.js';
 import { unreachable } from '../base/unreachable.js';
 import { type BootFile, BootFileLost } from '../boards/boot-file.js';
 import type { TransferOutcome } from '../boards/events.js';
 import { type BlockSource, blockSource } from './block-source.js';
 import { DATA_HEADER_BYTES } from './constants.js';
+import { DeadlineTimer } from './deadline-timer.js';
 import type { Agreement } from './options.js';
 import { Transfer, type TransferCommand, type TransferEvent } from './transfer.js';
 import { encodeError, encodeOptionAck, wireBlockOf, writeDataHeader } from './wire.js';
@@ -50,6 +51,7 @@ export class Delivery {
   readonly #ended: (end: DeliveryEnd) => void;
   readonly #source: BlockSource;
   readonly #transfer: Transfer;
+  readonly #timer: DeadlineTimer;
   /** Header and payload of the block being sent, used again for each while the kernel takes them at once. */
   #packet: Uint8Array;
   #payload: Uint8Array;
@@ -57,8 +59,6 @@ export class Delivery {
   #fetching = false;
   /** The block that the transfer is starved of. */
   #wanted = 0;
-  #timer: Timer | undefined;
-  #timerAtMs = Number.POSITIVE_INFINITY;
   #highestBlock = 0;
   #sentBytes = 0;
   #bug: unknown;
@@ -72,6 +72,7 @@ export class Delivery {
     this.#ended = settings.ended;
     this.#source = blockSource(settings.file, settings.mode, settings.agreement.blockBytes);
     this.#transfer = new Transfer(settings.agreement);
+    this.#timer = new DeadlineTimer(settings.clock, () => this.handle({ kind: 'tick' }));
     this.#packet = this.#newPacket();
     this.#payload = this.#packet.subarray(DATA_HEADER_BYTES);
   }
@@ -91,7 +92,7 @@ export class Delivery {
     } catch (error) {
       this.#apply(this.#transfer.handle(this.#lost(error), this.#clock.nowMs()));
     }
-    this.#arm();
+    this.#timer.set(this.#transfer.deadlineMs);
   }
 
   #apply(commands: readonly TransferCommand[]): void {
@@ -182,21 +183,9 @@ export class Delivery {
     return { kind: 'lost', because: 'internal error' };
   }
 
-  /** No timer per block: the one that runs finds out, when it is due, that it has more time. */
-  #arm(): void {
-    const deadlineMs = this.#transfer.deadlineMs;
-    if (deadlineMs === undefined || deadlineMs >= this.#timerAtMs) return;
-    this.#timer?.cancel();
-    this.#timerAtMs = deadlineMs;
-    this.#timer = this.#clock.after(Math.max(0, deadlineMs - this.#clock.nowMs()), () => {
-      this.#timerAtMs = Number.POSITIVE_INFINITY;
-      this.handle({ kind: 'tick' });
-    });
-  }
-
   #finish(outcome: TransferOutcome, because: string | undefined): void {
     this.#over = true;
-    this.#timer?.cancel();
+    this.#timer.cancel();
     this.#fetched = undefined;
     this.#file.close();
     this.#channel.close();
