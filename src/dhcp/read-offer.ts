@@ -1,6 +1,6 @@
 /** An OFFER as a Pi's loader reads it, for pretend boards: whom it takes for its TFTP server. */
 import { type Ipv4Address, parseIpv4 } from '../base/addresses.js';
-import { Malformed } from '../base/malformed.js';
+import { unlessMalformed } from '../base/malformed.js';
 import { PI_BOOT_TEXT } from './answer.js';
 import type { BootloaderKind } from './discover.js';
 import { latin1, MessageType, messageType, Option, optionAddress, optionData, optionText } from './options.js';
@@ -48,22 +48,15 @@ function serverForEeprom(offer: DhcpMessage): Ipv4Address | undefined {
 function offersPiBoot(offer: DhcpMessage): boolean {
   const vendorOptions = optionData(offer, Option.VendorSpecificInformation);
   if (vendorOptions === undefined) return false;
-  return orUndefined(() => decodePxeBootMenu(vendorOptions))?.some(({ text }) => text.includes(PI_BOOT_TEXT)) ?? false;
+  return (
+    unlessMalformed(() => decodePxeBootMenu(vendorOptions))?.some(({ text }) => text.includes(PI_BOOT_TEXT)) ?? false
+  );
 }
 
 /** Option 66 has to be a dotted quad: no loader has DNS. */
 function tftpServerName(offer: DhcpMessage): Ipv4Address | undefined {
   const text = optionText(offer, Option.TftpServerName);
-  return text === undefined ? undefined : orUndefined(() => parseIpv4(text));
-}
-
-function orUndefined<Value>(parse: () => Value): Value | undefined {
-  try {
-    return parse();
-  } catch (error) {
-    if (error instanceof Malformed) return undefined;
-    throw error;
-  }
+  return text === undefined ? undefined : unlessMalformed(() => parseIpv4(text));
 }
 
 function given(address: Ipv4Address): Ipv4Address | undefined {

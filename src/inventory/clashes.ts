@@ -1,11 +1,11 @@
 import { dirname, resolve } from 'node:path';
 import { parseMac } from '../base/addresses.js';
 import { CONTROL_SOCKET_PATH_BYTES_MAX, INVENTORY_FAULTS_MAX } from '../base/limits.js';
+import { unlessMalformed } from '../base/malformed.js';
 import { parseSerial } from '../base/serial.js';
 import type { Complaint } from './fault.js';
 import { controlSocketPath } from './inventory.js';
 import { quote } from './quotation.js';
-import { orUndefined } from './scalars.js';
 import type { Finding, KeyPath, Part, PositionTable, SourceText } from './source.js';
 import { nearest } from './suggestion.js';
 import { at, type Tree } from './tree.js';
@@ -40,7 +40,7 @@ function sharedBy(file: ParsedFile, key: string, parse: (text: string) => string
   return namesUnder(file, 'boards').flatMap((board) => {
     const path = ['boards', board, key];
     const text = textAt(file, path);
-    const value = text === undefined ? undefined : orUndefined(parse, text);
+    const value = text === undefined ? undefined : unlessMalformed(() => parse(text));
     if (value === undefined) return [];
     const owner = first.get(value);
     if (owner === undefined) {

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { type Ipv4Address, type MacAddress, parseIpv4, parseMac } from '../base/addresses.js';
 import { INVENTORY_ARGUMENTS_BYTES_MAX } from '../base/limits.js';
-import { Malformed } from '../base/malformed.js';
+import { unlessMalformed } from '../base/malformed.js';
 import { parseSerial, type Serial } from '../base/serial.js';
 import { quote, shown } from './quotation.js';
 import { nearest, repairedName } from './suggestion.js';
@@ -97,10 +97,10 @@ export const readName: Reader<string> = (text, refuse) => {
 };
 
 export const readSerial: Reader<Serial> = (text, refuse) => {
-  const serial = orUndefined(parseSerial, text);
+  const serial = unlessMalformed(() => parseSerial(text));
   if (serial !== undefined) return serial;
   if (text.trim() === '') return refuse('this serial is empty');
-  const prefixed = orUndefined(parseSerial, text.replace(/^0x/i, ''));
+  const prefixed = unlessMalformed(() => parseSerial(text.replace(/^0x/i, '')));
   if (prefixed !== undefined) {
     return refuse(`${quote(text)} is not a serial: its digits come without 0x`, `write \`serial: ${prefixed}\``);
   }
@@ -117,7 +117,7 @@ export const readSerial: Reader<Serial> = (text, refuse) => {
       'copy it again from `/proc/cpuinfo`',
     );
   }
-  const bare = orUndefined(parseSerial, digits);
+  const bare = unlessMalformed(() => parseSerial(digits));
   if (bare !== undefined) {
     return refuse(
       `${quote(text)} is not a serial: its digits come without anything between them`,
@@ -132,7 +132,7 @@ export const readSerial: Reader<Serial> = (text, refuse) => {
 };
 
 export const readMac: Reader<MacAddress> = (text, refuse) => {
-  const mac = orUndefined(parseMac, text);
+  const mac = unlessMalformed(() => parseMac(text));
   if (mac === undefined) {
     const digits = text.replace(/[\s:._-]/g, '');
     return /^[0-9a-f]{12}$/i.test(digits) ? refuse(undefined, `write \`mac: ${spellMac(digits)}\``) : refuse();
@@ -178,18 +178,8 @@ export const readArgument: Reader<string> = (text, refuse) => {
   );
 };
 
-/** For other stages of reading, which look at what is sound and leave what isn't to the schema. */
-export function orUndefined<Value>(parse: (text: string) => Value, text: string): Value | undefined {
-  try {
-    return parse(text);
-  } catch (error) {
-    if (error instanceof Malformed) return undefined;
-    throw error;
-  }
-}
-
 function isIpv4(text: string): boolean {
-  return orUndefined(parseIpv4, text) !== undefined;
+  return unlessMalformed(() => parseIpv4(text)) !== undefined;
 }
 
 function spellMac(digits: string): string {

@@ -2,7 +2,7 @@
 import type { Ipv4Address } from '../base/addresses.js';
 import type { Clock } from '../base/clock.js';
 import { TFTP_BEGUN_ANEW_MS } from '../base/limits.js';
-import { Malformed } from '../base/malformed.js';
+import { unlessMalformed } from '../base/malformed.js';
 import { printable } from '../base/printable.js';
 import type { Board } from '../boards/board.js';
 import type { BootFile, OpenVerdict } from '../boards/boot-file.js';
@@ -76,11 +76,8 @@ export class BootRequest implements RunningRequest {
 
   /** From the peer, at the transfer's own port. */
   received(bytes: Uint8Array): void {
-    try {
-      this.packet(decodePacket(bytes));
-    } catch (error) {
-      if (!(error instanceof Malformed)) throw error;
-    }
+    const packet = unlessMalformed(() => decodePacket(bytes));
+    if (packet !== undefined) this.packet(packet);
   }
 
   packet(packet: TftpPacket): void {

@@ -1,7 +1,7 @@
 /** Fetches a file as a board does: from a port of its own, for pretend boards and tests. */
 import type { Ipv4Address } from '../base/addresses.js';
 import type { Clock } from '../base/clock.js';
-import { Malformed } from '../base/malformed.js';
+import { unlessMalformed } from '../base/malformed.js';
 import { DeadlineTimer } from './deadline-timer.js';
 import {
   Download,
@@ -11,7 +11,7 @@ import {
   type DownloadSettings,
 } from './download.js';
 import { bindUdp, type Endpoint, type UdpSocket } from './udp-socket.js';
-import { decodePacket, type TftpPacket } from './wire.js';
+import { decodePacket } from './wire.js';
 
 export interface FetchSettings extends DownloadSettings {
   /** The server's main port. */
@@ -61,7 +61,7 @@ class Fetch {
     // A board takes an answer only from the address it asked.
     if (from.address !== this.#settings.server.address) return;
     if (this.#peer !== undefined && from.port !== this.#peer.port) return;
-    const packet = decoded(bytes);
+    const packet = unlessMalformed(() => decodePacket(bytes));
     if (packet === undefined) return;
     this.#peer ??= { address: from.address, port: from.port };
     this.handle({ kind: 'packet', packet });
@@ -86,15 +86,6 @@ class Fetch {
         this.#resolve({ ...command.result, durationMs: this.#settings.clock.nowMs() - this.#startedMs });
         break;
     }
-  }
-}
-
-function decoded(bytes: Uint8Array): TftpPacket | undefined {
-  try {
-    return decodePacket(bytes);
-  } catch (error) {
-    if (error instanceof Malformed) return undefined;
-    throw error;
   }
 }
 
