@@ -1,5 +1,6 @@
 import type { Ipv4Address, MacAddress } from '../base/addresses.js';
 import { ADDRESS_BOOK_ENTRIES_MAX } from '../base/limits.js';
+import { RecentMap } from '../base/recent-map.js';
 import type { Serial } from '../base/serial.js';
 
 /**
@@ -7,8 +8,8 @@ import type { Serial } from '../base/serial.js';
  * an un-prefixed request gets, and so is a hint and never a permission: anybody on the LAN can say what it was told.
  */
 export class AddressBook {
-  readonly #macs = new Map<Ipv4Address, MacAddress>();
-  readonly #serials = new Map<MacAddress, Serial>();
+  readonly #macs = new RecentMap<Ipv4Address, MacAddress>(ADDRESS_BOOK_ENTRIES_MAX);
+  readonly #serials = new RecentMap<MacAddress, Serial>(ADDRESS_BOOK_ENTRIES_MAX);
   readonly #neighbour: (address: Ipv4Address) => MacAddress | undefined;
 
   /** `neighbour` asks the kernel's neighbour table. */
@@ -18,12 +19,12 @@ export class AddressBook {
 
   /** A board asked the router for this address (option 50 of the REQUEST that it broadcast). */
   noteAddress(address: Ipv4Address, mac: MacAddress): void {
-    remember(this.#macs, address, mac);
+    this.#macs.set(address, mac);
   }
 
   /** A board of the inventory said its serial beside its MAC (option 97). */
   noteSerial(mac: MacAddress, serial: Serial): void {
-    remember(this.#serials, mac, serial);
+    this.#serials.set(mac, serial);
   }
 
   macOf(address: Ipv4Address): MacAddress | undefined {
@@ -33,12 +34,4 @@ export class AddressBook {
   serialOf(mac: MacAddress): Serial | undefined {
     return this.#serials.get(mac);
   }
-}
-
-/** The entry that was touched longest ago makes room. */
-function remember<K, V>(map: Map<K, V>, key: K, value: V): void {
-  map.delete(key);
-  map.set(key, value);
-  const oldest = map.keys().next();
-  if (map.size > ADDRESS_BOOK_ENTRIES_MAX && !oldest.done) map.delete(oldest.value);
 }

@@ -1,6 +1,7 @@
 /** Boards that ask to boot but are not in the inventory: what the log, the status page and `boards` tell of them. */
 import type { MacAddress } from '../base/addresses.js';
 import { DISCOVERED_BOARDS_ANNOUNCED_PER_MINUTE_MAX, DISCOVERED_BOARDS_MAX } from '../base/limits.js';
+import { RecentMap } from '../base/recent-map.js';
 import type { Serial } from '../base/serial.js';
 import { describePi, macOfPi1To3, OUI_OF_PI_1_TO_3, type PiSighting } from './pi-identity.js';
 
@@ -35,22 +36,20 @@ const MINUTE_MS = 60_000;
 
 /** A bounded table by MAC, least recently seen first. Boards that the inventory learns of are taken out with `forget`. */
 export class Discovery {
-  readonly #boards = new Map<MacAddress, DiscoveredBoard>();
+  readonly #boards = new RecentMap<MacAddress, DiscoveredBoard>(DISCOVERED_BOARDS_MAX);
   #minuteBeganMs = Number.NEGATIVE_INFINITY;
   #announced = 0;
   #withheld = 0;
 
   /** Least recently seen first. */
   boards(): readonly DiscoveredBoard[] {
-    return [...this.#boards.values()];
+    return this.#boards.values();
   }
 
   see(sighting: PiSighting, where: SeenWhere): Discovered {
     const before = this.#boards.get(sighting.mac);
     const board = remembered(sighting, where, before);
-    this.#boards.delete(sighting.mac);
     this.#boards.set(sighting.mac, board);
-    this.#forgetOldest();
     // The boot ROM of a Pi 3 does not say its serial, bootcode.bin after it does: that is worth a second line.
     const isNews = before === undefined || (before.serial === undefined && board.serial !== undefined);
     return { board, answer: isNews ? this.#budget(where.nowMs) : 'nothingNew' };
@@ -78,12 +77,6 @@ export class Discovery {
     }
     this.#announced += 1;
     return 'announce';
-  }
-
-  #forgetOldest(): void {
-    if (this.#boards.size <= DISCOVERED_BOARDS_MAX) return;
-    const [oldest] = this.#boards.keys();
-    if (oldest !== undefined) this.#boards.delete(oldest);
   }
 }
 

@@ -2,6 +2,7 @@
 import type { Clock } from '../base/clock.js';
 import { TFTP_NOT_FOUND_LOG_MS, TFTP_NOT_FOUND_PEERS_MAX } from '../base/limits.js';
 import type { Log } from '../base/log.js';
+import { RecentMap } from '../base/recent-map.js';
 import { unreachable } from '../base/unreachable.js';
 import type { BootFileRole } from '../boards/boot-file.js';
 import type { TellBoardEvent, TransferOutcome } from '../boards/events.js';
@@ -27,7 +28,9 @@ export interface ReporterWorld {
 
 export class TransferReporter {
   readonly #world: ReporterWorld;
-  readonly #notFound = new Map<string, { readonly sinceMs: number; unsaidCount: number }>();
+  readonly #notFound = new RecentMap<string, { readonly sinceMs: number; unsaidCount: number }>(
+    TFTP_NOT_FOUND_PEERS_MAX,
+  );
 
   constructor(world: ReporterWorld) {
     this.#world = world;
@@ -85,9 +88,6 @@ export class TransferReporter {
     }
     const unsaid = said === undefined || said.unsaidCount === 0 ? {} : { unsaidCount: said.unsaidCount };
     this.#world.log.debug({ ...transfer, ...unsaid }, 'tftp.transfer.not_found');
-    this.#notFound.delete(transfer.peer);
     this.#notFound.set(transfer.peer, { sinceMs: nowMs, unsaidCount: 0 });
-    const [oldest] = this.#notFound.keys();
-    if (this.#notFound.size > TFTP_NOT_FOUND_PEERS_MAX && oldest !== undefined) this.#notFound.delete(oldest);
   }
 }
