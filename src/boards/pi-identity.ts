@@ -100,7 +100,8 @@ interface Label {
   readonly serial: Serial;
 }
 
-const MACHINE_IDENTIFIER_BYTES = 17;
+/** The type byte and sixteen more. */
+export const MACHINE_IDENTIFIER_BYTES = 17;
 
 const FOURCC_DIGITS: Readonly<Record<string, 4 | 5>> = { RPi4: 4, '4iPR': 4, RPi5: 5, '5iPR': 5 };
 

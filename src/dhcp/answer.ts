@@ -2,11 +2,11 @@
 import { type Ipv4Address, ipv4ToBytes, type MacAddress, macFromBytes } from '../base/addresses.js';
 import type { Board } from '../boards/board.js';
 import type { BoardLookup } from '../boards/lookup.js';
-import { identifyPi, type PiSighting } from '../boards/pi-identity.js';
+import { identifyPi, MACHINE_IDENTIFIER_BYTES, type PiSighting } from '../boards/pi-identity.js';
 import { type DhcpOption, latin1, MessageType, messageType, Option, optionAddress, optionData } from './options.js';
 import { encodePxeVendorOptions, PXE_NO_DISCOVERY } from './pxe-vendor-options.js';
 import { recogniseBoard } from './recognise.js';
-import { BROADCAST_FLAG, type DhcpMessage, HTYPE_ETHERNET, Op } from './wire.js';
+import { BROADCAST_FLAG, type DhcpMessage, HTYPE_ETHERNET, NO_ADDRESS, Op } from './wire.js';
 
 /** `known`: boards of the inventory. `any`: every Pi, so that what it asks for can be seen; it is served nothing for that. */
 export type AnswerPolicy = 'known' | 'any';
@@ -55,7 +55,8 @@ export type SilenceReason =
   /** A REQUEST of somebody who is not in the inventory, or one without an address in option 50. */
   | 'notOurs';
 
-const PXE_CLIENT = 'PXEClient';
+/** Option 60 of who boots over PXE begins with it, and a PXE server's is it. */
+export const PXE_CLIENT = 'PXEClient';
 
 /** What a Pi looks for in option 43 (raspberrypi.com, "Network booting"; the EEPROM's PXE_OPTION43 can change it). */
 export const PI_BOOT_TEXT = 'Raspberry Pi Boot';
@@ -69,9 +70,7 @@ const ROM_REPLY_DELAY_MS = 2000;
 /** The 3B's ROM sees a reply only when a further frame arrives; openSUSE/netboot-rpi3b found these two to be enough. */
 const ROM_WAKE_UPS_MS: readonly number[] = [600, 1200];
 
-const NO_ADDRESS: Ipv4Address = '0.0.0.0';
 const MAC_BYTES = 6;
-const MACHINE_IDENTIFIER_BYTES = 17;
 
 export function answerDhcp(message: DhcpMessage, rules: AnswerRules): DhcpVerdict {
   if (message.op !== Op.BootRequest) return silence('notARequest');

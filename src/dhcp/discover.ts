@@ -3,9 +3,15 @@ import { type Ipv4Address, ipv4ToBytes, type MacAddress, macToBytes } from '../b
 import { ByteWriter } from '../base/byte-writer.js';
 import type { Serial } from '../base/serial.js';
 import { unreachable } from '../base/unreachable.js';
-import { BOOT_ROM_XID, REQUESTED_BY_BOOTCODE, REQUESTED_BY_EEPROM, REQUESTED_BY_ROM } from '../boards/pi-identity.js';
+import {
+  BOOT_ROM_XID,
+  MACHINE_IDENTIFIER_BYTES,
+  REQUESTED_BY_BOOTCODE,
+  REQUESTED_BY_EEPROM,
+  REQUESTED_BY_ROM,
+} from '../boards/pi-identity.js';
 import { type DhcpOption, MessageType, Option } from './options.js';
-import { type DhcpMessage, HTYPE_ETHERNET, Op } from './wire.js';
+import { type DhcpMessage, HTYPE_ETHERNET, NO_ADDRESS, Op } from './wire.js';
 
 /**
  * `rom3`: the boot ROM of a 3B. `bootcode`: bootcode.bin of a Pi 1 to 3. `pi4Of2020`: the EEPROM before March 2020, whose
@@ -15,6 +21,11 @@ export type BootloaderKind = 'rom3' | 'bootcode' | EepromKind;
 
 /** Those that ask the router for their address properly; the others just take the one they were offered. */
 export type EepromKind = 'pi4Of2020' | 'pi4' | 'pi5';
+
+/** Whether it is an EEPROM's bootloader, not a Pi 3's boot ROM or bootcode.bin. */
+export function isEeprom(kind: BootloaderKind): kind is EepromKind {
+  return kind !== 'rom3' && kind !== 'bootcode';
+}
 
 export interface PretendIdentity {
   readonly mac: MacAddress;
@@ -62,16 +73,15 @@ const VENDOR_CLASS: DhcpOption = {
 };
 
 function blankRequest(mac: MacAddress, xid: number): Omit<DhcpMessage, 'options'> {
-  const none = '0.0.0.0';
   return {
     ...{ op: Op.BootRequest, htype: HTYPE_ETHERNET, hops: 0, xid, secs: 0, flags: 0 },
-    ...{ ciaddr: none, yiaddr: none, siaddr: none, giaddr: none },
+    ...{ ciaddr: NO_ADDRESS, yiaddr: NO_ADDRESS, siaddr: NO_ADDRESS, giaddr: NO_ADDRESS },
     ...{ chaddr: macToBytes(mac), sname: '', file: '' },
   };
 }
 
 function xidOf(kind: BootloaderKind, xid: number): number {
-  return kind === 'rom3' || kind === 'bootcode' ? BOOT_ROM_XID : xid;
+  return isEeprom(kind) ? xid : BOOT_ROM_XID;
 }
 
 function requestedBy(kind: BootloaderKind): readonly number[] {
@@ -81,7 +91,7 @@ function requestedBy(kind: BootloaderKind): readonly number[] {
 
 /** Drawn at `MachineIdentifier` in boards/pi-identity.ts. */
 function machineIdentifierOf(kind: BootloaderKind, identity: PretendIdentity): Uint8Array {
-  const writer = new ByteWriter(17).u8(0);
+  const writer = new ByteWriter(MACHINE_IDENTIFIER_BYTES).u8(0);
   switch (kind) {
     case 'rom3':
       return writer.bytes(new Uint8Array(16).fill(0x44)).done();

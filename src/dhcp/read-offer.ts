@@ -1,11 +1,11 @@
 /** An OFFER as a Pi's loader reads it, for pretend boards: whom it takes for its TFTP server. */
 import { type Ipv4Address, parseIpv4 } from '../base/addresses.js';
 import { unlessMalformed } from '../base/malformed.js';
-import { PI_BOOT_TEXT } from './answer.js';
-import type { BootloaderKind } from './discover.js';
+import { PI_BOOT_TEXT, PXE_CLIENT } from './answer.js';
+import { type BootloaderKind, isEeprom } from './discover.js';
 import { latin1, MessageType, messageType, Option, optionAddress, optionData, optionText } from './options.js';
 import { decodePxeBootMenu } from './pxe-vendor-options.js';
-import { type DhcpMessage, Op } from './wire.js';
+import { type DhcpMessage, NO_ADDRESS, Op } from './wire.js';
 
 /** What one OFFER gives; a loader goes on listening until it has both, and keeps what the last one gave. */
 export interface ReadOffer {
@@ -23,7 +23,7 @@ export function readOffer(
 ): ReadOffer | undefined {
   const isForUs = offer.op === Op.BootReply && offer.xid === discover.xid && same(offer.chaddr, discover.chaddr);
   if (!isForUs || messageType(offer) !== MessageType.Offer) return undefined;
-  const tftpServer = kind === 'rom3' || kind === 'bootcode' ? serverForRom(offer, source) : serverForEeprom(offer);
+  const tftpServer = isEeprom(kind) ? serverForEeprom(offer) : serverForRom(offer, source);
   return { address: given(offer.yiaddr), tftpServer };
 }
 
@@ -39,7 +39,7 @@ function serverForRom(offer: DhcpMessage, source: Ipv4Address): Ipv4Address | un
 function serverForEeprom(offer: DhcpMessage): Ipv4Address | undefined {
   const named = tftpServerName(offer);
   if (named !== undefined) return named;
-  const isPxeServer = optionText(offer, Option.VendorClassIdentifier) === 'PXEClient';
+  const isPxeServer = optionText(offer, Option.VendorClassIdentifier) === PXE_CLIENT;
   if (!isPxeServer || !offersPiBoot(offer)) return undefined;
   return given(offer.siaddr) ?? optionAddress(offer, Option.ServerIdentifier);
 }
@@ -60,7 +60,7 @@ function tftpServerName(offer: DhcpMessage): Ipv4Address | undefined {
 }
 
 function given(address: Ipv4Address): Ipv4Address | undefined {
-  return address === '0.0.0.0' ? undefined : address;
+  return address === NO_ADDRESS ? undefined : address;
 }
 
 function same(left: Uint8Array, right: Uint8Array): boolean {

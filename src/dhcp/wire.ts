@@ -31,6 +31,9 @@ export const HTYPE_ETHERNET = 1;
 /** The leftmost bit of `flags`: the client asks for broadcast replies (RFC 2131 figure 2). */
 export const BROADCAST_FLAG = 0x8000;
 
+/** What ciaddr, yiaddr, siaddr and giaddr hold where nothing is said. */
+export const NO_ADDRESS: Ipv4Address = '0.0.0.0';
+
 const MAGIC_COOKIE = 0x63825363;
 const CHADDR_BYTES = 16;
 const SNAME_BYTES = 64;
