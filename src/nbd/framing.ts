@@ -5,6 +5,7 @@ import {
   NBD_PIECE_BYTES,
 } from '../base/limits.js';
 import { Malformed } from '../base/malformed.js';
+import { unreachable } from '../base/unreachable.js';
 import type { BufferPool } from './buffer-pool.js';
 import type { ByteQueue } from './byte-queue.js';
 import type { ErrnoName } from './constants.js';
@@ -69,6 +70,8 @@ export class HandshakeFraming {
           this.#state = { at: 'optionHeader' };
           return { kind: 'oversizedOption', option: state.option, lengthBytes: state.lengthBytes };
         }
+        default:
+          unreachable(state);
       }
     }
   }
@@ -153,6 +156,8 @@ export class RequestFraming {
           if (state.filledBytes < state.piece.length) return undefined;
           return this.#pieceDone(state);
         }
+        default:
+          unreachable(state);
       }
     }
   }

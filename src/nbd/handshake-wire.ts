@@ -2,6 +2,7 @@ import { ByteReader } from '../base/byte-reader.js';
 import { ByteWriter } from '../base/byte-writer.js';
 import { NBD_NAME_BYTES_MAX } from '../base/limits.js';
 import { Malformed } from '../base/malformed.js';
+import { unreachable } from '../base/unreachable.js';
 import { EXPORT_NAME_ZEROES, Info, Magic, OptionReply } from './constants.js';
 
 /**
@@ -168,6 +169,8 @@ export function encodeInfoReply(info: Exclude<InfoReply, { readonly kind: 'unkno
       return writer.u16(Info.Name).utf8(info.exportName).done();
     case 'blockSize':
       return writer.u16(Info.BlockSize).u32(info.minimum).u32(info.preferred).u32(info.maximumPayload).done();
+    default:
+      return unreachable(info);
   }
 }
 

@@ -2,6 +2,7 @@
 import type { Ipv4Address } from '../base/addresses.js';
 import type { Clock } from '../base/clock.js';
 import { unlessMalformed } from '../base/malformed.js';
+import { unreachable } from '../base/unreachable.js';
 import { DeadlineTimer } from './deadline-timer.js';
 import {
   Download,
@@ -85,6 +86,8 @@ class Fetch {
         this.#socket.close();
         this.#resolve({ ...command.result, durationMs: this.#settings.clock.nowMs() - this.#startedMs });
         break;
+      default:
+        unreachable(command);
     }
   }
 }
