@@ -2,6 +2,7 @@
 import type { MacAddress } from '../base/addresses.js';
 import { ByteReader } from '../base/byte-reader.js';
 import { type Serial, serialFromNumber } from '../base/serial.js';
+import { unreachable } from '../base/unreachable.js';
 import { decodeRevisionCode, type PiRevision } from './pi-models.js';
 
 /** What a PXE client says in its DISCOVER. */
@@ -166,6 +167,8 @@ function saidBy(identifier: MachineIdentifier, mac: MacAddress): Said {
     case 'romBug':
     case 'unknown':
       return NOTHING_SAID;
+    default:
+      return unreachable(identifier);
   }
 }
 

@@ -1,4 +1,5 @@
 import { bytesText, durationText } from '../base/amounts.js';
+import { unreachable } from '../base/unreachable.js';
 import type { BootRecord } from '../boards/boot-record.js';
 import type { BoardStatus, ListenerStatus, ServerStatus, UnknownBoard } from '../boards/status.js';
 import { type Markup, markup } from './markup.js';
@@ -67,8 +68,10 @@ function bootSummary(boot: BootRecord): Markup {
       return markup`<span class="why">Failed at ${boot.state.stage}: ${boot.state.because}.</span> Began ${since}; ${files}.`;
     case 'underWay':
       return markup`Booting since ${since}, now at ${boot.state.stage}: ${files}.`;
-    default:
+    case 'dismissed':
       return markup`Asked for files at ${since} and went on running: ${files}.`;
+    default:
+      return unreachable(boot.state);
   }
 }
 

@@ -1,4 +1,5 @@
 import { CONFIG_FILE_BYTES_MAX, CONFIG_LINE_CHARACTERS_MAX, CONFIG_LINES_MAX } from '../../base/limits.js';
+import { unreachable } from '../../base/unreachable.js';
 
 /**
  * One line of config.txt that means something. The grammar is looser than its documentation (`property=value`): images in
@@ -75,6 +76,8 @@ export function configWarningText(file: string, warning: ConfigWarning): string 
       return `${file}:${warning.line} is longer than ${CONFIG_LINE_CHARACTERS_MAX} characters: the firmware ignores the rest of the line`;
     case 'controlCharacter':
       return `${file}:${warning.line} holds a control character: the line was ignored`;
+    default:
+      return unreachable(warning);
   }
 }
 

@@ -1,5 +1,6 @@
 import type { Clock } from '../../base/clock.js';
 import { CMDLINE_FILE_BYTES_MAX, INITRAMFS_BYTES_MAX } from '../../base/limits.js';
+import { unreachable } from '../../base/unreachable.js';
 import { planBoot } from '../../boards/boot-config/boot-plan.js';
 import {
   BOARD_MODELS,
@@ -151,6 +152,8 @@ function modelLines(description: ModelDescription): readonly string[] {
       const { kernel, initramfs, cmdline } = description.selection;
       return [`${description.model}: boots ${kernel} with ${initramfs.join(' and ')} and ${cmdline}`];
     }
+    default:
+      return unreachable(description);
   }
 }
 
@@ -165,6 +168,8 @@ function initramfsLine(description: InitramfsDescription): string {
       return `${made}: lacks ${verdict.what.join(', ')}: ${verdict.remedy}`;
     case 'unclear':
       return `${made}: cannot be told: ${verdict.because}`;
+    default:
+      return unreachable(verdict);
   }
 }
 

@@ -1,5 +1,6 @@
 import { CPIO_CONTENT_BYTES_MAX, CPIO_NAME_BYTES_MAX } from '../../base/limits.js';
 import { Malformed } from '../../base/malformed.js';
+import { unreachable } from '../../base/unreachable.js';
 
 /** One member of a cpio archive. */
 export interface CpioEntry {
@@ -87,6 +88,8 @@ export class CpioReader {
         this.#state = leftBytes > 0 ? { at: 'skipping', leftBytes } : { at: 'padding', next: headerState() };
         return length;
       }
+      default:
+        return unreachable(this.#state);
     }
   }
 

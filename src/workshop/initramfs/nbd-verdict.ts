@@ -1,3 +1,4 @@
+import { unreachable } from '../../base/unreachable.js';
 import type { InitramfsFindings, InitramfsWarning } from './examination.js';
 
 /** Whether a board whose kernel gets this initramfs finds its root on NBD, and if not, what to do about it. */
@@ -36,6 +37,8 @@ export function initramfsWarningText(warning: InitramfsWarning): string {
       return `looking into it was given up (${warning.because})`;
     case 'kernelCannotUnpack':
       return `part ${warning.part} is ${warning.format}, which Linux does not unpack`;
+    default:
+      return unreachable(warning);
   }
 }
 
