@@ -92,6 +92,3 @@ export type ErrnoName = keyof typeof Errno;
 
 /** Zeroes that end the reply to EXPORT_NAME unless both sides said NO_ZEROES. */
 export const EXPORT_NAME_ZEROES = 124;
-
-/** IANA's port for NBD. */
-export const NBD_PORT = 10809;

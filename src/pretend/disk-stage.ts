@@ -1,6 +1,7 @@
 import type { Ipv4Address } from '../base/addresses.js';
 import { bytesText } from '../base/amounts.js';
 import type { Clock } from '../base/clock.js';
+import { NBD_PORT } from '../boards/boot-config/cmdline.js';
 import { connectNbd } from '../nbd/client.js';
 import type { NbdDisk } from '../nbd/client-disk.js';
 import type { Report } from './report.js';
@@ -13,8 +14,6 @@ export interface NbdRoot {
   /** `/dev/nbd0p2`. */
   readonly device: string;
 }
-
-const NBD_PORT = 10809;
 
 /**
  * As the script of Debian's nbd-client package reads it: `nbdroot=HOST/NAME` or `HOST:PORT/NAME`, and `root=/dev/nbd…`. A text

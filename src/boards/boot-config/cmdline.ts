@@ -23,8 +23,8 @@ export type CmdlineVerdict =
   /** With our arguments it would have this many bytes, more than CMDLINE_BYTES_MAX: the kernel would cut it. */
   | { readonly answer: 'tooLong'; readonly lengthBytes: number };
 
-/** IANA's port for NBD: not said in the arguments, as the clients know it. */
-const NBD_PORT = 10809;
+/** IANA's port for NBD: not said in the arguments, and what whoever reads them takes for granted. */
+export const NBD_PORT = 10809;
 
 /**
  * Arguments that say where the root is, and so are ours. `nbddev=` would take precedence over `root=` in the script of
