@@ -1,12 +1,10 @@
 import { closeSync } from 'node:fs';
-import { type Ipv4Address, ipv4ToBytes } from '../base/addresses.js';
+import type { Ipv4Address } from '../base/addresses.js';
 import { libcFunction } from './libc.js';
+import { AF_INET, SOCK_DGRAM, socket, socketAddress } from './socket-calls.js';
 
-const socket = libcFunction('socket', 'int socket(int domain, int type, int protocol)');
 const ioctl = libcFunction('ioctl', 'int ioctl(int fd, unsigned long request, ...)');
 
-const AF_INET = 2;
-const SOCK_DGRAM = 2;
 const SIOCSIFADDR = 0x8916;
 const SIOCSIFNETMASK = 0x891c;
 
@@ -21,11 +19,10 @@ export function setInterfaceAddress(interfaceName: string, address: Ipv4Address,
   }
 }
 
-/** struct ifreq: name (16), then a struct sockaddr_in (family in own order, port, address), 40 bytes in all. */
+/** struct ifreq: name (16), then a struct sockaddr_in, 40 bytes in all. */
 function interfaceRequest(interfaceName: string, address: Ipv4Address): Uint8Array {
   const bytes = Buffer.alloc(40);
   bytes.write(interfaceName.slice(0, 15), 0, 'latin1');
-  bytes.writeUInt16LE(AF_INET, 16);
-  bytes.set(ipv4ToBytes(address), 20);
+  bytes.set(socketAddress(address, 0), 16);
   return bytes;
 }

@@ -1,5 +1,6 @@
 import { closeSync } from 'node:fs';
 import { libcFunction, SystemCallError } from './libc.js';
+import { bind, SOCK_CLOEXEC, SOCK_DGRAM, SOL_SOCKET, setsockopt, socket } from './socket-calls.js';
 
 /**
  * A socket below IP (packet(7), AF_PACKET with SOCK_DGRAM): IPv4 packets as they pass an interface, whoever they are for, with
@@ -13,9 +14,6 @@ export interface PacketSocket {
 }
 
 const AF_PACKET = 17;
-const SOCK_DGRAM = 2;
-const SOCK_CLOEXEC = 0o2000000;
-const SOL_SOCKET = 1;
 const SO_RCVTIMEO = 20;
 const ETHERTYPE_IPV4 = 0x0800;
 /** How long the waiting thread may take to notice that the socket was closed. */
@@ -23,12 +21,6 @@ const WAIT_MS = 100;
 const PACKET_BYTES_MAX = 65_535;
 
 const calls = {
-  socket: libcFunction('socket', 'int socket(int domain, int type, int protocol)'),
-  bind: libcFunction('bind', 'int bind(int fd, const void *address, unsigned int length)'),
-  setsockopt: libcFunction(
-    'setsockopt',
-    'int setsockopt(int fd, int level, int name, const void *value, unsigned int length)',
-  ),
   recv: libcFunction('recv', 'int64_t recv(int fd, void *buffer, size_t length, int flags)'),
   sendto: libcFunction(
     'sendto',
@@ -41,12 +33,12 @@ const calls = {
 export function openPacketSocket(interfaceName: string, received: (packet: Uint8Array) => void): PacketSocket {
   const index = calls.if_nametoindex.now(interfaceName);
   if (index === 0) throw new SystemCallError(`if_nametoindex ${interfaceName}`, 19 /* ENODEV */);
-  const descriptor = calls.socket.now(AF_PACKET, SOCK_DGRAM | SOCK_CLOEXEC, bigEndian(ETHERTYPE_IPV4));
+  const descriptor = socket.now(AF_PACKET, SOCK_DGRAM | SOCK_CLOEXEC, bigEndian(ETHERTYPE_IPV4));
   try {
     const timeout = new BigInt64Array([0n, BigInt(WAIT_MS * 1000)]); // struct timeval
-    calls.setsockopt.now(descriptor, SOL_SOCKET, SO_RCVTIMEO, timeout, timeout.byteLength);
+    setsockopt.now(descriptor, SOL_SOCKET, SO_RCVTIMEO, timeout, timeout.byteLength);
     const address = linkAddress(index);
-    calls.bind.now(descriptor, address, address.length);
+    bind.now(descriptor, address, address.length);
   } catch (error) {
     closeSync(descriptor);
     throw error;

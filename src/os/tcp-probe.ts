@@ -1,24 +1,19 @@
 import type { Clock } from '../base/clock.js';
 import { TCP_PROBE_LOOK_MS, TCP_PROBE_SILENCE_MS } from '../base/limits.js';
 import { libcFunction, SystemCallError } from './libc.js';
+import { intBytes, SO_REUSEADDR, SOL_SOCKET, setNumber, setsockopt } from './socket-calls.js';
 
 /**
  * Is the peer of a connection still there? TCP can be asked without a byte of the stream: a probe segment makes a live
  * kernel acknowledge, and a dead one keep silent (or, rebooted, send a RST).
  */
 
-const setsockopt = libcFunction(
-  'setsockopt',
-  'int setsockopt(int descriptor, int level, int name, const void *value, uint32_t length)',
-);
 const getsockopt = libcFunction(
   'getsockopt',
   'int getsockopt(int descriptor, int level, int name, void *value, void *length)',
 );
 
 /** The same on x86-64 and arm64 (include/uapi/asm-generic/socket.h, include/uapi/linux/tcp.h). */
-const SOL_SOCKET = 1;
-const SO_REUSEADDR = 2;
 const SO_KEEPALIVE = 9;
 const SO_LINGER = 13;
 const IPPROTO_TCP = 6;
@@ -82,7 +77,7 @@ export async function probePeer(socket: object, clock: Clock): Promise<'alive' |
 export function dropUnsent(socket: object): void {
   attempt(socket, (descriptor) => {
     const linger = Buffer.alloc(8); // struct linger { int on; int seconds }
-    writeNative(linger, 1);
+    linger.set(intBytes(1));
     setsockopt.now(descriptor, SOL_SOCKET, SO_LINGER, linger, linger.length);
   });
 }
@@ -113,21 +108,9 @@ function setKeepalive(descriptor: number, timing: typeof PROBING): void {
 
 function readTcpInfo(descriptor: number): { readonly state: number; readonly lastAckReceivedMs: number } {
   const bytes = Buffer.alloc(TCP_INFO_BYTES);
-  const length = Buffer.alloc(4);
-  writeNative(length, TCP_INFO_BYTES);
+  const length = intBytes(TCP_INFO_BYTES);
   getsockopt.now(descriptor, IPPROTO_TCP, TCP_INFO, bytes, length);
   return { state: bytes.readUInt8(STATE_AT), lastAckReceivedMs: bytes.readUInt32LE(LAST_ACK_RECEIVED_AT) };
-}
-
-function setNumber(descriptor: number, level: number, name: number, value: number): void {
-  const bytes = Buffer.alloc(4);
-  writeNative(bytes, value);
-  setsockopt.now(descriptor, level, name, bytes, bytes.length);
-}
-
-/** Both platforms are little-endian. */
-function writeNative(target: Buffer, value: number): void {
-  target.writeInt32LE(value);
 }
 
 /** Undefined where the socket is closed or the kernel says no. */

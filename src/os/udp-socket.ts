@@ -1,8 +1,21 @@
 /** UDP sockets with what node:dgram cannot set before it binds: the interface, above all. */
 import { createSocket, type Socket } from 'node:dgram';
 import { closeSync } from 'node:fs';
-import { type Ipv4Address, ipv4ToBytes } from '../base/addresses.js';
-import { libcFunction, SystemCallError } from './libc.js';
+import type { Ipv4Address } from '../base/addresses.js';
+import { SystemCallError } from './libc.js';
+import {
+  AF_INET,
+  bind,
+  SO_REUSEADDR,
+  SOCK_CLOEXEC,
+  SOCK_DGRAM,
+  SOCK_NONBLOCK,
+  SOL_SOCKET,
+  setNumber,
+  setsockopt,
+  socket,
+  socketAddress,
+} from './socket-calls.js';
 
 export interface UdpSocketPlace {
   readonly address: Ipv4Address;
@@ -31,73 +44,36 @@ export class UdpSocketError extends Error {
  */
 export function openUdpSocket(place: UdpSocketPlace): Socket {
   const descriptor = openDescriptor(place);
-  const socket = createSocket('udp4');
+  const opened = createSocket('udp4');
   try {
     // Takes the descriptor over: closing the socket closes it.
-    return socket.bind({ fd: descriptor });
+    return opened.bind({ fd: descriptor });
   } catch (error) {
     closeSync(descriptor);
     throw error;
   }
 }
 
-const calls = {
-  socket: libcFunction('socket', 'int socket(int domain, int type, int protocol)'),
-  setsockopt: libcFunction(
-    'setsockopt',
-    'int setsockopt(int fd, int level, int name, const void *value, unsigned int length)',
-  ),
-  bind: libcFunction('bind', 'int bind(int fd, const void *address, unsigned int length)'),
-};
-
-/** Linux, the same on x86-64 and arm64 (asm-generic/socket.h, bits/socket.h, bits/socket_type.h). */
-const AF_INET = 2;
-const SOCK_DGRAM = 2;
-const SOCK_NONBLOCK = 0o4000;
-const SOCK_CLOEXEC = 0o2000000;
-const SOL_SOCKET = 1;
-const SO_REUSEADDR = 2;
+/** asm-generic/socket.h. */
 const SO_BROADCAST = 6;
 const SO_BINDTODEVICE = 25;
 
 function openDescriptor(place: UdpSocketPlace): number {
-  const descriptor = attempt(place, () => calls.socket.now(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  const descriptor = attempt(place, () => socket.now(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   try {
     attempt(place, () => {
-      setOption(descriptor, SO_REUSEADDR, intOption(1));
-      setOption(descriptor, SO_BROADCAST, intOption(1));
-      setOption(descriptor, SO_BINDTODEVICE, Buffer.from(`${place.interfaceName}\0`));
-      const address = socketAddress(place);
-      calls.bind.now(descriptor, address, address.length);
+      setNumber(descriptor, SOL_SOCKET, SO_REUSEADDR, 1);
+      setNumber(descriptor, SOL_SOCKET, SO_BROADCAST, 1);
+      const device = Buffer.from(`${place.interfaceName}\0`);
+      setsockopt.now(descriptor, SOL_SOCKET, SO_BINDTODEVICE, device, device.length);
+      const address = socketAddress(place.address, place.port);
+      bind.now(descriptor, address, address.length);
     });
   } catch (error) {
     closeSync(descriptor);
     throw error;
   }
   return descriptor;
-}
-
-function setOption(descriptor: number, name: number, value: Buffer): void {
-  calls.setsockopt.now(descriptor, SOL_SOCKET, name, value, value.length);
-}
-
-function intOption(value: number): Buffer {
-  const bytes = Buffer.alloc(4);
-  bytes.writeInt32LE(value);
-  return bytes;
-}
-
-/**
- * struct sockaddr_in (ip(7)): the family in the machine's order, little-endian on both of our platforms, the rest in the network's.
- *
- *   family (2) | port (2) | address (4) | zeroes (8)
- */
-function socketAddress({ address, port }: UdpSocketPlace): Buffer {
-  const bytes = Buffer.alloc(16);
-  bytes.writeUInt16LE(AF_INET, 0);
-  bytes.writeUInt16BE(port, 2);
-  bytes.set(ipv4ToBytes(address), 4);
-  return bytes;
 }
 
 function attempt<Result>(place: UdpSocketPlace, call: () => Result): Result {

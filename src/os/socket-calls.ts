@@ -1,0 +1,44 @@
+/** The calls of sockets that Node lacks, and their numbers, for the files of this folder. */
+import { type Ipv4Address, ipv4ToBytes } from '../base/addresses.js';
+import { libcFunction } from './libc.js';
+
+export const socket = libcFunction('socket', 'int socket(int domain, int type, int protocol)');
+export const bind = libcFunction('bind', 'int bind(int fd, const void *address, unsigned int length)');
+export const setsockopt = libcFunction(
+  'setsockopt',
+  'int setsockopt(int fd, int level, int name, const void *value, unsigned int length)',
+);
+
+/** Linux, the same on x86-64 and arm64 (asm-generic/socket.h, bits/socket.h, bits/socket_type.h). */
+export const AF_INET = 2;
+export const SOCK_DGRAM = 2;
+export const SOCK_NONBLOCK = 0o4000;
+export const SOCK_CLOEXEC = 0o2000000;
+export const SOL_SOCKET = 1;
+export const SO_REUSEADDR = 2;
+
+/** For the many options that are an int. */
+export function setNumber(descriptor: number, level: number, name: number, value: number): void {
+  const bytes = intBytes(value);
+  setsockopt.now(descriptor, level, name, bytes, bytes.length);
+}
+
+/** An int of C: both of our platforms are little-endian. */
+export function intBytes(value: number): Buffer {
+  const bytes = Buffer.alloc(4);
+  bytes.writeInt32LE(value);
+  return bytes;
+}
+
+/**
+ * struct sockaddr_in (ip(7)): the family in the machine's order, the rest in the network's.
+ *
+ *   family (2) | port (2) | address (4) | zeroes (8)
+ */
+export function socketAddress(address: Ipv4Address, port: number): Buffer {
+  const bytes = Buffer.alloc(16);
+  bytes.writeUInt16LE(AF_INET, 0);
+  bytes.writeUInt16BE(port, 2);
+  bytes.set(ipv4ToBytes(address), 4);
+  return bytes;
+}
