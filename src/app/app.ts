@@ -6,7 +6,7 @@ import { Discovery, inventoryLines } from '../boards/discovery.js';
 import { lookupAmong } from '../boards/inventory-lookup.js';
 import { Journal } from '../boards/journal.js';
 import type { OpenBoards } from '../boards/open-boards.js';
-import { boardState, type ServerStatus } from '../boards/status.js';
+import { boardState, type ListenerStatus, lastBoot, type ServerStatus } from '../boards/status.js';
 import { startDhcpServer } from '../dhcp/server.js';
 import { controlSocketPath, type Inventory } from '../inventory/inventory.js';
 import { startNbdServer } from '../nbd/server.js';
@@ -39,8 +39,13 @@ export interface App {
 /** Builds the parts from the inventory and starts them. Resolves when all that can listen does; the rest is tried again. */
 export async function startApp(options: AppOptions): Promise<App> {
   const appliance = new Appliance(options);
-  await appliance.start();
-  return appliance;
+  try {
+    await appliance.start();
+    return appliance;
+  } catch (error) {
+    await appliance.stop();
+    throw error;
+  }
 }
 
 class Appliance implements App {
@@ -51,6 +56,7 @@ class Appliance implements App {
   readonly #metrics: Metrics;
   readonly #network: Network;
   #stopped = false;
+  #missing: readonly string[] | undefined;
 
   constructor(options: AppOptions) {
     const { inventory, boards, clock, log, version } = options;
@@ -66,6 +72,7 @@ class Appliance implements App {
       interfaces: () => chooseInterfaces(inventory.server.interfaces),
       clock,
       always: [...this.#nbd(shared), ...this.#web()],
+      looked: (missing) => this.#tellReadiness(missing),
       listenersOn: (found) => [...this.#dhcp(found, shared), ...this.#tftp(found, shared)],
     });
   }
@@ -82,7 +89,7 @@ class Appliance implements App {
       startedAt: this.#startedAt,
       listeners: this.#network.listeners(),
       boards: boards.all.map((board) => {
-        const { boots, attachedFrom } = this.#journal.life(board.name);
+        const life = this.#journal.life(board.name);
         const entry = inventory.boards.get(board.name);
         return {
           name: board.name,
@@ -91,9 +98,9 @@ class Appliance implements App {
           image: entry?.image ?? '',
           disk: entry?.disk ?? '',
           sizeBytes: board.disk.sizeBytes,
-          state: boardState(attachedFrom, boots[0]),
-          attachedFrom,
-          boots,
+          state: boardState(life),
+          attachedFrom: life.attachedFrom,
+          lastBoot: lastBoot(life),
         };
       }),
       unknownBoards: this.#discovery.boards().map((board) => ({
@@ -113,6 +120,15 @@ class Appliance implements App {
     this.#options.state.release();
   }
 
+  /** Says it when everything is there, and what is not, each time that it changes. */
+  #tellReadiness(missing: readonly ListenerStatus[]): void {
+    const names = missing.map(({ name }) => name);
+    if (this.#missing !== undefined && names.join() === this.#missing.join()) return;
+    this.#missing = names;
+    if (names.length === 0) this.#options.log.info({}, 'server.ready');
+    else this.#options.log.warn({ missing: missing.map((one) => `${one.name}: ${one.missing}`) }, 'server.waiting');
+  }
+
   #dhcp(found: NetworkInterface, shared: Shared): readonly Listener[] {
     const { dhcp, server } = this.#options.inventory;
     if (!dhcp.enabled) return [];
@@ -130,22 +146,27 @@ class Appliance implements App {
       await running.stop();
       throw new Error(failed.because);
     };
-    return [new Listener(`dhcp ${found.name} port ${dhcp.port}`, start, shared.log)];
+    return [new Listener(`dhcp ${found.name} ${place.address} port ${dhcp.port}`, start, shared.log)];
   }
 
   #tftp(found: NetworkInterface, shared: Shared): readonly Listener[] {
     const { tftp } = this.#options.inventory;
     if (!tftp.enabled) return [];
-    const addresses = found.addresses.map(({ address }) => address);
-    const start = () => startTftpServer({ ...tftp, ...shared, addresses });
-    return [new Listener(`tftp ${addresses.join(' ')} port ${tftp.port}`, start, shared.log)];
+    // One for each address: transfers at the others go on when one comes or goes.
+    return found.addresses.map(({ address }) => {
+      const start = () => startTftpServer({ ...tftp, ...shared, addresses: [address] });
+      return new Listener(`tftp ${address} port ${tftp.port}`, start, shared.log);
+    });
   }
 
   #nbd(shared: Shared): readonly Listener[] {
     const { nbd, server } = this.#options.inventory;
     if (!nbd.enabled) return [];
     const address = isLoopbackOnly(server.interfaces) ? '127.0.0.1' : '0.0.0.0';
-    const start = () => startNbdServer({ ...shared, addresses: [address], port: nbd.port, meter: this.#metrics });
+    // One socket for all addresses outlives every change of them, and with it the boards' disks; strangers are turned away at the door.
+    const serves = (local: string) => local.startsWith('127.') || this.#network.serves(local);
+    const settings = { addresses: [address], port: nbd.port, meter: this.#metrics, serves };
+    const start = () => startNbdServer({ ...shared, ...settings });
     return [new Listener(`nbd ${address} port ${nbd.port}`, start, shared.log)];
   }
 

@@ -36,7 +36,13 @@ export class Listener {
   async stop(): Promise<void> {
     const state = this.#state;
     this.#state = { at: 'stopped' };
-    if (state.at === 'bound') await state.listener.stop();
+    if (state.at !== 'bound') return;
+    try {
+      await state.listener.stop();
+    } catch (error) {
+      // One that can't be stopped must not keep the others from it.
+      this.#log.error({ listener: this.name, err: error }, 'listener.bug');
+    }
   }
 }
 

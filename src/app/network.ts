@@ -1,5 +1,5 @@
 import type { Clock, Timer } from '../base/clock.js';
-import { NETWORK_LOOK_MS } from '../base/limits.js';
+import { NETWORK_ABSENCES_MAX, NETWORK_LOOK_MS } from '../base/limits.js';
 import type { ListenerStatus } from '../boards/status.js';
 import type { InterfaceVerdict, NetworkInterface } from '../os/network-interfaces.js';
 import type { Listener } from './listener.js';
@@ -7,25 +7,29 @@ import type { Listener } from './listener.js';
 export interface NetworkOptions {
   /** What there is to be served now: looked at again and again. */
   readonly interfaces: () => readonly InterfaceVerdict[];
-  /** What is to listen on an interface. */
+  /** What is to listen on an interface. Listeners of one name are the same: the first that was made stays. */
   readonly listenersOn: (found: NetworkInterface) => readonly Listener[];
   /** What listens whatever the interfaces are. */
   readonly always: readonly Listener[];
   readonly clock: Clock;
+  /** Told after each look what is missing. */
+  readonly looked: (missing: readonly ListenerStatus[]) => void;
 }
 
-interface Served {
-  readonly found: NetworkInterface;
-  readonly listeners: readonly Listener[];
+interface Kept {
+  readonly listener: Listener;
+  /** Looks in a row that did not find its interface or address. */
+  absences: number;
 }
 
 /**
  * All listeners, kept in step with the network: it is looked at every NETWORK_LOOK_MS, since a server starts before its DHCP
- * lease, cables are pulled, and addresses change. What can't be bound is tried again each time.
+ * lease, cables are pulled, and addresses change. What can't be bound is tried again each time; what is gone is let go only
+ * after NETWORK_ABSENCES_MAX looks, as sockets outlive a cable that is put back.
  */
 export class Network {
   readonly #options: NetworkOptions;
-  readonly #served = new Map<string, Served>();
+  readonly #kept = new Map<string, Kept>();
   #verdicts: readonly InterfaceVerdict[] = [];
   #look: Promise<void> = Promise.resolve();
   #timer: Timer | undefined;
@@ -45,13 +49,19 @@ export class Network {
   listeners(): readonly ListenerStatus[] {
     const missing = this.#verdicts.flatMap((verdict) => {
       if (verdict.answer === 'serve') return [];
-      const because =
-        verdict.answer === 'missing' ? 'there is no such interface' : 'it is down, or has no IPv4 address';
+      const because = verdict.answer === 'missing' ? 'there is no such interface' : NOT_READY;
       return [{ name: `interface ${verdict.name}`, missing: because }];
     });
-    if (this.#verdicts.length === 0)
-      missing.push({ name: 'interfaces', missing: 'none is up and has an IPv4 address' });
-    return [...missing, ...this.#all().map((listener) => listener.status)];
+    const none = this.#verdicts.length === 0 ? [{ name: 'interfaces', missing: NONE_READY }] : [];
+    return [...none, ...missing, ...this.#all().map((listener) => listener.status)];
+  }
+
+  /** Whether a peer that came in at this address of ours came in by an interface that is served. */
+  serves(localAddress: string): boolean {
+    return this.#verdicts.some(
+      (verdict) =>
+        verdict.answer === 'serve' && verdict.interface.addresses.some(({ address }) => address === localAddress),
+    );
   }
 
   async stop(): Promise<void> {
@@ -62,7 +72,7 @@ export class Network {
   }
 
   #all(): readonly Listener[] {
-    return [...this.#options.always, ...[...this.#served.values()].flatMap(({ listeners }) => listeners)];
+    return [...this.#options.always, ...[...this.#kept.values()].map(({ listener }) => listener)];
   }
 
   #lookAgainLater(): void {
@@ -70,6 +80,33 @@ export class Network {
     this.#timer = this.#options.clock.after(NETWORK_LOOK_MS, () => {
       this.#look = this.#lookOnce().finally(() => this.#lookAgainLater());
     });
+  }
+
+  async #lookOnce(): Promise<void> {
+    this.#verdicts = this.#seen();
+    const found = this.#verdicts.flatMap((verdict) => (verdict.answer === 'serve' ? [verdict.interface] : []));
+    const wanted = new Map(
+      found.flatMap((now) => this.#options.listenersOn(now)).map((listener) => [listener.name, listener]),
+    );
+    for (const [name, listener] of wanted) {
+      const kept = this.#kept.get(name);
+      if (kept === undefined) this.#kept.set(name, { listener, absences: 0 });
+      else kept.absences = 0;
+    }
+    await this.#letGo((name) => !wanted.has(name));
+    if (this.#stopped) return;
+    await Promise.all(this.#all().map((listener) => listener.attempt()));
+    this.#options.looked(this.listeners().filter(({ missing }) => missing !== undefined));
+  }
+
+  async #letGo(isAbsent: (name: string) => boolean): Promise<void> {
+    for (const [name, kept] of this.#kept) {
+      if (!isAbsent(name)) continue;
+      kept.absences += 1;
+      if (kept.absences <= NETWORK_ABSENCES_MAX) continue;
+      this.#kept.delete(name);
+      await kept.listener.stop();
+    }
   }
 
   /** As before where the kernel can't be asked now (no descriptor left, say): that is no news of the network. */
@@ -80,23 +117,7 @@ export class Network {
       return this.#verdicts;
     }
   }
-
-  async #lookOnce(): Promise<void> {
-    this.#verdicts = this.#seen();
-    const found = this.#verdicts.flatMap((verdict) => (verdict.answer === 'serve' ? [verdict.interface] : []));
-    for (const [name, served] of this.#served) {
-      if (found.some((now) => now.name === name && isSame(now, served.found))) continue;
-      this.#served.delete(name);
-      await Promise.all(served.listeners.map((listener) => listener.stop()));
-    }
-    for (const now of found) {
-      if (!this.#served.has(now.name))
-        this.#served.set(now.name, { found: now, listeners: this.#options.listenersOn(now) });
-    }
-    if (!this.#stopped) await Promise.all(this.#all().map((listener) => listener.attempt()));
-  }
 }
 
-function isSame(one: NetworkInterface, other: NetworkInterface): boolean {
-  return JSON.stringify(one) === JSON.stringify(other);
-}
+const NOT_READY = 'it is down, has no cable, or no IPv4 address';
+const NONE_READY = 'none is up and has an IPv4 address';

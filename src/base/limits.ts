@@ -261,6 +261,9 @@ export const NBD_CLIENT_READ_AHEAD_BYTES_MAX = 1024 * 1024;
 /** How often interfaces and addresses are looked at, and what could not be bound is tried again. */
 export const NETWORK_LOOK_MS = 2000;
 
+/** Looks without an interface or address before its listeners are let go: a cable put back within ten seconds changes nothing. */
+export const NETWORK_ABSENCES_MAX = 5;
+
 /** A stop ends in any case after this: transfers and requests have seconds, and container engines kill after 10 to 60. */
 export const STOP_MS_MAX = 20_000;
 

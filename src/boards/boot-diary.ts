@@ -120,7 +120,7 @@ export class BootDiary {
 
   attached(event: DiskAttached, nowMs: number): readonly BootNews[] {
     this.#step(nowMs, 'attached', `disk attached by ${event.peer}`);
-    if (!this.#attachCompletes()) return [];
+    if (!this.underWay || !this.#attachCompletes()) return [];
     const durationMs = nowMs - this.#beginning.startedMs;
     this.#state = { at: 'booted', durationMs };
     return [{ kind: 'booted', board: this.board, durationMs, filesRead: this.#filesRead, bytesRead: this.#bytesRead }];
@@ -175,6 +175,8 @@ export class BootDiary {
 
   #step(nowMs: number, kind: BootStep['kind'], text: string): void {
     this.#lastSignMs = nowMs;
+    // A loader that asks again, or somebody who forges it: once is enough.
+    if (this.#steps.at(-1)?.text === text) return;
     if (this.#steps.length < BOOT_STEPS_MAX)
       this.#steps.push({ afterMs: nowMs - this.#beginning.startedMs, kind, text });
   }

@@ -62,7 +62,8 @@ export class Journal {
         return current?.transferEnded(event, nowMs) ?? [];
       case 'attached':
         life.attachedFrom = event.peer;
-        return current?.attached(event, nowMs) ?? [];
+        // Of a board that has booted it is a step of that boot too: it let go of its disk and has it again.
+        return life.boots[0]?.attached(event, nowMs) ?? [];
       case 'detached':
         life.attachedFrom = undefined;
         life.boots[0]?.detached(event, nowMs);

@@ -1,4 +1,5 @@
 import type { BootRecord } from './boot-record.js';
+import type { BoardLife } from './journal.js';
 
 /** What the running server knows, as the page, the API and `brambleboot boards` show it. Strings in it may hold what a peer said. */
 export interface ServerStatus {
@@ -26,8 +27,8 @@ export interface BoardStatus {
   readonly state: BoardState;
   /** Address that uses the disk now. */
   readonly attachedFrom: string | undefined;
-  /** Newest first. */
-  readonly boots: readonly BootRecord[];
+  /** The newest that came to something; undefined if it was never seen. */
+  readonly lastBoot: BootRecord | undefined;
 }
 
 /** `away`: never seen, or its disk was let go of. */
@@ -43,9 +44,16 @@ export interface UnknownBoard {
   readonly suggestion: string;
 }
 
-/** Its disk in use is what makes a board run; else the newest boot tells. */
-export function boardState(attachedFrom: string | undefined, newest: BootRecord | undefined): BoardState {
-  if (newest?.state.at === 'underWay') return 'booting';
+/** Its disk in use is what makes a board run, whoever asks for its files meanwhile; else the newest boot tells. */
+export function boardState({ attachedFrom, boots: [newest] }: BoardLife): BoardState {
   if (attachedFrom !== undefined) return 'running';
+  if (newest?.state.at === 'underWay') return 'booting';
   return newest?.state.at === 'failed' ? 'failed' : 'away';
+}
+
+/** What to show of a board's boots: not that somebody asked for files of a board that ran on. */
+export function lastBoot({ attachedFrom, boots }: BoardLife): BootRecord | undefined {
+  const isNothing = ({ state }: BootRecord) =>
+    state.at === 'dismissed' || (state.at === 'underWay' && attachedFrom !== undefined);
+  return boots.find((boot) => !isNothing(boot)) ?? boots[0];
 }

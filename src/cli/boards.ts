@@ -53,7 +53,7 @@ function overview(status: Wire<ServerStatus>): string {
     board.serial,
     `${board.image} (${board.disk})`,
     board.attachedFrom ?? '-',
-    board.boots[0] === undefined ? 'not seen yet' : bootLine(board.boots[0]),
+    board.lastBoot === undefined ? 'not seen yet' : bootLine(board.lastBoot),
   ]);
   const unknown = status.unknownBoards.map(
     (board) =>
@@ -68,22 +68,23 @@ function overview(status: Wire<ServerStatus>): string {
 }
 
 function timeline(board: Wire<BoardStatus>): string {
-  const [newest] = board.boots;
+  const newest = board.lastBoot;
   const head = `${board.name}: ${board.state}, serial ${board.serial}, image ${board.image} (${board.disk})\n`;
   if (newest === undefined) return `${head}not seen yet\n`;
   const steps = newest.steps.map(
     (step) => `${(step.afterMs / 1000).toFixed(3).padStart(9)} s  ${printable(step.text)}\n`,
   );
-  return [head, `${bootLine(newest)}\n`, ...steps].join('');
+  const why = newest.state.at === 'failed' ? `${printable(newest.state.because)}\n` : '';
+  return [head, `${bootLine(newest)}\n`, why, ...steps].join('');
 }
 
 function bootLine(boot: Wire<BootRecord>): string {
-  const at = boot.startedAt.slice(0, 19).replace('T', ' ');
+  const at = `${boot.startedAt.slice(0, 19).replace('T', ' ')} UTC`;
   switch (boot.state.at) {
     case 'booted':
       return `${at}, booted in ${durationText(boot.state.durationMs)}`;
     case 'failed':
-      return `${at}, failed at ${boot.state.stage}: ${printable(boot.state.because)}`;
+      return `${at}, failed at ${boot.state.stage}`;
     case 'underWay':
       return `${at}, now at ${boot.state.stage}`;
     default:

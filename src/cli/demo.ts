@@ -115,7 +115,7 @@ boards:
 }
 
 function printTimeline(app: App): void {
-  const boot = app.status().boards[0]?.boots[0];
+  const boot = app.status().boards[0]?.lastBoot;
   for (const step of boot?.steps ?? []) say(`${(step.afterMs / 1000).toFixed(3).padStart(8)} s  ${step.text}`);
   say(`            ${boot?.probes ?? 0} probes for files, of which most are never there`);
 }

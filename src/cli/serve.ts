@@ -1,4 +1,4 @@
-import { type App, startApp } from '../app/app.js';
+import { startApp } from '../app/app.js';
 import { openConfiguration } from '../app/configuration.js';
 import { systemClock } from '../base/clock.js';
 import { STOP_MS_MAX } from '../base/limits.js';
@@ -31,15 +31,22 @@ export async function serve(options: ServeOptions): Promise<ExitStatus> {
   const version = programVersion();
   log.info({ version, config: path, boards: boards.all.length, state: state.path }, 'server.starting');
   for (const warning of boards.warnings) log.warn(warning, 'image.warning');
+  const asked = stopAsked(log);
   const app = await startApp({ inventory, boards, state, clock: systemClock, log, version });
-  const missing = app.status().listeners.filter((listener) => listener.missing !== undefined);
-  log.info({ missing: missing.map(({ name }) => name) }, missing.length === 0 ? 'server.ready' : 'server.waiting');
-  return untilStopped(app, log);
+  const status = await asked;
+  // A disk that hangs must not keep us from ending: what it did not answer was not acknowledged either.
+  systemClock.after(STOP_MS_MAX, () => {
+    log.error({ afterMs: STOP_MS_MAX }, 'server.stop.timeout');
+    process.exit(ExitStatus.Failed);
+  });
+  await app.stop();
+  log.info({}, 'server.stopped');
+  return status;
 }
 
 /** A signal stops in order; a second one at once. A bug of ours stops in order too, so that nothing that was answered is lost. */
-async function untilStopped(app: App, log: Log): Promise<ExitStatus> {
-  const status = await new Promise<ExitStatus>((resolve) => {
+function stopAsked(log: Log): Promise<ExitStatus> {
+  return new Promise((resolve) => {
     for (const signal of ['SIGTERM', 'SIGINT'] as const) {
       process.once(signal, () => {
         log.info({ signal }, 'server.stopping');
@@ -52,18 +59,10 @@ async function untilStopped(app: App, log: Log): Promise<ExitStatus> {
       process.on(signal, () => log.warn({ signal }, 'server.signal.ignored'));
     }
     const bug = (error: unknown) => {
-      log.error({ error }, 'server.fault');
+      log.error({ err: error }, 'server.bug');
       resolve(ExitStatus.Failed);
     };
     process.on('uncaughtException', bug);
     process.on('unhandledRejection', bug);
   });
-  // A disk that hangs must not keep us from ending: what it did not answer was not acknowledged either.
-  systemClock.after(STOP_MS_MAX, () => {
-    log.error({ afterMs: STOP_MS_MAX }, 'server.stop.timeout');
-    process.exit(ExitStatus.Failed);
-  });
-  await app.stop();
-  log.info({}, 'server.stopped');
-  return status;
 }

@@ -18,6 +18,8 @@ import type { NbdMeter } from './meter.js';
 import { TurnBudget } from './turn-budget.js';
 
 export interface NbdServerOptions {
+  /** Whether peers that come in at this address of ours are served; others are turned away. All are if it is left out. */
+  readonly serves?: (localAddress: string) => boolean;
   /** IPv4, one listener each; `0.0.0.0` for all. Named, never `::`: its IPv4 peers would be IPv6 sockets. */
   readonly addresses: readonly string[];
   /** 0 lets the system choose, for tests. */
@@ -112,6 +114,11 @@ class Floor {
   admit(socket: Socket): void {
     const peer = plainAddress(socket.remoteAddress ?? '');
     const count = this.#countByPeer.get(peer) ?? 0;
+    const { serves } = this.#options;
+    if (serves !== undefined && !serves(plainAddress(socket.localAddress ?? ''))) {
+      this.#turnAway(socket, peer);
+      return;
+    }
     const crowded = count >= NBD_CONNECTIONS_PER_ADDRESS_MAX || this.#connections.size >= NBD_CONNECTIONS_MAX;
     if (peer === '' || crowded) {
       this.#turnAway(socket, peer);

@@ -1,7 +1,7 @@
 import { bytesText, durationText } from '../base/amounts.js';
 import { unreachable } from '../base/unreachable.js';
 import type { BootRecord } from '../boards/boot-record.js';
-import type { BoardStatus, ListenerStatus, ServerStatus, UnknownBoard } from '../boards/status.js';
+import type { BoardState, BoardStatus, ListenerStatus, ServerStatus, UnknownBoard } from '../boards/status.js';
 import { type Markup, markup } from './markup.js';
 
 /** The status page: what every board does now, and how its last boot went. Plain HTML that loads itself again; no script. */
@@ -12,7 +12,7 @@ export function statusPage(status: ServerStatus): string {
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="refresh" content="5">
+<meta http-equiv="refresh" content="${refreshSeconds(status.boards)}">
 <title>Brambleboot: ${summary(status.boards)}</title>
 <link rel="stylesheet" href="/style.css">
 </head>
@@ -20,7 +20,7 @@ export function statusPage(status: ServerStatus): string {
 <header><h1>Brambleboot</h1><p>${summary(status.boards)} · version ${status.version} · up since ${instant(status.startedAt)}</p></header>
 <main>
 ${missing.length === 0 ? markup`` : listenersSection(missing)}
-${status.boards.map(boardSection)}
+${byUrgency(status.boards).map(boardSection)}
 ${status.unknownBoards.length === 0 ? markup`` : unknownSection(status.unknownBoards)}
 </main>
 </body>
@@ -31,31 +31,42 @@ ${status.unknownBoards.length === 0 ? markup`` : unknownSection(status.unknownBo
 export const STYLE_SHEET = `
 :root { color-scheme: light dark; --line: #8884; --good: #2a7d3f; --busy: #b26a00; --bad: #b3261e; }
 body { font: 15px/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 60rem; padding: 1rem; }
-header p { color: #888; margin-top: -.8rem; }
+header p { color: #777; margin-top: -.8rem; }
 section { border: 1px solid var(--line); border-radius: .5rem; margin: 1rem 0; padding: .2rem 1rem .8rem; }
 h2 { font-size: 1.1rem; display: flex; gap: .6rem; align-items: baseline; }
-h2 small { color: #888; font-weight: normal; }
+h2 small { color: #777; font-weight: normal; }
 .state { border-radius: 1rem; color: #fff; font-size: .8rem; padding: 0 .6rem; background: #777; }
 .running { background: var(--good); } .booting { background: var(--busy); } .failed { background: var(--bad); }
 table { border-collapse: collapse; width: 100%; }
 td { border-top: 1px solid var(--line); padding: .1rem .5rem .1rem 0; vertical-align: top; overflow-wrap: anywhere; }
-td:first-child { color: #888; text-align: right; white-space: nowrap; width: 5rem; }
+td:first-child { color: #777; text-align: right; white-space: nowrap; width: 5rem; }
 pre { background: #8882; overflow-x: auto; padding: .5rem; }
 .why { color: var(--bad); }
 `;
 
+/** A boot is worth watching; otherwise who reads should not have the page pulled away. */
+function refreshSeconds(boards: readonly BoardStatus[]): number {
+  return boards.some(({ state }) => state === 'booting') ? 3 : 30;
+}
+
+/** What needs somebody comes first; otherwise as in the inventory. */
+function byUrgency(boards: readonly BoardStatus[]): readonly BoardStatus[] {
+  const order: readonly BoardState[] = ['failed', 'booting', 'away', 'running'];
+  return order.flatMap((state) => boards.filter((board) => board.state === state));
+}
+
 function boardSection(board: BoardStatus): Markup {
-  const newest = board.boots[0];
   return markup`<section>
 <h2>${board.name} <span class="state ${board.state}">${board.state}</span>
 <small>serial ${board.serial} · image ${board.image} (${board.disk}, ${bytesText(board.sizeBytes)})${board.attachedFrom === undefined ? '' : ` · disk in use by ${board.attachedFrom}`}</small></h2>
-${newest === undefined ? markup`<p>Not seen yet.</p>` : bootTable(newest)}
+${board.lastBoot === undefined ? markup`<p>Not seen yet.</p>` : bootTable(board, board.lastBoot)}
 </section>`;
 }
 
-function bootTable(boot: BootRecord): Markup {
-  return markup`<p>${bootSummary(boot)}</p>
-<table>${boot.steps.map((step) => markup`<tr><td>${seconds(step.afterMs)}</td><td>${step.text}</td></tr>`)}</table>`;
+function bootTable(board: BoardStatus, boot: BootRecord): Markup {
+  const open = board.state === 'running' ? markup`` : markup` open`;
+  return markup`<details${open}><summary>${bootSummary(boot)}</summary>
+<table>${boot.steps.map((step) => markup`<tr><td>${seconds(step.afterMs)}</td><td>${step.text}</td></tr>`)}</table></details>`;
 }
 
 function bootSummary(boot: BootRecord): Markup {

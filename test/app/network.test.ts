@@ -16,6 +16,7 @@ function fixture(first: readonly InterfaceVerdict[]) {
   const clock = new FakeClock();
   const told: string[] = [];
   const refused = new Set<string>();
+  const readiness: number[] = [];
   let interfaces = first;
   const listener = (name: string) => {
     const start = async () => {
@@ -31,6 +32,7 @@ function fixture(first: readonly InterfaceVerdict[]) {
     always,
     listenersOn: ({ name, address }) => [listener(`tftp ${name} ${address}`)],
     clock,
+    looked: (now) => void readiness.push(now.length),
   });
   /** One look later, everything that it leads to done. */
   const look = async () => {
@@ -42,7 +44,7 @@ function fixture(first: readonly InterfaceVerdict[]) {
     interfaces = now;
   };
   const missing = () => network.listeners().filter((one) => one.missing !== undefined);
-  return { network, look, change, refused, told, missing };
+  return { network, look, change, refused, told, missing, readiness };
 }
 
 describe('listeners and the network', () => {
@@ -62,21 +64,24 @@ describe('listeners and the network', () => {
     assert.deepEqual(await look(), ['start tftp eth1 10.0.1.1']);
     assert.deepEqual(await look(), []);
     change([serving('eth1', '10.0.1.1')]);
+    for (let looks = 0; looks < 5; looks += 1) assert.deepEqual(await look(), [], 'a cable may be put back');
     assert.deepEqual(await look(), ['stop tftp eth0 10.0.0.1']);
     await network.stop();
   });
 
   test('a changed address is served in place of the old one', async () => {
-    const { network, look, change } = fixture([serving('eth0', '10.0.0.1')]);
+    const { network, look, change, told } = fixture([serving('eth0', '10.0.0.1')]);
     await network.start();
+    told.splice(0);
     change([serving('eth0', '10.0.0.2')]);
-    const told = await look();
-    assert.deepEqual(told.slice(-2), ['stop tftp eth0 10.0.0.1', 'start tftp eth0 10.0.0.2']);
+    assert.deepEqual(await look(), ['start tftp eth0 10.0.0.2']);
+    for (let looks = 0; looks < 4; looks += 1) await look();
+    assert.deepEqual(await look(), ['stop tftp eth0 10.0.0.1']);
     await network.stop();
   });
 
   test('a port that is taken is tried again, and takes no other listener with it', async () => {
-    const { network, look, refused, told, missing } = fixture([serving('eth0', '10.0.0.1')]);
+    const { network, look, refused, told, missing, readiness } = fixture([serving('eth0', '10.0.0.1')]);
     refused.add('nbd');
     await network.start();
     assert.deepEqual(told.splice(0), ['start tftp eth0 10.0.0.1']);
@@ -84,6 +89,7 @@ describe('listeners and the network', () => {
     refused.clear();
     assert.deepEqual(await look(), ['start nbd']);
     assert.deepEqual(missing(), []);
+    assert.deepEqual(readiness, [1, 0]);
     await network.stop();
   });
 
@@ -102,6 +108,13 @@ describe('listeners and the network', () => {
     change([serving('eth1', '10.0.1.1')]);
     assert.deepEqual(await look(), []);
   });
+});
+
+test('only addresses of served interfaces are served', async () => {
+  const { network } = fixture([serving('eth0', '10.0.0.1'), { answer: 'notReady', name: 'eth1' }]);
+  await network.start();
+  assert.deepEqual([network.serves('10.0.0.1'), network.serves('10.0.9.1')], [true, false]);
+  await network.stop();
 });
 
 test('what keeps a listener from binding is explained', () => {

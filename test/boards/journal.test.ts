@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import type { BoardEvent } from '../../src/boards/events.js';
 import { Journal } from '../../src/boards/journal.js';
+import { boardState, lastBoot } from '../../src/boards/status.js';
 import { FakeClock } from '../support/fake-clock.js';
 
 const BOARD = { board: 'node1' } as const;
@@ -49,7 +50,6 @@ describe('the journal of boots', () => {
       journal.life('node1').boots[0]?.steps.map((step) => [step.afterMs, step.kind]),
       [
         [0, 'discover'],
-        [1000, 'discover'],
         [1000, 'file'],
         [1000, 'file'],
         [21_000, 'address'],
@@ -149,5 +149,30 @@ describe('the journal of boots', () => {
     const { journal, tell } = journalAt(new FakeClock());
     assert.deepEqual(tell({ ...discover, board: undefined }), []);
     assert.deepEqual(journal.life('node1').boots, []);
+  });
+});
+
+describe('what is shown of a board', () => {
+  test('one whose disk is in use runs, whoever asks for its files, and its real boot stays in sight', () => {
+    const { journal, tell } = journalAt(new FakeClock());
+    tell(discover, asks('k'), read('k', 'kernel'), attached, asks('config.txt'));
+    const life = journal.life('node1');
+    assert.equal(boardState(life), 'running');
+    assert.equal(lastBoot(life)?.state.at, 'booted');
+    tell(detached);
+    assert.equal(boardState(journal.life('node1')), 'booting');
+  });
+
+  test('a board that lets go of its disk and takes it again has both in its timeline', () => {
+    const { journal, tell } = journalAt(new FakeClock());
+    tell(discover, asks('k'), read('k', 'kernel'), attached, detached, attached);
+    const kinds = journal.life('node1').boots[0]?.steps.map((step) => step.kind);
+    assert.deepEqual(kinds, ['discover', 'file', 'attached', 'detached', 'attached']);
+  });
+
+  test('a step that repeats itself is one step', () => {
+    const { journal, tell } = journalAt(new FakeClock());
+    for (let times = 0; times < 50; times += 1) tell(discover);
+    assert.equal(journal.life('node1').boots[0]?.steps.length, 1);
   });
 });
