@@ -9,7 +9,8 @@ COPY src ./src
 RUN npm run build && npm prune --omit=dev
 
 FROM node:24-bookworm-slim
-ENV NODE_ENV=production
+# Threads that wait for disks: with libuv's four, one hung disk holds up all the others.
+ENV NODE_ENV=production UV_THREADPOOL_SIZE=32
 WORKDIR /app
 COPY --from=build /build/package.json ./
 COPY --from=build /build/node_modules ./node_modules
@@ -19,4 +20,4 @@ VOLUME ["/srv/brambleboot/images", "/srv/brambleboot/state"]
 HEALTHCHECK --interval=30s --timeout=5s --start-period=10s \
   CMD ["node", "-e", "fetch('http://127.0.0.1:9069/healthz').then((r) => process.exit(r.ok ? 0 : 1), () => process.exit(1))"]
 ENTRYPOINT ["node", "dist/main.js"]
-CMD ["serve", "--config", "/etc/brambleboot/config.yaml"]
+CMD ["serve", "--config", "/srv/brambleboot/config.yaml"]

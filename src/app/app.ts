@@ -108,7 +108,7 @@ class Appliance implements App {
         mac: board.mac,
         model: board.model,
         seenAt: board.lastSeenAt,
-        suggestion: inventoryLines(board, this.#firstImage()),
+        suggestion: inventoryLines(board, this.#freeImage()),
       })),
     };
   }
@@ -139,7 +139,7 @@ class Appliance implements App {
         ...settings,
         ...shared,
         discovery: this.#discovery,
-        imageName: this.#firstImage(),
+        imageName: this.#freeImage(),
       });
       const failed = running.bound().find((binding) => binding.answer === 'failed');
       if (failed === undefined) return running;
@@ -193,8 +193,13 @@ class Appliance implements App {
     });
   }
 
-  #firstImage(): string {
-    return [...this.#options.inventory.images.keys()][0] ?? 'IMAGE';
+  /** For the lines that would add a board: a direct disk serves one board, so an image that none has. */
+  #freeImage(): string {
+    const { images, boards } = this.#options.inventory;
+    const taken = new Set([...boards.values()].map(({ image }) => image));
+    return (
+      [...images.keys()].find((name) => !taken.has(name)) ?? 'NAME # of an image of its own: a copy, under `images:`'
+    );
   }
 }
 

@@ -1,7 +1,7 @@
 import { constants, fdatasync, read, write } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { CachedReader } from '../os/cached-read.js';
-import { lockFile, lockHolder } from '../os/file-lock.js';
+import { lockFile, lockHolder, loopDeviceOf } from '../os/file-lock.js';
 import { nextData, nextHole, punchHole, sizeOf, zeroRange } from '../os/file-space.js';
 import { assertInside, type BlockDevice, type Extent, type ZeroOptions } from './block-device.js';
 import { BlockError, blockErrorFrom } from './block-error.js';
@@ -29,6 +29,8 @@ export async function openFileDevice(file: string, options: FileDeviceOptions): 
     if (options.lock !== 'none' && !lockFile(handle.fd, options.lock)) {
       throw new BlockError('EBUSY', { file, detail: `in use by ${lockHolder(file) ?? 'another program'}` });
     }
+    const loop = options.lock === 'exclusive' ? loopDeviceOf(file) : undefined;
+    if (loop !== undefined) throw new BlockError('EBUSY', { file, detail: `in use by ${loop} (see \`losetup\`)` });
     return new FileDevice(file, handle, sizeOf(handle.fd), options.access);
   } catch (error) {
     await handle.close();

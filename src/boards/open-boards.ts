@@ -94,7 +94,7 @@ async function openBoard(opening: Opening): Promise<OpenBoard | { readonly probl
     const verdict = await readLayout(device, image);
     if (verdict.answer === 'layout') return boardOf(opening, device, imageWarnings(image, verdict.layout));
     await device.close();
-    return { problem: `${image.file} can't be booted from: ${verdict.because}`, remedy: UNBOOTABLE };
+    return { problem: `${image.file} can't be booted from: ${verdict.because}`, remedy: verdict.remedy };
   } catch (error) {
     await device?.close();
     if (error instanceof BlockError) return { problem: error.message, remedy: remedyFor(error) };
@@ -150,12 +150,10 @@ async function closeAll(opened: readonly OpenBoard[]): Promise<readonly ImageWar
   return failures;
 }
 
-const UNBOOTABLE = 'set boot_partition and root_partition of the image, or name another image';
-
 function remedyFor(error: BlockError): string {
   switch (error.code) {
     case 'EBUSY':
-      return 'stop that program, or give this board an image of its own';
+      return 'stop that program: a disk that two write to is lost';
     case 'ENOENT':
       return 'correct the path; it is relative to the inventory';
     case 'EACCES':

@@ -25,9 +25,10 @@ export async function boards(name: string | undefined, options: BoardsOptions): 
   const socketPath = controlSocketPath(read.inventory.server.state);
   const status = await askServer({ socketPath });
   if (typeof status === 'string') {
-    process.stderr.write(
-      `brambleboot: no server answers at ${socketPath} (${status}): is it running with this inventory?\n`,
-    );
+    const advice = status.includes('EACCES')
+      ? 'the server belongs to another user: try it with sudo'
+      : 'is it running with this inventory?';
+    process.stderr.write(`brambleboot: no server answers at ${socketPath} (${status}): ${advice}\n`);
     return ExitStatus.Failed;
   }
   if (name === undefined) return show(options.json ? status : undefined, overview(status));

@@ -5,7 +5,7 @@ import { type Fault, renderFaults } from '../inventory/fault.js';
 import { checkImageFiles } from '../inventory/files.js';
 import type { Inventory } from '../inventory/inventory.js';
 import { readInventory } from '../inventory/read.js';
-import { chooseInterfaces } from '../os/network-interfaces.js';
+import { chooseInterfaces, type InterfaceVerdict } from '../os/network-interfaces.js';
 import { reportImage } from '../workshop/image-report.js';
 import { configPath } from './config-path.js';
 import { ExitStatus } from './exit-status.js';
@@ -21,32 +21,28 @@ export async function check(options: CheckOptions): Promise<ExitStatus> {
   if (read.answer === 'faults') return complain(read.faults);
   const { inventory, source } = read;
   const missing = await checkImageFiles(inventory, source);
-  const unbootable: Fault[] = [];
-  const reports: string[] = [];
+  const faults = [...missing];
+  const warnings = networkWarnings(inventory);
   for (const image of inventory.images.values()) {
     if (missing.some((fault) => isAbout(fault, source.faultAt(['images', image.name, 'file'], fault)))) continue;
     const report = await reportImage(image.file, image, systemClock);
-    if (report.answer === 'bootable') reports.push(block(`image ${image.name} (${image.file})`, report.lines));
-    else
-      unbootable.push(
-        source.faultAt(['images', image.name, 'file'], {
-          problem: `${image.name} can't be booted from: ${report.because}`,
-          remedy: REMEDY,
-        }),
-      );
+    if (report.answer === 'unbootable') {
+      const problem = `${image.name} can't be booted from: ${report.because}`;
+      faults.push(source.faultAt(['images', image.name, 'file'], { problem, remedy: report.remedy }));
+      continue;
+    }
+    process.stdout.write(block(`image ${image.name} (${image.file})`, report.lines));
+    if (report.bootsNothing)
+      warnings.push(`image ${image.name}: no board can boot from it and get its disk, for the reasons above`);
   }
+  process.stdout.write([block('boards', boardLines(inventory)), block('network', networkLines(inventory))].join(''));
+  if (warnings.length > 0) process.stdout.write(block('warnings', warnings));
+  if (faults.length > 0) return complain(faults);
   process.stdout.write(
-    [...reports, block('boards', boardLines(inventory)), block('network', networkLines(inventory))].join('\n'),
+    `${path}: no faults${warnings.length === 0 ? '' : `, but ${warnings.length === 1 ? 'a warning' : 'warnings'} above`}\n`,
   );
-  if (missing.length + unbootable.length > 0) {
-    process.stdout.write('\n');
-    return complain([...missing, ...unbootable]);
-  }
-  process.stdout.write(`\n${path}: no faults\n`);
   return ExitStatus.Done;
 }
-
-const REMEDY = 'set boot_partition of this image, or name another file';
 
 function complain(faults: readonly Fault[]): ExitStatus {
   process.stderr.write(renderFaults(faults));
@@ -58,7 +54,7 @@ function isAbout(fault: Fault, place: Fault): boolean {
 }
 
 function block(title: string, lines: readonly string[]): string {
-  return `${title}\n${lines.map((line) => `  ${printable(line)}\n`).join('')}`;
+  return `${title}\n${lines.map((line) => `  ${printable(line)}\n`).join('')}\n`;
 }
 
 function boardLines({ boards }: Inventory): readonly string[] {
@@ -71,11 +67,22 @@ function boardLines({ boards }: Inventory): readonly string[] {
 
 function networkLines({ server }: Inventory): readonly string[] {
   const lines = chooseInterfaces(server.interfaces).map((verdict) => {
-    if (verdict.answer === 'missing') return `${verdict.name}: there is no such interface`;
-    if (verdict.answer === 'notReady') return `${verdict.name}: it is down, has no cable or no IPv4 address`;
+    if (verdict.answer !== 'serve') return interfaceProblem(verdict);
     const { name, address } = verdict.interface;
     const told = addressOn(server.address, verdict.interface);
     return `${name}: ${address}${told === address ? '' : `; boards are told to ask ${told}`}`;
   });
   return lines.length === 0 ? ['no interface is up and has an IPv4 address'] : lines;
+}
+
+function networkWarnings({ server }: Inventory): string[] {
+  return chooseInterfaces(server.interfaces).flatMap((verdict) =>
+    verdict.answer === 'serve' ? [] : [interfaceProblem(verdict)],
+  );
+}
+
+function interfaceProblem({ answer, name }: InterfaceVerdict): string {
+  return answer === 'missing'
+    ? `${name}: there is no such interface`
+    : `${name}: it is down, has no cable or no IPv4 address`;
 }

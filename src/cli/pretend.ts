@@ -1,12 +1,13 @@
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { networkInterfaces } from 'node:os';
-import { type Ipv4Address, parseIpv4, parseMac } from '../base/addresses.js';
+import { type Ipv4Address, type MacAddress, parseMac } from '../base/addresses.js';
 import { systemClock } from '../base/clock.js';
 import { printable } from '../base/printable.js';
-import { parseSerial } from '../base/serial.js';
+import type { Serial } from '../base/serial.js';
 import { setInterfaceAddress } from '../os/interface-address.js';
+import { SystemCallError } from '../os/libc.js';
 import type { AddressFound } from '../pretend/address-stage.js';
-import { type DhcpLine, loopbackLine, packetLine } from '../pretend/line.js';
+import { type DhcpLine, type LinePlace, loopbackLine, packetLine } from '../pretend/line.js';
 import { type Play, type PlayResult, type PrefixKind, playBoot } from '../pretend/play.js';
 import { PROFILES, type ProfileName } from '../pretend/profile.js';
 import { askServer } from './ask-server.js';
@@ -20,10 +21,10 @@ export interface PretendOptions {
   readonly mac?: string;
   readonly prefix: string;
   readonly takeAddress?: boolean;
-  readonly tftpPort: string;
-  readonly dhcpPort: string;
-  readonly dhcpReplyPort: string;
-  readonly httpPort: string;
+  readonly tftpPort: number;
+  readonly dhcpPort: number;
+  readonly dhcpReplyPort: number;
+  readonly httpPort: number;
   readonly json?: boolean;
 }
 
@@ -38,7 +39,10 @@ export async function pretend(options: PretendOptions): Promise<ExitStatus> {
       return ExitStatus.Failed;
     }
     await result.disk.disconnect();
-    if (!options.json) process.stdout.write(`booted; cmdline: ${printable(result.cmdline)}\n`);
+    if (!options.json)
+      process.stdout.write(
+        `files and disk were served (whether its Linux would start, \`check\` may tell)\ncmdline: ${printable(result.cmdline)}\n`,
+      );
     return ExitStatus.Done;
   } finally {
     await line?.close();
@@ -47,21 +51,20 @@ export async function pretend(options: PretendOptions): Promise<ExitStatus> {
 
 function playOf(options: PretendOptions, line: DhcpLine | undefined): Play {
   const startedMs = systemClock.nowMs();
-  const serial = parseSerial(options.serial);
-  const mac = options.mac === undefined ? macOf(options.interface) : parseMac(options.mac);
+  const { serial } = options;
+  const mac = options.mac ?? macOf(options.interface, serial);
   const profile = PROFILES[options.profile];
-  const server = options.server === undefined ? undefined : parseIpv4(options.server);
   return {
     profile,
     identity: { serial, mac, revisionCode: profile.revisionCode },
     prefix: prefixOf(options.prefix),
     start:
       line === undefined
-        ? { kind: 'static', server: server ?? '' }
+        ? { kind: 'static', server: options.server ?? '' }
         : { kind: 'dhcp', line, needsAddress: options.takeAddress === true },
-    tftpPort: portOf(options.tftpPort),
+    tftpPort: options.tftpPort,
     takeAddress: (found) => takeAddress(options, found),
-    mayPlay: (address) => attachedAlready(address, portOf(options.httpPort), serial),
+    mayPlay: (address) => attachedAlready(address, options.httpPort, serial),
     clock: systemClock,
     report(stage, text) {
       if (options.json) return;
@@ -75,10 +78,22 @@ function openLine(options: PretendOptions): DhcpLine {
   if (options.interface === undefined) throw new Error('name the --server, or an --interface to ask for one by DHCP');
   const place = {
     interfaceName: options.interface,
-    serverPort: portOf(options.dhcpPort),
-    clientPort: portOf(options.dhcpReplyPort),
+    serverPort: options.dhcpPort,
+    clientPort: options.dhcpReplyPort,
   };
-  return isLoopback(options.interface) ? loopbackLine(place) : packetLine(place);
+  if (!existsSync(`/sys/class/net/${options.interface}`)) throw new Error(`there is no interface ${options.interface}`);
+  return isLoopback(options.interface) ? loopbackLine(place) : belowIp(place);
+}
+
+function belowIp(place: LinePlace): DhcpLine {
+  try {
+    return packetLine(place);
+  } catch (error) {
+    if (error instanceof SystemCallError && error.code === 'EPERM') {
+      throw new Error('to ask by DHCP below IP needs root (CAP_NET_RAW): use sudo, or name the --server');
+    }
+    throw error;
+  }
 }
 
 /** The address to ask from: the one that the router gave, if it is to be taken; else whatever this machine has. */
@@ -117,12 +132,6 @@ function prefixOf(text: string): PrefixKind {
   return { kind: 'text', text };
 }
 
-function portOf(text: string): number {
-  const port = Number(text);
-  if (!Number.isInteger(port) || port < 1 || port > 65_535) throw new Error(`"${text}" is not a port`);
-  return port;
-}
-
 function isLoopback(interfaceName: string): boolean {
   return networkInterfaces()[interfaceName]?.every(({ internal }) => internal) ?? false;
 }
@@ -131,8 +140,12 @@ function ipv4Of(interfaceName: string): Ipv4Address | undefined {
   return networkInterfaces()[interfaceName]?.find(({ family }) => family === 'IPv4')?.address;
 }
 
-/** Node shows an interface only once it has an address: one without is asked of the kernel's own files. */
-function macOf(interfaceName: string | undefined): string {
-  const path = `/sys/class/net/${interfaceName ?? 'lo'}/address`;
-  return parseMac(readFileSync(path, 'latin1').trim());
+/** Of the kernel's own files, as Node shows an interface only once it has an address. Loopback has none: then one that a Pi 4 might have. */
+function macOf(interfaceName: string | undefined, serial: Serial): MacAddress {
+  const read =
+    interfaceName === undefined ? NO_MAC : readFileSync(`/sys/class/net/${interfaceName}/address`, 'latin1').trim();
+  if (parseMac(read) !== NO_MAC) return parseMac(read);
+  return ['dc:a6:32', serial.slice(2, 4), serial.slice(4, 6), serial.slice(6, 8)].join(':');
 }
+
+const NO_MAC: MacAddress = '00:00:00:00:00:00';

@@ -1,5 +1,8 @@
-import { Command, CommanderError, Option } from 'commander';
+import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { parseIpv4, parseMac } from '../base/addresses.js';
+import { Malformed } from '../base/malformed.js';
 import { printable } from '../base/printable.js';
+import { parseSerial } from '../base/serial.js';
 import { PROFILES } from '../pretend/profile.js';
 import { boards } from './boards.js';
 import { check } from './check.js';
@@ -71,23 +74,51 @@ export function commandLine(done: (status: ExitStatus) => void): Command {
   program
     .command('pretend')
     .description('play a board against a running server and report each step; writes nothing to its disk')
-    .requiredOption('--serial <serial>', 'the serial of the board to play')
-    .option('--server <address>', 'the server; without it the server is found by DHCP, as a board does')
+    .requiredOption('--serial <serial>', 'the serial of the board to play', checked(parseSerial))
+    .option(
+      '--server <address>',
+      'the server; without it the server is found by DHCP, as a board does',
+      checked(parseIpv4),
+    )
     .addOption(new Option('--profile <profile>', 'which board to play').choices(Object.keys(PROFILES)).default('pi4'))
     .option('--interface <name>', 'where to ask by DHCP; needs root, or lo')
-    .option('--mac <mac>', 'MAC to say in DHCP and in a MAC prefix (default: of the interface)')
+    .option('--mac <mac>', 'MAC to say in DHCP and in a MAC prefix (default: of the interface)', checked(parseMac))
     .option('--prefix <prefix>', 'path of the files: serial, mac, none, or a text ending in a slash', 'serial')
     .option(
       '--take-address',
       'ask the router for an address too, and give it to the interface; for a network namespace',
     )
-    .option('--tftp-port <port>', 'TFTP port of the server', '69')
-    .option('--dhcp-port <port>', 'port of DHCP servers', '67')
-    .option('--dhcp-reply-port <port>', 'port that DHCP servers answer to', '68')
-    .option('--http-port <port>', 'HTTP port of the server, asked whether the board is attached', '9069')
+    .option('--tftp-port <port>', 'TFTP port of the server', checked(parsePort), 69)
+    .option('--dhcp-port <port>', 'port of DHCP servers', checked(parsePort), 67)
+    .option('--dhcp-reply-port <port>', 'port that DHCP servers answer to', checked(parsePort), 68)
+    .option(
+      '--http-port <port>',
+      'HTTP port of the server, asked whether the board is attached',
+      checked(parsePort),
+      9069,
+    )
     .option('--json', 'print the outcome as JSON')
     .action(run(pretend));
   return exitsByThrowing(program);
+}
+
+/** What `parse` takes for Malformed is wrong usage. */
+function checked<T>(parse: (text: string) => T): (text: string) => T {
+  return (text) => {
+    try {
+      return parse(text);
+    } catch (error) {
+      if (error instanceof Malformed) throw new InvalidArgumentError(error.message);
+      throw error;
+    }
+  };
+}
+
+function parsePort(text: string): number {
+  const port = Number(text);
+  if (!Number.isInteger(port) || port < 1 || port > 65_535)
+    throw new Malformed(`"${text}" is not a port from 1 to 65535`);
+  return port;
 }
 
 /** Said here, since commander would take the word for an argument of the default command. */

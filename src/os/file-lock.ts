@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { readdirSync, readFileSync, realpathSync, statSync } from 'node:fs';
 import { libcFunction, SystemCallError } from './libc.js';
 
 /**
@@ -30,6 +30,18 @@ export function lockFile(descriptor: number, kind: 'exclusive' | 'shared'): bool
     if (error instanceof SystemCallError && (error.code === 'EAGAIN' || error.code === 'EACCES')) return false;
     throw error;
   }
+}
+
+/**
+ * The loop device that has this file, as "/dev/loop3": what is mounted from it is written behind our back, and the kernel takes no lock
+ * for that. Undefined if there is none.
+ */
+export function loopDeviceOf(path: string): string | undefined {
+  const real = realpathSync(path);
+  return entries('/sys/block')
+    .filter((name) => name.startsWith('loop'))
+    .filter((name) => text(`/sys/block/${name}/loop/backing_file`).trim() === real)
+    .map((name) => `/dev/${name}`)[0];
 }
 
 /**

@@ -10,14 +10,14 @@ import { DiskFault } from '../disk/disk-fault.js';
 import { bootDescriptionLines, describeBoot } from './initramfs/boot-description.js';
 
 export type ImageReport =
-  /** Sentences for people, one a line. */
-  | { readonly answer: 'bootable'; readonly lines: readonly string[] }
-  | { readonly answer: 'unbootable'; readonly because: string };
+  /** Sentences for people, one a line; `bootsNothing` if no kind of board gets as far as its disk with what is there. */
+  | { readonly answer: 'bootable'; readonly lines: readonly string[]; readonly bootsNothing: boolean }
+  | { readonly answer: 'unbootable'; readonly because: string; readonly remedy: string };
 
 /** What an image can boot, looked at without a lock and without writing: a board may be running on it. */
 export async function reportImage(file: string, wishes: PartitionWishes, clock: Clock): Promise<ImageReport> {
   const device = await openFileDevice(file, { access: 'readOnly', lock: 'none' }).catch(blockErrorOnly);
-  if (device instanceof BlockError) return { answer: 'unbootable', because: device.message };
+  if (device instanceof BlockError) return { answer: 'unbootable', because: device.message, remedy: NAME_ANOTHER };
   const disk = watched(device);
   const nothing = new Budget(0);
   const partition = new BootPartition(disk, () => locateBoot(disk, wishes), {
@@ -31,16 +31,20 @@ export async function reportImage(file: string, wishes: PartitionWishes, clock: 
     const description = await partition.look((view) =>
       describeBoot((path, bytesMax) => readFrom(view, path, bytesMax), clock),
     );
-    return { answer: 'bootable', lines: [...layoutLines(verdict.layout), ...bootDescriptionLines(description)] };
+    const lines = [...layoutLines(verdict.layout), ...bootDescriptionLines(description)];
+    const bootsNothing = !description.models.some(({ answer }) => answer === 'boots');
+    return { answer: 'bootable', lines, bootsNothing };
   } catch (error) {
     if (error instanceof DiskFault || error instanceof BlockError)
-      return { answer: 'unbootable', because: error.message };
+      return { answer: 'unbootable', because: error.message, remedy: NAME_ANOTHER };
     throw error;
   } finally {
     partition.close();
     await device.close();
   }
 }
+
+const NAME_ANOTHER = 'copy the image there anew, or name another file';
 
 function layoutLines({ table, boot, root, rootless }: ImageLayout): readonly string[] {
   const scheme = { mbr: 'MBR', gpt: 'GPT', hybrid: 'GPT with a hybrid MBR', none: 'no partition table' }[table.scheme];

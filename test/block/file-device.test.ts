@@ -186,6 +186,12 @@ describe('where the filesystem or the disk is different', () => {
     writeFileSync(file, new Uint8Array(2 * MIB).fill(4));
     const node = execFileSync('losetup', ['-f', '--show', file]).toString().trim();
     whenOver(context, () => void execFileSync('losetup', ['-d', node]));
+    const behind = openFileDevice(file, { access: 'readWrite', lock: 'exclusive' });
+    await assert.rejects(
+      behind,
+      (error) => hasCode('EBUSY')(error) && String(error).includes(node),
+      'its file is in use by it',
+    );
     const device = await openFileDevice(node, { access: 'readWrite', lock: 'exclusive' });
     assert.equal(device.sizeBytes, 2 * MIB);
     await device.write(MIB, Buffer.from('loop'), { durable: true });

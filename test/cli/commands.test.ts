@@ -1,7 +1,7 @@
 // The program as its user has it: a process with words, output and exit status.
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
 import { makeDemoImage } from '../../src/workshop/demo-image.js';
@@ -54,6 +54,8 @@ describe('wrong usage', () => {
     ['an unknown command', ['frobnicate'], /no command "frobnicate"; there are serve, check/],
     ['an unknown option', ['check', '--frobnicate'], /unknown option '--frobnicate'/],
     ['a missing option', ['pretend'], /required option '--serial <serial>'/],
+    ['a wrong value', ['pretend', '--serial', 'xyz'], /"xyz" is not 1 to 16 hex digits/],
+    ['a wrong port', ['pretend', '--serial', '1', '--tftp-port', '99999'], /"99999" is not a port/],
     ['a wrong choice', ['serve', '--log-level', 'loud'], /Allowed choices are debug, info, warn, error/],
   ] as const) {
     test(`${what} ends with 2 and says what is wrong`, () => {
@@ -77,8 +79,17 @@ describe('check', () => {
     const { status, stdout, stderr } = brambleboot('check', '--config', config);
     assert.equal(status, 0, stderr);
     assert.match(stdout, /MBR; boots from partition 1 \(67\.1 MB\), root from partition 2 \(\/dev\/nbd0p2\)/);
-    assert.match(stdout, /Pi 4B/);
+    assert.match(stdout, /Pi 4B: boots kernel8\.img with initramfs8 and cmdline\.txt/);
     assert.match(stdout, /no faults\n$/);
+  });
+
+  test('of what is no fault but will not work is a warning', async (context) => {
+    const { config } = await setup(context);
+    writeFileSync(config, readFileSync(config, 'utf8').replace('interface: lo', 'interface: [lo, nosuch0]'));
+    const { status, stdout } = brambleboot('check', '--config', config);
+    assert.equal(status, 0);
+    assert.match(stdout, /warnings\n {2}nosuch0: there is no such interface\n/);
+    assert.match(stdout, /no faults, but a warning above\n$/);
   });
 
   test('of a faulty one ends with 78 and lists every fault with its place on stderr', async (context) => {
@@ -173,6 +184,27 @@ describe('boards', () => {
 });
 
 describe('pretend', () => {
+  test('finds the server by DHCP on loopback', async (context) => {
+    const { config, ports } = await setup(context);
+    await running(context, config);
+    const dhcp = ports.tftp - 2;
+    const place = ['--interface', 'lo', '--dhcp-port', String(dhcp), '--dhcp-reply-port', String(dhcp + 1)];
+    const played = brambleboot(
+      'pretend',
+      '--serial',
+      'bf9fed6f',
+      ...place,
+      '--tftp-port',
+      String(ports.tftp),
+      '--http-port',
+      String(ports.http),
+    );
+    assert.equal(played.status, 0, played.stderr);
+    assert.match(played.stdout, /OFFER from 127\.0\.0\.1/);
+    const nowhere = brambleboot('pretend', '--serial', '1', '--interface', 'nosuch0');
+    assert.deepEqual([nowhere.status, nowhere.stderr], [1, 'brambleboot: there is no interface nosuch0\n']);
+  });
+
   test('does not play a board whose disk is in use', async (context) => {
     const { config, ports } = await setup(context);
     await running(context, config);

@@ -7,7 +7,7 @@ import { systemClock } from '../../src/base/clock.js';
 import { anyPort, fetchFile } from '../../src/tftp/client.js';
 import { makeDemoImage } from '../../src/workshop/demo-image.js';
 import { background, run, until } from '../support/commands.js';
-import { anyOf, without } from '../support/programs.js';
+import { anyOf, without, withoutAccess } from '../support/programs.js';
 import { seeded } from '../support/random.js';
 import { scratchFolder } from '../support/scratch.js';
 import { startTestServer, type TestServer } from '../support/server.js';
@@ -17,11 +17,7 @@ const INVENTORY = `images: { demo: { file: demo.img } }
 boards: { node1: { serial: ${SERIAL}, image: demo, disk: direct } }
 `;
 const EDITS = 250;
-const missing = anyOf(
-  without('nbdfuse', 'nbdfuse'),
-  without('mcopy', 'mtools'),
-  existsSync('/dev/fuse') ? false : 'needs /dev/fuse',
-);
+const missing = anyOf(without('nbdfuse', 'nbdfuse'), without('mcopy', 'mtools'), withoutAccess('/dev/fuse'));
 
 test('hundreds of edits by mtools through the live NBD export, and TFTP serves each', {
   skip: missing,

@@ -14,6 +14,16 @@ export function withoutRoot(): string | false {
   return process.getuid?.() === 0 ? false : 'needs root';
 }
 
+/** For what needs a device node that not everybody may open. */
+export function withoutAccess(path: string): string | false {
+  try {
+    accessSync(path, constants.R_OK | constants.W_OK);
+    return false;
+  } catch {
+    return `needs read and write access to ${path}`;
+  }
+}
+
 /** The first reason to skip among several. */
 export function anyOf(...reasons: readonly (string | false)[]): string | false {
   return reasons.find((reason) => reason !== false) ?? false;
