@@ -2,11 +2,11 @@ import type { Clock } from '../base/clock.js';
 import { JOURNAL_LOOK_MS } from '../base/limits.js';
 import type { Log } from '../base/log.js';
 import { AddressBook } from '../boards/address-book.js';
-import { Discovery, inventoryLines } from '../boards/discovery.js';
+import { Discovery, inventoryLines, inventoryLinesFor } from '../boards/discovery.js';
 import { lookupAmong } from '../boards/inventory-lookup.js';
 import { Journal } from '../boards/journal.js';
 import type { OpenBoards } from '../boards/open-boards.js';
-import { boardState, type ListenerStatus, lastBoot, type ServerStatus } from '../boards/status.js';
+import { boardState, type ListenerStatus, lastBoot, type ServerStatus, type UnknownBoard } from '../boards/status.js';
 import { startDhcpServer } from '../dhcp/server.js';
 import { controlSocketPath, type Inventory } from '../inventory/inventory.js';
 import { startNbdServer } from '../nbd/server.js';
@@ -66,7 +66,10 @@ class Appliance implements App {
     this.#metrics = new Metrics(() => this.status(), { version, boardNames: [...inventory.boards.keys()] });
     const addresses = new AddressBook(neighbourMac);
     const lookup = lookupAmong(boards.all, addresses);
-    const tell = narration({ journal: this.#journal, metrics: this.#metrics, addresses, lookup, log });
+    const tell = narration({
+      ...{ journal: this.#journal, metrics: this.#metrics, discovery: this.#discovery },
+      ...{ addresses, lookup, log, clock, imageName: this.#freeImage() },
+    });
     const shared = { lookup, tell, clock, log };
     this.#network = new Network({
       interfaces: () => chooseInterfaces(inventory.server.interfaces),
@@ -103,14 +106,27 @@ class Appliance implements App {
           lastBoot: lastBoot(life),
         };
       }),
-      unknownBoards: this.#discovery.boards().map((board) => ({
-        serial: board.serial,
-        mac: board.mac,
-        model: board.model,
-        seenAt: board.lastSeenAt,
-        suggestion: inventoryLines(board, this.#freeImage()),
-      })),
+      unknownBoards: this.#unknownBoards(),
     };
+  }
+
+  #unknownBoards(): readonly UnknownBoard[] {
+    const imageName = this.#freeImage();
+    const heard = this.#discovery.boards().map((board) => {
+      const { serial, mac, model, lastSeenAt } = board;
+      return { serial, mac, model, seenAt: lastSeenAt, suggestion: inventoryLines(board, imageName) };
+    });
+    const asking = this.#discovery.asking().map((board) => {
+      const { serial, lastSeenAt } = board;
+      return {
+        serial,
+        mac: undefined,
+        model: undefined,
+        seenAt: lastSeenAt,
+        suggestion: inventoryLinesFor(board, imageName),
+      };
+    });
+    return [...heard, ...asking];
   }
 
   async stop(): Promise<void> {

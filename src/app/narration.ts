@@ -1,13 +1,20 @@
+import type { Clock } from '../base/clock.js';
 import type { Log } from '../base/log.js';
+import { parseSerial } from '../base/serial.js';
 import { unreachable } from '../base/unreachable.js';
 import type { AddressBook } from '../boards/address-book.js';
 import type { BootNews } from '../boards/boot-record.js';
+import { type Discovery, inventoryLinesFor } from '../boards/discovery.js';
 import type { BoardEvent, TellBoardEvent } from '../boards/events.js';
 import type { Journal } from '../boards/journal.js';
 import type { BoardLookup } from '../boards/lookup.js';
 import type { Metrics } from '../web/metrics.js';
 
 export interface Listening {
+  readonly discovery: Discovery;
+  /** For the lines that would add a board. */
+  readonly imageName: string;
+  readonly clock: Clock;
   readonly journal: Journal;
   readonly addresses: AddressBook;
   readonly lookup: BoardLookup;
@@ -19,6 +26,7 @@ export interface Listening {
 export function narration(listening: Listening): TellBoardEvent {
   return (event) => {
     overhear(event, listening);
+    discover(event, listening);
     listening.metrics.event(event);
     for (const news of listening.journal.record(event)) report(news, listening);
   };
@@ -40,6 +48,17 @@ export function report(news: BootNews, { metrics, log }: Pick<Listening, 'metric
     default:
       unreachable(kind);
   }
+}
+
+/** A serial that is in no inventory, asked for: a board with a fixed address shows itself in no other way. */
+function discover(event: BoardEvent, { discovery, lookup, imageName, clock, log }: Listening): void {
+  if (event.kind !== 'transferEnded' || event.board !== undefined) return;
+  const [, digits] = /^\/*([0-9a-f]{8})\//i.exec(event.path) ?? [];
+  const serial = digits === undefined ? undefined : parseSerial(digits);
+  if (serial === undefined || lookup.bySerial(serial) !== undefined) return;
+  const board = { serial, peer: event.peer, lastSeenAt: clock.today() };
+  if (!discovery.noteAsked(serial, event.peer, board.lastSeenAt)) return;
+  log.info({ serial, peer: event.peer, add: inventoryLinesFor(board, imageName) }, 'tftp.board.unknown');
 }
 
 /** What others should know of it: who has which address, and that a board which begins to boot may have let go of its disk. */

@@ -1,5 +1,5 @@
 /** Boards that ask to boot but are not in the inventory: what the log, the status page and `boards` tell of them. */
-import type { MacAddress } from '../base/addresses.js';
+import type { Ipv4Address, MacAddress } from '../base/addresses.js';
 import { DISCOVERED_BOARDS_ANNOUNCED_PER_MINUTE_MAX, DISCOVERED_BOARDS_MAX } from '../base/limits.js';
 import { RecentMap } from '../base/recent-map.js';
 import type { Serial } from '../base/serial.js';
@@ -16,6 +16,13 @@ export interface DiscoveredBoard {
   readonly firstSeenAt: Date;
   readonly lastSeenAt: Date;
   readonly discoverCount: number;
+}
+
+/** A board that was never heard by DHCP (a fixed address, another boot server) and asks for files by its serial. */
+export interface AskingBoard {
+  readonly serial: Serial;
+  readonly peer: Ipv4Address;
+  readonly lastSeenAt: Date;
 }
 
 export interface SeenWhere {
@@ -37,6 +44,7 @@ const MINUTE_MS = 60_000;
 /** A bounded table by MAC, least recently seen first. Boards that the inventory learns of are taken out with `forget`. */
 export class Discovery {
   readonly #boards = new RecentMap<MacAddress, DiscoveredBoard>(DISCOVERED_BOARDS_MAX);
+  readonly #asking = new RecentMap<Serial, AskingBoard>(DISCOVERED_BOARDS_MAX);
   #minuteBeganMs = Number.NEGATIVE_INFINITY;
   #announced = 0;
   #withheld = 0;
@@ -44,6 +52,19 @@ export class Discovery {
   /** Least recently seen first. */
   boards(): readonly DiscoveredBoard[] {
     return this.#boards.values();
+  }
+
+  /** Those of which nothing but file requests is known, least recently seen first. */
+  asking(): readonly AskingBoard[] {
+    const known = new Set(this.boards().map(({ serial }) => serial));
+    return this.#asking.values().filter(({ serial }) => !known.has(serial));
+  }
+
+  /** True if that is news. */
+  noteAsked(serial: Serial, peer: Ipv4Address, at: Date): boolean {
+    const isNews = this.#asking.get(serial) === undefined;
+    this.#asking.set(serial, { serial, peer, lastSeenAt: at });
+    return isNews;
   }
 
   see(sighting: PiSighting, where: SeenWhere): Discovered {
@@ -85,17 +106,27 @@ export class Discovery {
  * which the inventory refuses: better than a guess that boots the wrong board.
  */
 export function inventoryLines(board: DiscoveredBoard, imageName: string): string {
-  const { serial, mac } = board;
+  const { serial, mac, model } = board;
   const followsFromSerial = serial !== undefined && mac === macOfPi1To3(serial);
   const name = `pi-${serial ?? mac.slice(9).replaceAll(':', '')}`;
   const lines = [
-    `  ${name}: # ${board.model}`,
+    `  ${name}: # ${model}`,
     `    serial: ${serial ?? serialHint(mac)}`,
     ...(followsFromSerial ? [] : [`    mac: ${mac}`]),
     `    image: ${imageName}`,
     '    disk: direct',
   ];
   return lines.join('\n');
+}
+
+/** The same for a board of which only the serial is known. */
+export function inventoryLinesFor({ serial, peer }: AskingBoard, imageName: string): string {
+  return [
+    `  pi-${serial}: # asked for files from ${peer}`,
+    `    serial: ${serial}`,
+    `    image: ${imageName}`,
+    '    disk: direct',
+  ].join('\n');
 }
 
 function serialHint(mac: MacAddress): string {

@@ -37,7 +37,8 @@ export type BoardState = 'away' | 'booting' | 'running' | 'failed';
 /** A Pi that asks for a boot server and is not in the inventory. */
 export interface UnknownBoard {
   readonly serial: string | undefined;
-  readonly mac: string;
+  /** Undefined where only its requests for files were seen. */
+  readonly mac: string | undefined;
   readonly model: string | undefined;
   readonly seenAt: Date;
   /** The YAML lines that would add it. */

@@ -58,7 +58,7 @@ function overview(status: Wire<ServerStatus>): string {
   ]);
   const unknown = status.unknownBoards.map(
     (board) =>
-      `\nNot in the inventory: ${printable(board.model ?? 'a board')}, ${board.mac}. To add it:\n${board.suggestion}\n`,
+      `\nNot in the inventory: ${printable(board.model ?? 'a board')}, ${board.mac ?? `serial ${board.serial}`}. To add it:\n${board.suggestion}\n`,
   );
   const missing = status.listeners
     .filter((listener) => listener.missing !== undefined)

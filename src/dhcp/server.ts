@@ -127,7 +127,7 @@ class Listener {
         log.debug({ interface: this.#place.name, because: error.message }, 'dhcp.malformed');
       } else {
         // A bug of ours: it costs the peer this one datagram.
-        log.error({ interface: this.#place.name, err: error }, 'dhcp.fault');
+        log.error({ interface: this.#place.name, err: error }, 'dhcp.bug');
       }
     }
   }

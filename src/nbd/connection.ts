@@ -312,7 +312,7 @@ export class NbdConnection {
       void this.close(`not NBD: ${error.message}`, 'abrupt');
       return;
     }
-    this.#world.log.error({ peer: this.peer, err: error }, 'nbd.connection.crashed');
+    this.#world.log.error({ peer: this.peer, err: error }, 'nbd.connection.bug');
     void this.close('a fault of the server', 'abrupt');
   }
 }

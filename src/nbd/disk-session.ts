@@ -238,7 +238,7 @@ export class DiskSession {
         log.warn({ board, code: error.code, ...error.facts }, 'nbd.request.failed');
         return errnoOf(error.code);
       }
-      log.error({ board, err: error }, 'nbd.request.crashed');
+      log.error({ board, err: error }, 'nbd.request.bug');
       return 'EIO';
     }
   }

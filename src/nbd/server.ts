@@ -220,7 +220,7 @@ class Floor {
     const { clock, log } = this.#options;
     if (clock.nowMs() - this.#turnedAwayLoggedMs < NBD_LOG_AGAIN_MS) return;
     this.#turnedAwayLoggedMs = clock.nowMs();
-    log.warn({ peer, connections: this.#connections.size }, 'nbd.connection.turned-away');
+    log.warn({ peer, connections: this.#connections.size }, 'nbd.connection.turned_away');
   }
 
   #closed(connection: NbdConnection): void {

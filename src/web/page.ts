@@ -94,8 +94,13 @@ function listenersSection(missing: readonly ListenerStatus[]): Markup {
 
 function unknownSection(boards: readonly UnknownBoard[]): Markup {
   return markup`<section><h2>Boards that are not in the inventory</h2>
-${boards.map((board) => markup`<p>${board.model ?? 'A board'}, MAC ${board.mac}, last seen ${instant(board.seenAt)}. To add it:</p><pre>${board.suggestion}</pre>`)}
+${boards.map((board) => markup`<p>${unknownName(board)}, last seen ${instant(board.seenAt)}. To add it:</p><pre>${board.suggestion}</pre>`)}
 </section>`;
+}
+
+function unknownName({ model, mac, serial }: UnknownBoard): string {
+  const identity = mac === undefined ? `serial ${serial ?? 'unknown'}` : `MAC ${mac}`;
+  return `${model ?? 'A board'}, ${identity}`;
 }
 
 function summary(boards: readonly BoardStatus[]): string {

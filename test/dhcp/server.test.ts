@@ -136,7 +136,7 @@ describe('on loopback, with ports that anybody may have', () => {
     ask('pi4', identity);
     ask('pi4', identity);
     await offers.next();
-    const faults = log.filter(({ event }) => event === 'dhcp.fault');
+    const faults = log.filter(({ event }) => event === 'dhcp.bug');
     assert.equal(faults.length, 1);
     assert.ok(faults.every(({ facts }) => 'err' in facts && facts.err instanceof Error));
   });

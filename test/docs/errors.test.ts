@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { describe, test } from 'node:test';
 import { STAGE_PATIENCE_MS } from '../../src/base/limits.js';
 import { BLOCK_ERROR_CODES } from '../../src/block/block-error.js';
 import { ExitStatus } from '../../src/cli/exit-status.js';
 import { errnoOf } from '../../src/nbd/transmission.js';
 import { projectFile } from '../support/project.js';
+import { sampleStatus } from '../support/status.js';
 
 function section(document: string, title: string): string {
   const text = readFileSync(projectFile('docs', document), 'utf8');
@@ -34,5 +35,37 @@ describe('docs/how-a-pi-netboots.md', () => {
   test('explains the failure of each stage', () => {
     const text = section('how-a-pi-netboots.md', 'When it does not boot');
     for (const stage of Object.keys(STAGE_PATIENCE_MS)) assert.ok(text.includes(`failed at ${stage}`), stage);
+  });
+});
+
+describe('docs/http.md', () => {
+  const text = readFileSync(projectFile('docs/http.md'), 'utf8');
+
+  test('names events that the log has', () => {
+    const source = readdirSync(projectFile('src'), { recursive: true, encoding: 'utf8' })
+      .filter((path) => path.endsWith('.ts'))
+      .map((path) => readFileSync(projectFile('src', path), 'utf8'))
+      .join('\n');
+    const rows = [...section('http.md', 'The log').matchAll(/^\| (`[^|]+) \|/gm)].flatMap(([, events = '']) =>
+      events.split(', '),
+    );
+    const named = rows.map((event) => event.replaceAll('`', '')).filter((event) => !event.startsWith('…'));
+    assert.ok(named.length > 10);
+    // Those of the journal are made of its news: `boot.${kind}`.
+    const kinds = new Set(
+      [...source.matchAll(/kind: '(started|stage|booted|failed)'/g)].map(([, kind]) => `boot.${kind}`),
+    );
+    assert.deepEqual(
+      named.filter((event) => !source.includes(`'${event}'`) && !kinds.has(event)),
+      [],
+    );
+  });
+
+  test('shows the fields that /api/boards has', () => {
+    const example = JSON.parse(/```json\n(.*?)```/s.exec(text)?.[1] ?? '{}');
+    const real = JSON.parse(JSON.stringify(sampleStatus('x')));
+    assert.deepEqual(Object.keys(example).sort(), Object.keys(real).sort());
+    assert.deepEqual(Object.keys(example.boards[0].lastBoot).sort(), Object.keys(real.boards[0].lastBoot).sort());
+    assert.deepEqual(Object.keys(example.unknownBoards[0]).sort(), Object.keys(real.unknownBoards[0]).sort());
   });
 });
