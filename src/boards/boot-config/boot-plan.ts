@@ -1,4 +1,5 @@
 import { BOOT_NAMES_MAX, BOOT_PREFIXES_MAX } from '../../base/limits.js';
+import { foldName } from '../../disk/fat/names.js';
 import { type BootConfig, type ConfigSetting, foldPath, type ReadBootFile, readBootConfig } from './config-files.js';
 
 /**
@@ -113,7 +114,16 @@ function prefixed(prefixes: readonly string[], names: readonly string[]): string
   return [...new Set(paths)].filter((path) => path !== '' && !path.split('/').includes('..'));
 }
 
+/** Compared as FAT compares names, so that nothing counts as one of them that FAT would not find by its name. */
 function membership(paths: readonly string[]): (path: string) => boolean {
-  const known = new Set(paths);
-  return (path) => known.has(foldPath(path));
+  const spelling = (path: string) => foldPath(path).split('/').map(foldName).join('/');
+  const known = new Set(paths.map(spelling));
+  return (path) =>
+    known.has(
+      path
+        .split('/')
+        .filter((part) => part !== '')
+        .map(foldName)
+        .join('/'),
+    );
 }

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
 import { BOOT_NAMES_MAX, BOOT_PREFIXES_MAX } from '../../../src/base/limits.js';
-import { autoInitramfs, readBootPlan } from '../../../src/boards/boot-config/boot-plan.js';
+import { autoInitramfs, planBoot, readBootPlan } from '../../../src/boards/boot-config/boot-plan.js';
 import {
   bootPartition,
   RASPBERRY_PI_OS_CONFIG,
@@ -126,3 +126,10 @@ test('auto_initramfs goes by the name of the kernel alone', () => {
 function planOf(files: Readonly<Record<string, string>>) {
   return readBootPlan(bootPartition(files));
 }
+
+test('a name that only looks the same is another: the Kelvin sign is no k to FAT', () => {
+  const plan = planBoot([]);
+  assert.equal(plan.isKernel('KERNEL8.IMG'), true);
+  assert.equal(plan.isKernel('/kernel8.img'), true);
+  assert.equal(plan.isKernel('\u212aernel8.img'), false);
+});
