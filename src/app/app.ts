@@ -1,12 +1,18 @@
 import type { Clock } from '../base/clock.js';
 import { JOURNAL_LOOK_MS } from '../base/limits.js';
 import type { Log } from '../base/log.js';
-import { AddressBook } from '../boards/address-book.js';
-import { Discovery, inventoryLines, inventoryLinesFor } from '../boards/discovery.js';
-import { lookupAmong } from '../boards/inventory-lookup.js';
-import { Journal } from '../boards/journal.js';
+import { AddressBook } from '../boards/identity/address-book.js';
+import { Discovery, inventoryLines, inventoryLinesFor } from '../boards/identity/discovery.js';
+import { lookupAmong } from '../boards/identity/inventory-lookup.js';
+import { Journal } from '../boards/journal/journal.js';
+import {
+  boardState,
+  type ListenerStatus,
+  lastBoot,
+  type ServerStatus,
+  type UnknownBoard,
+} from '../boards/journal/status.js';
 import type { OpenBoards } from '../boards/open-boards.js';
-import { boardState, type ListenerStatus, lastBoot, type ServerStatus, type UnknownBoard } from '../boards/status.js';
 import { startDhcpServer } from '../dhcp/server.js';
 import { controlSocketPath, type Inventory } from '../inventory/inventory.js';
 import { startNbdServer } from '../nbd/server.js';

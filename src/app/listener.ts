@@ -1,5 +1,5 @@
 import type { Log } from '../base/log.js';
-import type { ListenerStatus } from '../boards/status.js';
+import type { ListenerStatus } from '../boards/journal/status.js';
 
 /** Something that listens, or tries to: a port may be taken now and free in a minute, and nothing else should wait for it. */
 export class Listener {

@@ -2,12 +2,12 @@ import type { Clock } from '../base/clock.js';
 import type { Log } from '../base/log.js';
 import { parseSerial } from '../base/serial.js';
 import { unreachable } from '../base/unreachable.js';
-import type { AddressBook } from '../boards/address-book.js';
-import type { BootNews } from '../boards/boot-record.js';
-import { type Discovery, inventoryLinesFor } from '../boards/discovery.js';
-import type { BoardEvent, TellBoardEvent } from '../boards/events.js';
-import type { Journal } from '../boards/journal.js';
-import type { BoardLookup } from '../boards/lookup.js';
+import type { AddressBook } from '../boards/identity/address-book.js';
+import { type Discovery, inventoryLinesFor } from '../boards/identity/discovery.js';
+import type { BoardLookup } from '../boards/identity/lookup.js';
+import type { BootNews } from '../boards/journal/boot-record.js';
+import type { BoardEvent, TellBoardEvent } from '../boards/journal/events.js';
+import type { Journal } from '../boards/journal/journal.js';
 import type { Metrics } from '../web/metrics.js';
 
 export interface Listening {

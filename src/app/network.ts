@@ -1,6 +1,6 @@
 import type { Clock, Timer } from '../base/clock.js';
 import { NETWORK_ABSENCES_MAX, NETWORK_LOOK_MS } from '../base/limits.js';
-import type { ListenerStatus } from '../boards/status.js';
+import type { ListenerStatus } from '../boards/journal/status.js';
 import type { InterfaceVerdict, NetworkInterface } from '../os/network-interfaces.js';
 import type { Listener } from './listener.js';
 

@@ -1,8 +1,8 @@
 import type { MacAddress } from '../base/addresses.js';
 import type { Serial } from '../base/serial.js';
 import type { BlockDevice } from '../block/block-device.js';
-import type { BootFiles } from './boot-file.js';
-import type { WriterLock } from './writer-lock.js';
+import type { BootFiles } from './boot-files/boot-file.js';
+import type { WriterLock } from './writer-lock/writer-lock.js';
 
 /** One board of the inventory with all that is its own. Every protocol comes to its bytes through here and nowhere else. */
 export interface Board {

@@ -12,12 +12,12 @@ import { watched } from '../block/watched-device.js';
 import type { Fault } from '../inventory/fault.js';
 import type { BoardEntry, ImageEntry, Inventory } from '../inventory/inventory.js';
 import type { InventorySource } from '../inventory/source.js';
-import { addressLock } from './address-lock.js';
 import type { Board } from './board.js';
-import { type BootMemory, BootPartition } from './boot-partition.js';
-import { Budget } from './budget.js';
-import { ImageBootFiles } from './image-boot-files.js';
-import { locateBoot, readLayout } from './image-layout.js';
+import { type BootMemory, BootPartition } from './boot-files/boot-partition.js';
+import { Budget } from './boot-files/budget.js';
+import { ImageBootFiles } from './boot-files/image-boot-files.js';
+import { locateBoot, readLayout } from './boot-files/image-layout.js';
+import { addressLock } from './writer-lock/address-lock.js';
 
 export interface OpenBoards {
   readonly all: readonly Board[];

@@ -1,5 +1,5 @@
 import { request } from 'node:http';
-import type { ServerStatus } from '../boards/status.js';
+import type { ServerStatus } from '../boards/journal/status.js';
 
 /** As JSON brings it: dates are text. */
 export type Wire<T> = T extends Date

@@ -1,7 +1,7 @@
 import { durationText } from '../base/amounts.js';
 import { printable } from '../base/printable.js';
-import type { BootRecord } from '../boards/boot-record.js';
-import type { BoardStatus, ServerStatus } from '../boards/status.js';
+import type { BootRecord } from '../boards/journal/boot-record.js';
+import type { BoardStatus, ServerStatus } from '../boards/journal/status.js';
 import { renderFaults } from '../inventory/fault.js';
 import { controlSocketPath } from '../inventory/inventory.js';
 import { readInventory } from '../inventory/read.js';

@@ -1,8 +1,8 @@
 /** What to answer to a DHCP message: nothing, or the offer that makes a Pi boot from here. Never an address. */
 import { type Ipv4Address, ipv4ToBytes, type MacAddress, macFromBytes } from '../base/addresses.js';
 import type { Board } from '../boards/board.js';
-import type { BoardLookup } from '../boards/lookup.js';
-import { identifyPi, MACHINE_IDENTIFIER_BYTES, type PiSighting } from '../boards/pi-identity.js';
+import type { BoardLookup } from '../boards/identity/lookup.js';
+import { identifyPi, MACHINE_IDENTIFIER_BYTES, type PiSighting } from '../boards/identity/pi-identity.js';
 import { type DhcpOption, latin1, MessageType, messageType, Option, optionAddress, optionData } from './options.js';
 import { encodePxeVendorOptions, PXE_NO_DISCOVERY } from './pxe-vendor-options.js';
 import { recogniseBoard } from './recognise.js';

@@ -9,7 +9,7 @@ import {
   REQUESTED_BY_BOOTCODE,
   REQUESTED_BY_EEPROM,
   REQUESTED_BY_ROM,
-} from '../boards/pi-identity.js';
+} from '../boards/identity/pi-identity.js';
 import { type DhcpOption, MessageType, Option } from './options.js';
 import { type DhcpMessage, HTYPE_ETHERNET, NO_ADDRESS, Op } from './wire.js';
 
@@ -89,7 +89,7 @@ function requestedBy(kind: BootloaderKind): readonly number[] {
   return kind === 'bootcode' ? REQUESTED_BY_BOOTCODE : REQUESTED_BY_EEPROM;
 }
 
-/** Drawn at `MachineIdentifier` in boards/pi-identity.ts. */
+/** Drawn at `MachineIdentifier` in boards/identity/pi-identity.ts. */
 function machineIdentifierOf(kind: BootloaderKind, identity: PretendIdentity): Uint8Array {
   const writer = new ByteWriter(MACHINE_IDENTIFIER_BYTES).u8(0);
   switch (kind) {

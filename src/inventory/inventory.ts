@@ -77,7 +77,7 @@ export type PartitionChoice = 'auto' | number;
 export interface BoardEntry {
   readonly name: string;
   readonly serial: Serial;
-  /** Only what the file says; for a Pi 1 to 3 without it, `macOfPi1To3` (boards/pi-identity.ts) follows from the serial. */
+  /** Only what the file says; for a Pi 1 to 3 without it, `macOfPi1To3` (boards/identity/pi-identity.ts) follows from the serial. */
   readonly mac: MacAddress | undefined;
   /** Name of an image. */
   readonly image: string;

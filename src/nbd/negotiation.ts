@@ -2,7 +2,7 @@ import { NBD_MESSAGE_CHARACTERS_MAX, NBD_NAME_BYTES_MAX, NBD_PAYLOAD_BYTES_MAX }
 import { Malformed } from '../base/malformed.js';
 import { printableAscii } from '../base/printable.js';
 import { unreachable } from '../base/unreachable.js';
-import type { LockVerdict } from '../boards/writer-lock.js';
+import type { LockVerdict } from '../boards/writer-lock/writer-lock.js';
 import { ClientFlag, HandshakeFlag, Info, Option, OptionReply, TransmissionFlag } from './constants.js';
 import type { HandshakeMessage } from './framing.js';
 import {

@@ -9,8 +9,8 @@ import {
   NBD_STOP_MS,
 } from '../base/limits.js';
 import type { Log } from '../base/log.js';
-import type { TellBoardEvent } from '../boards/events.js';
-import type { BoardLookup } from '../boards/lookup.js';
+import type { BoardLookup } from '../boards/identity/lookup.js';
+import type { TellBoardEvent } from '../boards/journal/events.js';
 import { dropUnsent, keepConnected, probePeer } from '../os/tcp-probe.js';
 import { BufferPool } from './buffer-pool.js';
 import { type ConnectionWorld, NbdConnection } from './connection.js';

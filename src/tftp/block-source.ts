@@ -1,6 +1,6 @@
 /** A boot file cut into the blocks of one transfer. Blocks are counted from 1. */
 import { TFTP_WINDOW_BLOCKS_MAX } from '../base/limits.js';
-import type { BootFile } from '../boards/boot-file.js';
+import type { BootFile } from '../boards/boot-files/boot-file.js';
 import { Mode } from './constants.js';
 
 /** A block shorter than a full one, an empty one too, is the file's last. */

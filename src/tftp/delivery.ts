@@ -1,8 +1,8 @@
 /** One transfer at work: joins the decision (transfer.ts) to a file, a peer and a clock. */
 import type { Clock } from '../base/clock.js';
 import { unreachable } from '../base/unreachable.js';
-import { type BootFile, BootFileLost } from '../boards/boot-file.js';
-import type { TransferOutcome } from '../boards/events.js';
+import { type BootFile, BootFileLost } from '../boards/boot-files/boot-file.js';
+import type { TransferOutcome } from '../boards/journal/events.js';
 import { type BlockSource, blockSource } from './block-source.js';
 import { DATA_HEADER_BYTES } from './constants.js';
 import { DeadlineTimer } from './deadline-timer.js';

@@ -4,7 +4,7 @@ import { Malformed } from '../base/malformed.js';
 import { printable } from '../base/printable.js';
 import { unreachable } from '../base/unreachable.js';
 import type { Board } from '../boards/board.js';
-import type { BoardLookup } from '../boards/lookup.js';
+import type { BoardLookup } from '../boards/identity/lookup.js';
 import { BootRequest } from './boot-request.js';
 import { ErrorCode, Mode, Opcode } from './constants.js';
 import type { TransferLimits } from './options.js';

@@ -4,8 +4,8 @@ import { TFTP_NOT_FOUND_LOG_MS, TFTP_NOT_FOUND_PEERS_MAX } from '../base/limits.
 import type { Log } from '../base/log.js';
 import { RecentMap } from '../base/recent-map.js';
 import { unreachable } from '../base/unreachable.js';
-import type { BootFileRole } from '../boards/boot-file.js';
-import type { TellBoardEvent, TransferOutcome } from '../boards/events.js';
+import type { BootFileRole } from '../boards/boot-files/boot-file.js';
+import type { TellBoardEvent, TransferOutcome } from '../boards/journal/events.js';
 
 export interface EndedTransfer {
   readonly board: string | undefined;

@@ -23,7 +23,7 @@ import {
   TFTP_SILENCE_MS_MAX,
 } from '../base/limits.js';
 import { unreachable } from '../base/unreachable.js';
-import type { TransferOutcome } from '../boards/events.js';
+import type { TransferOutcome } from '../boards/journal/events.js';
 import { ErrorCode } from './constants.js';
 import type { Agreement } from './options.js';
 import { wireBlockOf } from './wire.js';

@@ -1,8 +1,8 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import { unreachable } from '../base/unreachable.js';
-import type { BootNews } from '../boards/boot-record.js';
-import type { BoardEvent } from '../boards/events.js';
-import type { ServerStatus } from '../boards/status.js';
+import type { BootNews } from '../boards/journal/boot-record.js';
+import type { BoardEvent } from '../boards/journal/events.js';
+import type { ServerStatus } from '../boards/journal/status.js';
 
 /** Every metric of ours. Labels come from the inventory or from the code, never from a packet; a stranger's is `board=""`. */
 export const METRICS = {

@@ -1,7 +1,7 @@
 import { bytesText, durationText } from '../base/amounts.js';
 import { unreachable } from '../base/unreachable.js';
-import type { BootRecord } from '../boards/boot-record.js';
-import type { BoardState, BoardStatus, ListenerStatus, ServerStatus, UnknownBoard } from '../boards/status.js';
+import type { BootRecord } from '../boards/journal/boot-record.js';
+import type { BoardState, BoardStatus, ListenerStatus, ServerStatus, UnknownBoard } from '../boards/journal/status.js';
 import { type Markup, markup } from './markup.js';
 
 /** The status page: what every board does now, and how its last boot went. Plain HTML that loads itself again; no script. */

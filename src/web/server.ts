@@ -1,6 +1,6 @@
 import fastify, { type FastifyInstance } from 'fastify';
 import { HTTP_CONNECTIONS_MAX } from '../base/limits.js';
-import type { ServerStatus } from '../boards/status.js';
+import type { ServerStatus } from '../boards/journal/status.js';
 import { STYLE_SHEET, statusPage } from './page.js';
 
 /** What the outside may know. Everything is asked for anew at each request. */

@@ -3,9 +3,9 @@ import type { Clock } from '../base/clock.js';
 import { BlockError } from '../block/block-error.js';
 import { openFileDevice } from '../block/file-device.js';
 import { watched } from '../block/watched-device.js';
-import { BootPartition, readFrom } from '../boards/boot-partition.js';
-import { Budget } from '../boards/budget.js';
-import { type ImageLayout, locateBoot, type PartitionWishes, readLayout } from '../boards/image-layout.js';
+import { BootPartition, readFrom } from '../boards/boot-files/boot-partition.js';
+import { Budget } from '../boards/boot-files/budget.js';
+import { type ImageLayout, locateBoot, type PartitionWishes, readLayout } from '../boards/boot-files/image-layout.js';
 import { DiskFault } from '../disk/disk-fault.js';
 import { bootDescriptionLines, describeBoot } from './initramfs/boot-description.js';
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
-import { REQUESTED_BY_EEPROM } from '../../src/boards/pi-identity.js';
+import { REQUESTED_BY_EEPROM } from '../../src/boards/identity/pi-identity.js';
 import { type AnswerRules, answerDhcp, type DhcpVerdict } from '../../src/dhcp/answer.js';
 import { discoverOf, requestOf } from '../../src/dhcp/discover.js';
 import { type DhcpOption, Option } from '../../src/dhcp/options.js';

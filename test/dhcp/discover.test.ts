@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { describePi, identifyPi } from '../../src/boards/pi-identity.js';
+import { describePi, identifyPi } from '../../src/boards/identity/pi-identity.js';
 import { type BootloaderKind, discoverOf, requestOf } from '../../src/dhcp/discover.js';
 import { Option, optionData } from '../../src/dhcp/options.js';
 import { decodeDhcp, encodeDhcp } from '../../src/dhcp/wire.js';

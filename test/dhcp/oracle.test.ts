@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import type { ChildProcess } from 'node:child_process';
 import { describe, type TestContext, test } from 'node:test';
 import { silentLog } from '../../src/base/log.js';
-import { Discovery } from '../../src/boards/discovery.js';
+import { Discovery } from '../../src/boards/identity/discovery.js';
 import { type BootloaderKind, discoverOf } from '../../src/dhcp/discover.js';
 import { startDhcpServer } from '../../src/dhcp/server.js';
 import { type DhcpMessage, encodeDhcp } from '../../src/dhcp/wire.js';

@@ -36,6 +36,17 @@ describe('documents', () => {
   });
 });
 
+test('docs/architecture.md names files that exist', () => {
+  const text = readFileSync(projectFile('docs/architecture.md'), 'utf8');
+  const rooms = 'base|os|block|disk|inventory|boards|dhcp|tftp|nbd|workshop|web|pretend|app|cli';
+  const named = [...text.matchAll(new RegExp(`\\b((?:${rooms})/[a-z/-]*[a-z])`, 'g'))].map(([, path = '']) => path);
+  assert.ok(named.length > 10);
+  assert.deepEqual(
+    named.filter((path) => !existsSync(projectFile('src', path)) && !existsSync(projectFile('src', `${path}.ts`))),
+    [],
+  );
+});
+
 function leadsSomewhere(document: string, target: string): boolean {
   const [path = '', anchor] = target.split('#');
   const file = path === '' ? join(root, document) : join(root, dirname(document), path);

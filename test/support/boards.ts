@@ -2,11 +2,11 @@ import { type Clock, systemClock } from '../../src/base/clock.js';
 import { parseSerial } from '../../src/base/serial.js';
 import type { BlockDevice } from '../../src/block/block-device.js';
 import { MemoryDevice } from '../../src/block/memory-device.js';
-import { AddressBook } from '../../src/boards/address-book.js';
-import { addressLock } from '../../src/boards/address-lock.js';
 import type { Board } from '../../src/boards/board.js';
-import { lookupAmong } from '../../src/boards/inventory-lookup.js';
-import type { BoardLookup } from '../../src/boards/lookup.js';
+import { AddressBook } from '../../src/boards/identity/address-book.js';
+import { lookupAmong } from '../../src/boards/identity/inventory-lookup.js';
+import type { BoardLookup } from '../../src/boards/identity/lookup.js';
+import { addressLock } from '../../src/boards/writer-lock/address-lock.js';
 
 /** A board of which only the identity matters: no files, a disk of one sector, a lock that everybody gets. */
 export function boardOf(name: string, serial: string, mac?: string): Board {

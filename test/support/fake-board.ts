@@ -1,5 +1,5 @@
 import type { Board } from '../../src/boards/board.js';
-import { type BootFile, BootFileLost, type OpenVerdict } from '../../src/boards/boot-file.js';
+import { type BootFile, BootFileLost, type OpenVerdict } from '../../src/boards/boot-files/boot-file.js';
 import { boardOf } from './boards.js';
 
 /** What a test may watch and spoil of a boot file. */

@@ -2,7 +2,7 @@ import type { TestContext } from 'node:test';
 import { systemClock } from '../../src/base/clock.js';
 import { silentLog } from '../../src/base/log.js';
 import type { Board } from '../../src/boards/board.js';
-import type { BoardEvent } from '../../src/boards/events.js';
+import type { BoardEvent } from '../../src/boards/journal/events.js';
 import { silentMeter } from '../../src/nbd/meter.js';
 import { type NbdServer, type NbdServerOptions, startNbdServer } from '../../src/nbd/server.js';
 import { lookupOf } from './boards.js';

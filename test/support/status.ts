@@ -1,4 +1,4 @@
-import type { ServerStatus } from '../../src/boards/status.js';
+import type { ServerStatus } from '../../src/boards/journal/status.js';
 
 const STARTED = new Date(Date.UTC(2026, 0, 2, 3, 4, 5));
 

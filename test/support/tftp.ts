@@ -5,7 +5,7 @@ import type { TestContext } from 'node:test';
 import { systemClock } from '../../src/base/clock.js';
 import { silentLog } from '../../src/base/log.js';
 import type { Board } from '../../src/boards/board.js';
-import type { BoardEvent, TransferEnded } from '../../src/boards/events.js';
+import type { BoardEvent, TransferEnded } from '../../src/boards/journal/events.js';
 import { type FetchResult, type FetchSettings, fetchFile } from '../../src/tftp/client.js';
 import { startTftpServer, type TftpServer, type TftpServerSettings } from '../../src/tftp/server.js';
 import { lookupOf } from './boards.js';

@@ -1,7 +1,7 @@
 // Our client and our transfer with a bad network between them, in played time.
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import type { TransferOutcome } from '../../src/boards/events.js';
+import type { TransferOutcome } from '../../src/boards/journal/events.js';
 import { Delivery } from '../../src/tftp/delivery.js';
 import { Download, type DownloadCommand, type DownloadResult } from '../../src/tftp/download.js';
 import { negotiate } from '../../src/tftp/options.js';

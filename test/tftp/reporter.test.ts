@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { TFTP_NOT_FOUND_LOG_MS, TFTP_NOT_FOUND_PEERS_MAX } from '../../src/base/limits.js';
-import type { BoardEvent, TransferOutcome } from '../../src/boards/events.js';
+import type { BoardEvent, TransferOutcome } from '../../src/boards/journal/events.js';
 import { TransferReporter } from '../../src/tftp/reporter.js';
 import { FakeClock } from '../support/fake-clock.js';
 

@@ -3,7 +3,7 @@ import { describe, test } from 'node:test';
 import { systemClock } from '../../src/base/clock.js';
 import { TFTP_PEER_TRANSFERS_MAX, TFTP_TRANSFERS_MAX } from '../../src/base/limits.js';
 import { silentLog } from '../../src/base/log.js';
-import type { OpenVerdict } from '../../src/boards/boot-file.js';
+import type { OpenVerdict } from '../../src/boards/boot-files/boot-file.js';
 import type { BootRequest } from '../../src/tftp/boot-request.js';
 import { fetchFile } from '../../src/tftp/client.js';
 import { openMainPort } from '../../src/tftp/main-port.js';

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { TFTP_STRANGERS_ANSWERED_MAX } from '../../src/base/limits.js';
-import type { OpenVerdict } from '../../src/boards/boot-file.js';
+import type { OpenVerdict } from '../../src/boards/boot-files/boot-file.js';
 import { fakeBoard } from '../support/fake-board.js';
 import { FakeClock } from '../support/fake-clock.js';
 import { noise } from '../support/random.js';

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import type { BoardEvent } from '../../src/boards/events.js';
+import type { BoardEvent } from '../../src/boards/journal/events.js';
 import { METRICS, Metrics } from '../../src/web/metrics.js';
 
 function metrics(): Metrics {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import type { ServerStatus } from '../../src/boards/status.js';
+import type { ServerStatus } from '../../src/boards/journal/status.js';
 import { webServer } from '../../src/web/server.js';
 
 const ready: ServerStatus = {

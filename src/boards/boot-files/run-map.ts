@@ -1,4 +1,4 @@
-import type { ByteRun } from '../disk/fat/chain.js';
+import type { ByteRun } from '../../disk/fat/chain.js';
 
 /** A run of the partition that holds a part of what was asked: `at` is where it belongs in the answer. */
 export interface PartitionRange {

@@ -2,16 +2,16 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import type { BlockDevice } from '../../src/block/block-device.js';
 import { MemoryDevice } from '../../src/block/memory-device.js';
+import { quoted } from '../../src/disk/disk-fault.js';
+import { openFat } from '../../src/disk/fat/volume.js';
+import { encodeMbr, MbrType } from '../../src/disk/partition/mbr.js';
+import { readPartitions } from '../../src/disk/partition/read-partitions.js';
 import {
   chooseBootPartition,
   chooseRootPartition,
   partitionDevice,
   type WantedPartition,
-} from '../../src/disk/boot-partition.js';
-import { quoted } from '../../src/disk/disk-fault.js';
-import { openFat } from '../../src/disk/fat/volume.js';
-import { encodeMbr, MbrType } from '../../src/disk/partition/mbr.js';
-import { readPartitions } from '../../src/disk/partition/read-partitions.js';
+} from '../../src/disk/partition-choice.js';
 import { makeVolume, text } from '../support/fat-volumes.js';
 
 /** A disk of four partitions of 128 KiB: an ext4 that is none beyond its magic, a FAT12, zeroes, and another FAT12. */

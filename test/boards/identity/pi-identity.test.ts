@@ -9,7 +9,7 @@ import {
   REQUESTED_BY_BOOTCODE,
   REQUESTED_BY_EEPROM,
   REQUESTED_BY_ROM,
-} from '../../src/boards/pi-identity.js';
+} from '../../../src/boards/identity/pi-identity.js';
 
 /** A PC: random xid and MAC, the list that a PC's PXE ROM asks for. */
 const PC: PxeClientFacts = {

@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { MemoryDevice } from '../../src/block/memory-device.js';
-import { slice } from '../../src/block/slice.js';
-import { watched } from '../../src/block/watched-device.js';
-import { BootPartition, findIn, readFrom } from '../../src/boards/boot-partition.js';
-import { Budget } from '../../src/boards/budget.js';
-import { DiskFault } from '../../src/disk/disk-fault.js';
-import { formatFat } from '../../src/disk/fat/format.js';
+import { MemoryDevice } from '../../../src/block/memory-device.js';
+import { slice } from '../../../src/block/slice.js';
+import { watched } from '../../../src/block/watched-device.js';
+import { BootPartition, findIn, readFrom } from '../../../src/boards/boot-files/boot-partition.js';
+import { Budget } from '../../../src/boards/boot-files/budget.js';
+import { DiskFault } from '../../../src/disk/disk-fault.js';
+import { formatFat } from '../../../src/disk/fat/format.js';
 
 const OFFSET = 1024 * 1024;
 const SIZE = 4 * 1024 * 1024;

@@ -1,4 +1,4 @@
-import type { Ipv4Address } from '../base/addresses.js';
+import type { Ipv4Address } from '../../base/addresses.js';
 
 /**
  * A file of a board's boot partition on its way over TFTP. It is a point in time: what `hold()` met is what is read, to the

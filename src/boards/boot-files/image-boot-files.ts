@@ -1,9 +1,9 @@
-import type { Ipv4Address } from '../base/addresses.js';
-import { CMDLINE_FILE_BYTES_MAX } from '../base/limits.js';
-import { BlockError } from '../block/block-error.js';
-import { DiskFault } from '../disk/disk-fault.js';
-import { type BootPlan, readBootPlan } from './boot-config/boot-plan.js';
-import { type CmdlineWish, virtualCmdline } from './boot-config/cmdline.js';
+import type { Ipv4Address } from '../../base/addresses.js';
+import { CMDLINE_FILE_BYTES_MAX } from '../../base/limits.js';
+import { BlockError } from '../../block/block-error.js';
+import { DiskFault } from '../../disk/disk-fault.js';
+import { type BootPlan, readBootPlan } from '../boot-config/boot-plan.js';
+import { type CmdlineWish, virtualCmdline } from '../boot-config/cmdline.js';
 import type { BootFile, BootFileRequest, BootFileRole, BootFiles, OpenVerdict } from './boot-file.js';
 import { type BootPartition, type FoundFile, readFrom, type View } from './boot-partition.js';
 import type { HeldFile } from './held-file.js';

@@ -1,8 +1,8 @@
 /** Who a PXE client is, told from the few bytes of its DISCOVER that differ between a Pi and a PC, and between Pis. */
-import type { MacAddress } from '../base/addresses.js';
-import { ByteReader } from '../base/byte-reader.js';
-import { type Serial, serialFromNumber } from '../base/serial.js';
-import { unreachable } from '../base/unreachable.js';
+import type { MacAddress } from '../../base/addresses.js';
+import { ByteReader } from '../../base/byte-reader.js';
+import { type Serial, serialFromNumber } from '../../base/serial.js';
+import { unreachable } from '../../base/unreachable.js';
 import { decodeRevisionCode, type PiRevision } from './pi-models.js';
 
 /** What a PXE client says in its DISCOVER. */

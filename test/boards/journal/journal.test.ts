@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import type { BoardEvent } from '../../src/boards/events.js';
-import { Journal } from '../../src/boards/journal.js';
-import { boardState, lastBoot } from '../../src/boards/status.js';
-import { FakeClock } from '../support/fake-clock.js';
+import type { BoardEvent } from '../../../src/boards/journal/events.js';
+import { Journal } from '../../../src/boards/journal/journal.js';
+import { boardState, lastBoot } from '../../../src/boards/journal/status.js';
+import { FakeClock } from '../../support/fake-clock.js';
 
 const BOARD = { board: 'node1' } as const;
 const discover: BoardEvent = {

@@ -1,8 +1,8 @@
 /** Boards that ask to boot but are not in the inventory: what the log, the status page and `boards` tell of them. */
-import type { Ipv4Address, MacAddress } from '../base/addresses.js';
-import { DISCOVERED_BOARDS_ANNOUNCED_PER_MINUTE_MAX, DISCOVERED_BOARDS_MAX } from '../base/limits.js';
-import { RecentMap } from '../base/recent-map.js';
-import type { Serial } from '../base/serial.js';
+import type { Ipv4Address, MacAddress } from '../../base/addresses.js';
+import { DISCOVERED_BOARDS_ANNOUNCED_PER_MINUTE_MAX, DISCOVERED_BOARDS_MAX } from '../../base/limits.js';
+import { RecentMap } from '../../base/recent-map.js';
+import type { Serial } from '../../base/serial.js';
 import { describePi, macOfPi1To3, OUI_OF_PI_1_TO_3, type PiSighting } from './pi-identity.js';
 
 export interface DiscoveredBoard {

@@ -1,5 +1,5 @@
-import type { Clock } from '../base/clock.js';
-import { WRITER_LOCK_PATIENCE_MS } from '../base/limits.js';
+import type { Clock } from '../../base/clock.js';
+import { WRITER_LOCK_PATIENCE_MS } from '../../base/limits.js';
 import type { DiskUser, LockVerdict, WriterLock } from './writer-lock.js';
 
 /**

@@ -1,7 +1,7 @@
-import type { Ipv4Address, MacAddress } from '../base/addresses.js';
-import { ADDRESS_BOOK_ENTRIES_MAX } from '../base/limits.js';
-import { RecentMap } from '../base/recent-map.js';
-import type { Serial } from '../base/serial.js';
+import type { Ipv4Address, MacAddress } from '../../base/addresses.js';
+import { ADDRESS_BOOK_ENTRIES_MAX } from '../../base/limits.js';
+import { RecentMap } from '../../base/recent-map.js';
+import type { Serial } from '../../base/serial.js';
 
 /**
  * Which hardware has which address, and which serial: overheard from DHCP, or else asked of the kernel. It decides whose files

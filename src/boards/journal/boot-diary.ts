@@ -1,5 +1,5 @@
-import { bytesText, durationText } from '../base/amounts.js';
-import { BOOT_ACROSS_RESTART_MS, BOOT_STEPS_MAX, KERNEL_LAST_FILES_MS, STAGE_PATIENCE_MS } from '../base/limits.js';
+import { bytesText, durationText } from '../../base/amounts.js';
+import { BOOT_ACROSS_RESTART_MS, BOOT_STEPS_MAX, KERNEL_LAST_FILES_MS, STAGE_PATIENCE_MS } from '../../base/limits.js';
 import type { BootNews, BootRecord, BootStage, BootState, BootStep } from './boot-record.js';
 import type {
   AddressRequested,

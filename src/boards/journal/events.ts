@@ -1,4 +1,4 @@
-import type { BootFileRole } from './boot-file.js';
+import type { BootFileRole } from '../boot-files/boot-file.js';
 
 /**
  * What happens to boards, told once by the server it happened in. Journal, log, metrics and the status page are all drawn

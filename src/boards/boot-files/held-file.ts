@@ -1,7 +1,7 @@
 import { setImmediate as turnOfTheLoop } from 'node:timers/promises';
-import { BOOT_FILE_PIECE_BYTES } from '../base/limits.js';
-import type { BlockDevice } from '../block/block-device.js';
-import type { ByteRun } from '../disk/fat/chain.js';
+import { BOOT_FILE_PIECE_BYTES } from '../../base/limits.js';
+import type { BlockDevice } from '../../block/block-device.js';
+import type { ByteRun } from '../../disk/fat/chain.js';
 import { BootFileLost } from './boot-file.js';
 import type { Budget } from './budget.js';
 import { RunMap } from './run-map.js';

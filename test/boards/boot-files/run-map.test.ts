@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
-import { RunMap } from '../../src/boards/run-map.js';
+import { RunMap } from '../../../src/boards/boot-files/run-map.js';
 
 const RUNS = [
   { offset: 400, lengthBytes: 100 },

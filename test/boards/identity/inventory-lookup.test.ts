@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
-import { AddressBook } from '../../src/boards/address-book.js';
-import { lookupAmong } from '../../src/boards/inventory-lookup.js';
-import { boardOf } from '../support/boards.js';
+import { AddressBook } from '../../../src/boards/identity/address-book.js';
+import { lookupAmong } from '../../../src/boards/identity/inventory-lookup.js';
+import { boardOf } from '../../support/boards.js';
 
 const node1 = boardOf('node1', 'bf9fed6f', 'dc:a6:32:01:02:03');
 const node3 = boardOf('node3', '0a1b2c3d');

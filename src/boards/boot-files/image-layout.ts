@@ -1,9 +1,9 @@
-import type { BlockDevice } from '../block/block-device.js';
-import { chooseBootPartition, chooseRootPartition } from '../disk/boot-partition.js';
-import { DiskFault } from '../disk/disk-fault.js';
-import { foreignFormat } from '../disk/foreign-format.js';
-import type { Partition, PartitionTable } from '../disk/partition/partition-table.js';
-import { readPartitions } from '../disk/partition/read-partitions.js';
+import type { BlockDevice } from '../../block/block-device.js';
+import { DiskFault } from '../../disk/disk-fault.js';
+import { foreignFormat } from '../../disk/foreign-format.js';
+import type { Partition, PartitionTable } from '../../disk/partition/partition-table.js';
+import { readPartitions } from '../../disk/partition/read-partitions.js';
+import { chooseBootPartition, chooseRootPartition } from '../../disk/partition-choice.js';
 import type { DiskLayout } from './boot-partition.js';
 
 /** `boot_partition` and `root_partition` of an image: a number as Linux counts, or `auto`. */

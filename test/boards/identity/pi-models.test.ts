@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { decodeRevisionCode } from '../../src/boards/pi-models.js';
+import { decodeRevisionCode } from '../../../src/boards/identity/pi-models.js';
 
 test('revision codes are decoded as the published table has them', () => {
   const rows: readonly [number, string, string, string, string][] = [

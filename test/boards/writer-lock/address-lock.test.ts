@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { WRITER_LOCK_PATIENCE_MS } from '../../src/base/limits.js';
-import { addressLock } from '../../src/boards/address-lock.js';
-import type { DiskUser, LockVerdict } from '../../src/boards/writer-lock.js';
-import { FakeClock } from '../support/fake-clock.js';
+import { WRITER_LOCK_PATIENCE_MS } from '../../../src/base/limits.js';
+import { addressLock } from '../../../src/boards/writer-lock/address-lock.js';
+import type { DiskUser, LockVerdict } from '../../../src/boards/writer-lock/writer-lock.js';
+import { FakeClock } from '../../support/fake-clock.js';
 
 /** A connection whose peer answers a probe when the test says so. */
 class FakeUser implements DiskUser {

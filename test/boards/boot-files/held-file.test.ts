@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { setImmediate as turnOfTheLoop } from 'node:timers/promises';
-import { BOOT_FILE_PIECE_BYTES } from '../../src/base/limits.js';
-import { MemoryDevice } from '../../src/block/memory-device.js';
-import { BootFileLost } from '../../src/boards/boot-file.js';
-import { Budget } from '../../src/boards/budget.js';
-import { HeldFile } from '../../src/boards/held-file.js';
+import { BOOT_FILE_PIECE_BYTES } from '../../../src/base/limits.js';
+import { MemoryDevice } from '../../../src/block/memory-device.js';
+import { BootFileLost } from '../../../src/boards/boot-files/boot-file.js';
+import { Budget } from '../../../src/boards/boot-files/budget.js';
+import { HeldFile } from '../../../src/boards/boot-files/held-file.js';
 
 const PIECE = BOOT_FILE_PIECE_BYTES;
 

@@ -1,8 +1,8 @@
-import { type Ipv4Address, type MacAddress, parseMac } from '../base/addresses.js';
-import { BOOT_PATH_LENGTH_MAX } from '../base/limits.js';
-import { parseSerial, type Serial } from '../base/serial.js';
+import { type Ipv4Address, type MacAddress, parseMac } from '../../base/addresses.js';
+import { BOOT_PATH_LENGTH_MAX } from '../../base/limits.js';
+import { parseSerial, type Serial } from '../../base/serial.js';
+import type { Board } from '../board.js';
 import type { AddressBook } from './address-book.js';
-import type { Board } from './board.js';
 import type { BoardLookup, BootPathVerdict } from './lookup.js';
 import { macOfPi1To3 } from './pi-identity.js';
 

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { DISCOVERED_BOARDS_ANNOUNCED_PER_MINUTE_MAX, DISCOVERED_BOARDS_MAX } from '../../src/base/limits.js';
-import { Discovery, inventoryLines } from '../../src/boards/discovery.js';
-import type { PiSighting } from '../../src/boards/pi-identity.js';
-import { macOfPi1To3 } from '../../src/boards/pi-identity.js';
-import { decodeRevisionCode } from '../../src/boards/pi-models.js';
+import { DISCOVERED_BOARDS_ANNOUNCED_PER_MINUTE_MAX, DISCOVERED_BOARDS_MAX } from '../../../src/base/limits.js';
+import { Discovery, inventoryLines } from '../../../src/boards/identity/discovery.js';
+import type { PiSighting } from '../../../src/boards/identity/pi-identity.js';
+import { macOfPi1To3 } from '../../../src/boards/identity/pi-identity.js';
+import { decodeRevisionCode } from '../../../src/boards/identity/pi-models.js';
 
 const PI_4: PiSighting = {
   ...{ generation: 'eeprom4', mac: 'e4:5f:01:09:02:f7', serial: '91cdf03d', macTail: '01:09:02:f7', httpBoot: false },

@@ -1,6 +1,6 @@
-import type { Clock } from '../base/clock.js';
-import { BOOT_ACROSS_RESTART_MS, BOOTS_REMEMBERED_MAX } from '../base/limits.js';
-import { unreachable } from '../base/unreachable.js';
+import type { Clock } from '../../base/clock.js';
+import { BOOT_ACROSS_RESTART_MS, BOOTS_REMEMBERED_MAX } from '../../base/limits.js';
+import { unreachable } from '../../base/unreachable.js';
 import { BootDiary, type FirstSign } from './boot-diary.js';
 import type { BootNews, BootRecord } from './boot-record.js';
 import type { BoardEvent } from './events.js';

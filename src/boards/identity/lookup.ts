@@ -1,6 +1,6 @@
-import type { Ipv4Address, MacAddress } from '../base/addresses.js';
-import type { Serial } from '../base/serial.js';
-import type { Board } from './board.js';
+import type { Ipv4Address, MacAddress } from '../../base/addresses.js';
+import type { Serial } from '../../base/serial.js';
+import type { Board } from '../board.js';
 
 /** Finds the board that a packet is about. */
 export interface BoardLookup {
