@@ -267,8 +267,11 @@ export const NETWORK_ABSENCES_MAX = 5;
 /** A stop ends in any case after this: transfers and requests have seconds, and container engines kill after 10 to 60. */
 export const STOP_MS_MAX = 20_000;
 
-/** HTTP connections at a time: Prometheus, some browsers, the health check. Others wait in the kernel's queue. */
-export const HTTP_CONNECTIONS_MAX = 128;
+/** HTTP connections at a time: more than anybody needs, and fewer than there are descriptors for the boards' sake. */
+export const HTTP_CONNECTIONS_MAX = 1024;
+
+/** For the last lines of the log to be taken by whoever reads it, when all else has ended. */
+export const LOG_FAREWELL_MS = 1000;
 
 /** How often the journal is asked for boots that are stuck: their patience is a minute and more. */
 export const JOURNAL_LOOK_MS = 5000;

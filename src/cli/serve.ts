@@ -16,7 +16,7 @@ export interface ServeOptions {
 
 /** Runs the appliance until it is told to stop. */
 export async function serve(options: ServeOptions): Promise<ExitStatus> {
-  const log = serverLog(options.logLevel, systemClock);
+  const { log, flushed } = serverLog(options.logLevel, systemClock);
   const path = configPath(options.config);
   const opened = await openConfiguration(path, systemClock);
   if (opened.answer === 'faults') {
@@ -37,10 +37,11 @@ export async function serve(options: ServeOptions): Promise<ExitStatus> {
   // A disk that hangs must not keep us from ending: what it did not answer was not acknowledged either.
   systemClock.after(STOP_MS_MAX, () => {
     log.error({ afterMs: STOP_MS_MAX }, 'server.stop.timeout');
-    process.exit(ExitStatus.Failed);
+    void flushed().then(endAtOnce);
   });
   await app.stop();
   log.info({}, 'server.stopped');
+  if (!(await flushed())) endAtOnce();
   return status;
 }
 
@@ -50,7 +51,7 @@ function stopAsked(log: Log): Promise<ExitStatus> {
     for (const signal of ['SIGTERM', 'SIGINT'] as const) {
       process.once(signal, () => {
         log.info({ signal }, 'server.stopping');
-        process.once(signal, () => process.exit(ExitStatus.Failed));
+        process.once(signal, endAtOnce);
         resolve(ExitStatus.Done);
       });
     }
@@ -65,4 +66,9 @@ function stopAsked(log: Log): Promise<ExitStatus> {
     process.on('uncaughtException', bug);
     process.on('unhandledRejection', bug);
   });
+}
+
+/** Not by process.exit: that waits for threads and for the log, and one may hang on a disk, on a pipe that nobody reads, on a full file. */
+function endAtOnce(): void {
+  process.kill(process.pid, 'SIGKILL');
 }

@@ -1,19 +1,31 @@
+import { setTimeout } from 'node:timers/promises';
 import { pino } from 'pino';
 import type { Clock } from '../base/clock.js';
-import { LOG_BUFFER_BYTES_MAX } from '../base/limits.js';
+import { LOG_FAREWELL_MS } from '../base/limits.js';
 import type { Log } from '../base/log.js';
 import { limitedLog } from '../base/log-limit.js';
+import { LogStream } from './log-stream.js';
 
-/** The log on stdout, one JSON object a line. Neither a reader that went or stalled nor a full disk may keep the server from serving. */
-export function serverLog(level: string, clock: Clock): Log {
-  // What can't be written in time is dropped, not kept without bound; an error of the destination is nobody's to handle.
-  const destination = pino.destination({ dest: 1, sync: false, maxLength: LOG_BUFFER_BYTES_MAX });
-  destination.on('error', () => {});
-  const serializers = { err: pino.stdSerializers.err, error: errorText };
-  const log = pino({ level, base: null, timestamp: pino.stdTimeFunctions.isoTime, serializers }, destination);
-  return limitedLog(log, clock);
+export interface ServerLog {
+  readonly log: Log;
+  /** Whether the last lines were taken, within LOG_FAREWELL_MS. */
+  flushed(): Promise<boolean>;
 }
 
-function errorText(error: unknown): string {
-  return error instanceof Error ? (error.stack ?? error.message) : String(error);
+const STDOUT = 1;
+
+/** The log on stdout, one JSON object a line. */
+export function serverLog(level: string, clock: Clock): ServerLog {
+  const stream = new LogStream(STDOUT);
+  const log = pino({ level, base: null, timestamp: pino.stdTimeFunctions.isoTime }, stream);
+  return {
+    log: limitedLog(log, clock),
+    async flushed() {
+      const taken = new AbortController();
+      // Not the clock's timer, which keeps no process alive: this one has to be waited for.
+      const late = setTimeout(LOG_FAREWELL_MS, false, { signal: taken.signal }).catch(() => true);
+      void stream.idle().then(() => taken.abort());
+      return late;
+    },
+  };
 }

@@ -1,7 +1,7 @@
 // The program as its user has it: a process with words, output and exit status.
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { openSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
 import { makeDemoImage } from '../../src/workshop/demo-image.js';
@@ -238,6 +238,36 @@ setInterval(() => {}, 1000);
 `;
 
 describe('when nobody reads the output any more', () => {
+  test('a server whose log is a full disk serves, and stops when it is told to', async (context) => {
+    const { config, ports } = await setup(context);
+    const full = openSync('/dev/full', 'w');
+    const server = spawn('node', [MAIN, 'serve', '--config', config], { stdio: ['ignore', full, full] });
+    const ended = new Promise<number | null>((resolve) => server.once('exit', resolve));
+    whenOver(context, () => void server.kill('SIGKILL'));
+    await until(async () => isAlive(ports.http), 'the server');
+    const place = ['--server', '127.0.0.1', '--tftp-port', String(ports.tftp), '--http-port', String(ports.http)];
+    for (let round = 0; round < 2; round += 1)
+      assert.equal(brambleboot('pretend', '--serial', 'bf9fed6f', ...place).status, 0);
+    server.kill('SIGTERM');
+    assert.equal(await ended, 0);
+  });
+
+  test('a server whose log is a pipe that nobody empties stops when it is told to', async (context) => {
+    const { config, ports } = await setup(context);
+    const server = spawn('node', [MAIN, 'serve', '--log-level', 'debug', '--config', config], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    const ended = new Promise<void>((resolve) => server.once('exit', () => resolve()));
+    whenOver(context, () => void server.kill('SIGKILL'));
+    server.stdout.pause();
+    await until(async () => isAlive(ports.http), 'the server');
+    const place = ['--server', '127.0.0.1', '--tftp-port', String(ports.tftp), '--http-port', String(ports.http)];
+    for (let round = 0; round < 8; round += 1)
+      assert.equal(brambleboot('pretend', '--serial', 'bf9fed6f', ...place).status, 0);
+    server.kill('SIGTERM');
+    await ended;
+  });
+
   test('a command goes on to its end, and the server goes on serving', async (context) => {
     const { config, ports } = await setup(context);
     const piped = spawnSync('bash', ['-c', 'set -o pipefail; node "$0" demo | head -1', MAIN], { encoding: 'utf8' });
@@ -250,3 +280,8 @@ describe('when nobody reads the output any more', () => {
     assert.equal(server.exitCode, null);
   });
 });
+
+async function isAlive(httpPort: number): Promise<boolean> {
+  const answer = await fetch(`http://127.0.0.1:${httpPort}/healthz`).catch(() => undefined);
+  return answer?.status === 200;
+}
