@@ -25,7 +25,8 @@ export const KEYS = {
     example: 'eth0',
     default:
       'every interface that is up and has an IPv4 address and a MAC, without loopback, `docker*`, `br-<hex>`, `veth*`, `tun*`, `wg*`',
-    meaning: 'Interfaces whose boards are served.',
+    meaning:
+      'Interfaces whose boards are served: with DHCP, files and disks. A connection for a disk that comes in by another one is turned away (loopback excepted).',
   },
   'server.address': {
     expects: 'an IPv4 address, or one for each interface',
