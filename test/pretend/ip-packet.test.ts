@@ -1,0 +1,79 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import fc from 'fast-check';
+import { Malformed } from '../../src/base/malformed.js';
+import { parseNbdRoot } from '../../src/pretend/disk-stage.js';
+import { decodeUdpPacket, encodeUdpPacket } from '../../src/pretend/ip-packet.js';
+
+// Laid out by hand after RFC 791 and RFC 768; the checksum: ~(4500 + 0023 + 8011 + ffff + ffff) = 3acb.
+const GOLDEN = '4500 0023 0000 0000 8011 3acb 0000 0000 ffffffff 0044 0043 000f 0000 4252414d424c45'.replaceAll(
+  ' ',
+  '',
+);
+const PACKET = {
+  source: '0.0.0.0',
+  sourcePort: 68,
+  destination: '255.255.255.255',
+  destinationPort: 67,
+  payload: new TextEncoder().encode('BRAMBLE'),
+};
+
+describe('a UDP datagram with its IPv4 header', () => {
+  test('is written as the RFCs draw it, and read back', () => {
+    const bytes = encodeUdpPacket(PACKET);
+    assert.equal(Buffer.from(bytes).toString('hex'), GOLDEN);
+    assert.deepEqual(decodeUdpPacket(bytes), PACKET);
+  });
+
+  test('has a header checksum that adds up to nothing', () => {
+    const header = Buffer.from(encodeUdpPacket(PACKET).subarray(0, 20));
+    let sum = 0;
+    for (let at = 0; at < 20; at += 2) sum += header.readUInt16BE(at);
+    assert.equal((sum & 0xffff) + (sum >>> 16), 0xffff);
+  });
+
+  test('padding behind it is not payload, options in front of it are skipped', () => {
+    const padded = Buffer.concat([encodeUdpPacket(PACKET), Buffer.alloc(11)]);
+    assert.deepEqual(decodeUdpPacket(Uint8Array.from(padded)), PACKET);
+    const bytes = Buffer.from(encodeUdpPacket(PACKET));
+    const withOption = Buffer.concat([Buffer.of(0x46), bytes.subarray(1, 20), Buffer.alloc(4), bytes.subarray(20)]);
+    assert.deepEqual(decodeUdpPacket(Uint8Array.from(withOption)), PACKET);
+  });
+
+  test('any bytes are a datagram or malformed', () => {
+    fc.assert(
+      fc.property(
+        fc.oneof(
+          fc.uint8Array({ maxLength: 64 }),
+          fc.nat(35).map((length) => Buffer.from(GOLDEN, 'hex').subarray(0, length)),
+        ),
+        (bytes) => {
+          try {
+            decodeUdpPacket(bytes);
+          } catch (error) {
+            assert.ok(error instanceof Malformed, String(error));
+          }
+        },
+      ),
+    );
+  });
+});
+
+describe('where cmdline.txt says that the root disk is', () => {
+  test('with and without a port', () => {
+    const rest = { device: '/dev/nbd0p2', exportName: 'node1', host: '10.0.0.1' };
+    assert.deepEqual(parseNbdRoot('ip=dhcp nbdroot=10.0.0.1/node1 root=/dev/nbd0p2'), { ...rest, port: 10809 });
+    assert.deepEqual(parseNbdRoot('nbdroot=10.0.0.1:2000/node1 root=/dev/nbd0p2\n'), { ...rest, port: 2000 });
+  });
+
+  test('or what is missing', () => {
+    for (const [cmdline, complaint] of [
+      ['root=/dev/mmcblk0p2', /no nbdroot=/],
+      ['nbdroot=10.0.0.1/node1 root=LABEL=writable', /root=LABEL=writable, not a partition/],
+      ['nbdroot=10.0.0.1 root=/dev/nbd0p2', /is not HOST\/NAME/],
+    ] as const) {
+      const answer = parseNbdRoot(cmdline);
+      assert.ok(typeof answer === 'string' && complaint.test(answer), String(answer));
+    }
+  });
+});
