@@ -1,7 +1,7 @@
 // The program as its user has it: a process with words, output and exit status.
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
-import { openSync, readFileSync, writeFileSync } from 'node:fs';
+import { openSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
 import { makeDemoImage } from '../../src/workshop/demo-image.js';
@@ -125,6 +125,18 @@ describe('serve', () => {
     server.kill('SIGTERM');
     assert.equal(await ended, 0);
     assert.ok(said());
+  });
+
+  test('goes on at SIGHUP, and lets nobody else at its control socket', async (context) => {
+    const { config, ports } = await setup(context);
+    const server = await running(context, config);
+    const ignored = outputOf(server, 'server.signal.ignored');
+    server.kill('SIGHUP');
+    await until(ignored, 'the signal');
+    assert.equal(await isAlive(ports.http), true);
+    const state = join(config, '..', 'state');
+    assert.equal(statSync(join(state, 'control.sock')).mode & 0o777, 0o600);
+    assert.equal(statSync(state).mode & 0o777, 0o700);
   });
 
   test('a second one on the same state folder is refused by name, one on the same image too', async (context) => {
