@@ -13,7 +13,12 @@ import { openUdpSocket } from '../../src/os/udp-socket.js';
 import { boardOf, lookupOf } from '../support/boards.js';
 import { Datagrams } from '../support/datagrams.js';
 import { FakeClock } from '../support/fake-clock.js';
-import { connectNamespaces, networkNamespace, withoutNamespaces } from '../support/network-namespace.js';
+import {
+  connectNamespaces,
+  type NetworkNamespace,
+  networkNamespace,
+  withoutNamespaces,
+} from '../support/network-namespace.js';
 
 const identity = { mac: 'dc:a6:32:01:02:03', serial: 'bf9fed6f', revisionCode: 0x00d03114 };
 const stranger = { mac: 'e4:5f:01:09:02:f7', serial: '91cdf03d', revisionCode: 0x00d03114 };
@@ -192,14 +197,7 @@ describe('in a network of its own', { skip: withoutNamespaces() }, () => {
     context.after(() => discard.close());
     const wakeUps = new Datagrams(discard);
     const options = optionsFor(context);
-    const server = host.inside(() =>
-      startDhcpServer({
-        ...options,
-        interfaces: [{ name: 'host0', address: '192.0.2.1', broadcast: BROADCAST }],
-        ...{ port: 67, replyPort: 68 },
-      }),
-    );
-    context.after(() => server.stop());
+    serveHost0(context, host, options);
     board.socket.send(encodeDhcp(discoverOf('rom3', pi3, 0)), 67, BROADCAST);
     await options.until(1);
     options.clock.advance(2000);
@@ -220,14 +218,7 @@ describe('in a network of its own', { skip: withoutNamespaces() }, () => {
     context.after(() => router.close());
     const renewals = new Datagrams(router);
     const options = optionsFor(context);
-    const server = host.inside(() =>
-      startDhcpServer({
-        ...options,
-        interfaces: [{ name: 'host0', address: '192.0.2.1', broadcast: BROADCAST }],
-        ...{ port: 67, replyPort: 68 },
-      }),
-    );
-    context.after(() => server.stop());
+    serveHost0(context, host, options);
     for (let xid = 1; xid <= 3; xid += 1) {
       const lease = { address: '192.0.2.2', server: '192.0.2.1' };
       board.socket.send(encodeDhcp(requestOf('pi4', identity, xid, lease)), 67, '192.0.2.1');
@@ -324,4 +315,16 @@ function lanOfTwoInterfaces(context: TestContext) {
   };
   const boards = [boardAt(0, '192.0.2'), boardAt(1, '198.51.100')] as const;
   return { host, boards };
+}
+
+/** Our server on the first of the two interfaces, at the ports that boards know. */
+function serveHost0(context: TestContext, host: NetworkNamespace, options: ReturnType<typeof optionsFor>): void {
+  const server = host.inside(() =>
+    startDhcpServer({
+      ...options,
+      interfaces: [{ name: 'host0', address: '192.0.2.1', broadcast: BROADCAST }],
+      ...{ port: 67, replyPort: 68 },
+    }),
+  );
+  context.after(() => server.stop());
 }
