@@ -69,7 +69,7 @@ class Appliance implements App {
     this.#options = options;
     this.#startedAt = clock.today();
     this.#journal = new Journal(clock);
-    this.#metrics = new Metrics(() => this.status(), { version, boardNames: [...inventory.boards.keys()] });
+    this.#metrics = new Metrics(() => this.#discovery.count(), { version, boardNames: [...inventory.boards.keys()] });
     const addresses = new AddressBook(neighbourMac);
     const lookup = lookupAmong(boards.all, addresses);
     const tell = narration({

@@ -49,8 +49,7 @@ export class Network {
   listeners(): readonly ListenerStatus[] {
     const missing = this.#verdicts.flatMap((verdict) => {
       if (verdict.answer === 'serve') return [];
-      const because = verdict.answer === 'missing' ? 'there is no such interface' : NOT_READY;
-      return [{ name: `interface ${verdict.name}`, missing: because }];
+      return [{ name: `interface ${verdict.name}`, missing: whyNotServed(verdict) }];
     });
     const none = this.#verdicts.length === 0 ? [{ name: 'interfaces', missing: NONE_READY }] : [];
     return [...none, ...missing, ...this.#all().map((listener) => listener.status)];
@@ -119,5 +118,9 @@ export class Network {
   }
 }
 
-const NOT_READY = 'it is down, has no cable, or no IPv4 address';
+/** For people; the name of the interface stands in front of it. */
+export function whyNotServed({ answer }: Exclude<InterfaceVerdict, { answer: 'serve' }>): string {
+  return answer === 'missing' ? 'there is no such interface' : 'it is down, has no cable, or no IPv4 address';
+}
+
 const NONE_READY = 'none is up and has an IPv4 address';

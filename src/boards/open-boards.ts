@@ -16,7 +16,7 @@ import type { Board } from './board.js';
 import { type BootMemory, BootPartition } from './boot-files/boot-partition.js';
 import { Budget } from './boot-files/budget.js';
 import { ImageBootFiles } from './boot-files/image-boot-files.js';
-import { locateBoot, readLayout } from './boot-files/image-layout.js';
+import { type ImageLayout, locateBoot, readLayout } from './boot-files/image-layout.js';
 import { addressLock } from './writer-lock/address-lock.js';
 
 export interface OpenBoards {
@@ -125,10 +125,7 @@ function boardOf(
   };
 }
 
-function imageWarnings(
-  image: ImageEntry,
-  layout: Extract<Awaited<ReturnType<typeof readLayout>>, { answer: 'layout' }>['layout'],
-): ImageWarning[] {
+function imageWarnings(image: ImageEntry, layout: ImageLayout): ImageWarning[] {
   const rootless =
     layout.rootless === undefined
       ? []

@@ -1,4 +1,5 @@
 import { addressOn } from '../app/addresses.js';
+import { whyNotServed } from '../app/network.js';
 import { systemClock } from '../base/clock.js';
 import { printable } from '../base/printable.js';
 import { type Fault, renderFaults } from '../inventory/fault.js';
@@ -22,7 +23,8 @@ export async function check(options: CheckOptions): Promise<ExitStatus> {
   const { inventory, source } = read;
   const missing = await checkImageFiles(inventory, source);
   const faults = [...missing];
-  const warnings = networkWarnings(inventory);
+  const interfaces = chooseInterfaces(inventory.server.interfaces);
+  const warnings = networkWarnings(interfaces);
   for (const image of inventory.images.values()) {
     if (missing.some((fault) => isAbout(fault, source.faultAt(['images', image.name, 'file'], fault)))) continue;
     const report = await reportImage(image.file, image, systemClock);
@@ -35,7 +37,9 @@ export async function check(options: CheckOptions): Promise<ExitStatus> {
     if (report.bootsNothing)
       warnings.push(`image ${image.name}: no board can boot from it and get its disk, for the reasons above`);
   }
-  process.stdout.write([block('boards', boardLines(inventory)), block('network', networkLines(inventory))].join(''));
+  process.stdout.write(
+    [block('boards', boardLines(inventory)), block('network', networkLines(interfaces, inventory))].join(''),
+  );
   if (warnings.length > 0) process.stdout.write(block('warnings', warnings));
   if (faults.length > 0) return complain(faults);
   process.stdout.write(
@@ -65,9 +69,9 @@ function boardLines({ boards }: Inventory): readonly string[] {
   return lines.length === 0 ? ['none yet: start the server and it shows those that ask'] : lines;
 }
 
-function networkLines({ server }: Inventory): readonly string[] {
-  const lines = chooseInterfaces(server.interfaces).map((verdict) => {
-    if (verdict.answer !== 'serve') return interfaceProblem(verdict);
+function networkLines(verdicts: readonly InterfaceVerdict[], { server }: Inventory): readonly string[] {
+  const lines = verdicts.map((verdict) => {
+    if (verdict.answer !== 'serve') return `${verdict.name}: ${whyNotServed(verdict)}`;
     const { name, address } = verdict.interface;
     const told = addressOn(server.address, verdict.interface);
     return `${name}: ${address}${told === address ? '' : `; boards are told to ask ${told}`}`;
@@ -75,14 +79,8 @@ function networkLines({ server }: Inventory): readonly string[] {
   return lines.length === 0 ? ['no interface is up and has an IPv4 address'] : lines;
 }
 
-function networkWarnings({ server }: Inventory): string[] {
-  return chooseInterfaces(server.interfaces).flatMap((verdict) =>
-    verdict.answer === 'serve' ? [] : [interfaceProblem(verdict)],
+function networkWarnings(verdicts: readonly InterfaceVerdict[]): string[] {
+  return verdicts.flatMap((verdict) =>
+    verdict.answer === 'serve' ? [] : [`${verdict.name}: ${whyNotServed(verdict)}`],
   );
-}
-
-function interfaceProblem({ answer, name }: InterfaceVerdict): string {
-  return answer === 'missing'
-    ? `${name}: there is no such interface`
-    : `${name}: it is down, has no cable or no IPv4 address`;
 }

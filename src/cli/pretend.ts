@@ -1,5 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { networkInterfaces } from 'node:os';
+import { isLoopbackOnly } from '../app/addresses.js';
 import { type Ipv4Address, type MacAddress, parseMac } from '../base/addresses.js';
 import { systemClock } from '../base/clock.js';
 import { printable } from '../base/printable.js';
@@ -82,7 +83,7 @@ function openLine(options: PretendOptions): DhcpLine {
     clientPort: options.dhcpReplyPort,
   };
   if (!existsSync(`/sys/class/net/${options.interface}`)) throw new Error(`there is no interface ${options.interface}`);
-  return isLoopback(options.interface) ? loopbackLine(place) : belowIp(place);
+  return isLoopbackOnly([options.interface]) ? loopbackLine(place) : belowIp(place);
 }
 
 function belowIp(place: LinePlace): DhcpLine {
@@ -130,10 +131,6 @@ function printJson(result: PlayResult): void {
 function prefixOf(text: string): PrefixKind {
   if (text === 'serial' || text === 'mac' || text === 'none') return { kind: text };
   return { kind: 'text', text };
-}
-
-function isLoopback(interfaceName: string): boolean {
-  return networkInterfaces()[interfaceName]?.every(({ internal }) => internal) ?? false;
 }
 
 function ipv4Of(interfaceName: string): Ipv4Address | undefined {

@@ -1,5 +1,6 @@
 import type { Ipv4Address } from '../base/addresses.js';
 import type { Clock } from '../base/clock.js';
+import { unreachable } from '../base/unreachable.js';
 import type { PretendIdentity } from '../dhcp/discover.js';
 import type { NbdDisk } from '../nbd/client-disk.js';
 import { type AddressFound, findAddress } from './address-stage.js';
@@ -125,7 +126,9 @@ function prefixText({ prefix, identity }: Play): string {
       return `${identity.mac.replaceAll(':', '-')}/`;
     case 'text':
       return prefix.text;
-    default:
+    case 'none':
       return '';
+    default:
+      return unreachable(prefix);
   }
 }

@@ -2,7 +2,6 @@ import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom
 import { unreachable } from '../base/unreachable.js';
 import type { BootNews } from '../boards/journal/boot-record.js';
 import type { BoardEvent } from '../boards/journal/events.js';
-import type { ServerStatus } from '../boards/journal/status.js';
 
 /** Every metric of ours. Labels come from the inventory or from the code, never from a packet; a stranger's is `board=""`. */
 export const METRICS = {
@@ -68,13 +67,13 @@ export class Metrics {
   readonly #requestDuration = this.#histogram(METRICS.requestDuration, REQUEST_SECONDS);
   readonly #requestErrors = this.#counter(METRICS.requestErrors);
 
-  /** `status` is asked at each scrape for what is a state and not an event. */
+  /** `unknownBoards` is asked at each scrape: a state, not an event. */
   constructor(
-    status: () => ServerStatus,
+    unknownBoards: () => number,
     { version, boardNames }: { readonly version: string; readonly boardNames: readonly string[] },
   ) {
     collectDefaultMetrics({ register: this.#registry });
-    this.#gauge(METRICS.unknownBoards, (gauge) => gauge.set(status().unknownBoards.length));
+    this.#gauge(METRICS.unknownBoards, (gauge) => gauge.set(unknownBoards()));
     this.#gauge(METRICS.inventoryFaults).set(0);
     this.#gauge(METRICS.buildInfo).set({ version }, 1);
     // A series that is there from the start: a rate over a counter that is born at 1 would miss the first boot.

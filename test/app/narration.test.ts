@@ -23,8 +23,7 @@ function fixture() {
   };
   const addresses = new AddressBook(() => undefined);
   const discovery = new Discovery();
-  const status = { version: '1', startedAt: new Date(0), listeners: [], boards: [], unknownBoards: [] };
-  const metrics = new Metrics(() => status, { version: '1', boardNames: ['node1'] });
+  const metrics = new Metrics(() => discovery.count(), { version: '1', boardNames: ['node1'] });
   const lookup = lookupAmong([node1], addresses);
   const tell = narration({
     journal: new Journal(clock),

@@ -5,8 +5,7 @@ import { METRICS, Metrics } from '../../src/web/metrics.js';
 
 function metrics(): Metrics {
   const version = '9.9.9';
-  const status = { version, startedAt: new Date(0), listeners: [], boards: [], unknownBoards: [] };
-  return new Metrics(() => status, { version, boardNames: ['node1'] });
+  return new Metrics(() => 0, { version, boardNames: ['node1'] });
 }
 
 async function ours(subject: Metrics): Promise<string[]> {

@@ -57,6 +57,7 @@ export class BootPartition {
   readonly #found = new Map<string, FoundFile>();
   #version = 0;
   #layout: DiskLayout | undefined;
+  #watched: Watched;
   #view: { readonly version: number; readonly promise: Promise<View> } | undefined;
   #lastLook: Promise<unknown> = Promise.resolve();
   #gate: Promise<void> | undefined;
@@ -66,6 +67,7 @@ export class BootPartition {
     this.#disk = disk;
     this.#locate = locate;
     this.#memory = memory;
+    this.#watched = watchedRanges(undefined, disk.sizeBytes);
     this.#stopWatching = disk.watch({ changing: (offset, lengthBytes) => this.#changing(offset, lengthBytes) });
   }
 
@@ -88,7 +90,7 @@ export class BootPartition {
 
   /** True if nothing was written since that look, and nothing is being written. */
   isCurrent(view: View): boolean {
-    return view.version === this.#version && !this.#changes.disturbs(this.#watchedRanges());
+    return view.version === this.#version && !this.#changes.disturbs(this.#watched.all);
   }
 
   /** Keeps the bytes that the file has at this instant; `changed` if it is gone or has another size than was found. */
@@ -116,7 +118,7 @@ export class BootPartition {
   async #look<T, R>(act: (view: View) => Promise<T>, accept: (result: T) => R): Promise<R> {
     for (let looks = 0; looks < BOOT_PARTITION_LOOKS_MAX; looks += 1) {
       // To wait until nothing is being written might be for ever: a disk with a queue is never idle.
-      if (this.#changes.disturbs(this.#watchedRanges())) break;
+      if (this.#changes.disturbs(this.#watched.all)) break;
       const version = this.#version;
       const outcome = await outcomeOf(this.#viewed(version).then(act));
       if (version === this.#version) return delivered(outcome, accept);
@@ -130,7 +132,7 @@ export class BootPartition {
       open = resolve;
     });
     try {
-      await this.#changes.settled(this.#watchedRanges());
+      await this.#changes.settled(this.#watched.all);
       return await action();
     } finally {
       this.#gate = undefined;
@@ -153,7 +155,7 @@ export class BootPartition {
   async #open(version: number): Promise<View> {
     const layout = this.#layout ?? (await this.#locate());
     // Of a table that was written meanwhile nothing is kept.
-    if (version === this.#version) this.#layout = layout;
+    if (version === this.#version) this.#settle(layout);
     const device = slice(this.#disk, layout.boot.offset, layout.boot.sizeBytes);
     return { device, volume: await openFat(device), layout, version };
   }
@@ -184,14 +186,9 @@ export class BootPartition {
     return held;
   }
 
-  /** What looks read: the table and the partition; the whole disk as long as nobody knows where the partition is. */
-  #watchedRanges(): readonly DiskRange[] {
-    if (this.#layout === undefined) return [{ start: 0, end: this.#disk.sizeBytes }];
-    const { offset, sizeBytes } = this.#layout.boot;
-    return [
-      { start: 0, end: Math.min(PARTITION_TABLE_BYTES, offset) },
-      { start: offset, end: offset + sizeBytes },
-    ];
+  #settle(layout: DiskLayout | undefined): void {
+    this.#layout = layout;
+    this.#watched = watchedRanges(layout, this.#disk.sizeBytes);
   }
 
   #changing(offset: number, lengthBytes: number): WatchedChange {
@@ -215,8 +212,7 @@ export class BootPartition {
       this.#version += 1;
       this.#sharable.clear();
       this.#forgetFound();
-      if (this.#layout === undefined || offset < Math.min(PARTITION_TABLE_BYTES, this.#layout.boot.offset))
-        this.#layout = undefined;
+      if (offset < this.#watched.table.end) this.#settle(undefined);
     }
     const saves = [...this.#held]
       .map(([held, { boot }]) => held.saveBefore(offset - boot.offset, lengthBytes))
@@ -225,8 +221,25 @@ export class BootPartition {
   }
 
   #touches(offset: number, lengthBytes: number): boolean {
-    return this.#watchedRanges().some(({ start, end }) => start < offset + lengthBytes && offset < end);
+    return this.#watched.all.some(({ start, end }) => start < offset + lengthBytes && offset < end);
   }
+}
+
+/** What looks read. */
+interface Watched {
+  readonly table: DiskRange;
+  /** The table and the partition; the whole disk as long as nobody knows where the partition is. */
+  readonly all: readonly DiskRange[];
+}
+
+function watchedRanges(layout: DiskLayout | undefined, diskBytes: number): Watched {
+  if (layout === undefined) {
+    const disk = { start: 0, end: diskBytes };
+    return { table: disk, all: [disk] };
+  }
+  const { offset, sizeBytes } = layout.boot;
+  const table = { start: 0, end: Math.min(PARTITION_TABLE_BYTES, offset) };
+  return { table, all: [table, { start: offset, end: offset + sizeBytes }] };
 }
 
 /** What a view has at `path`; undefined if no file is there. */

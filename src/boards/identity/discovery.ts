@@ -60,6 +60,11 @@ export class Discovery {
     return this.#asking.values().filter(({ serial }) => !known.has(serial));
   }
 
+  /** Of all of them, heard by DHCP or not. */
+  count(): number {
+    return this.boards().length + this.asking().length;
+  }
+
   /** True if that is news. */
   noteAsked(serial: Serial, peer: Ipv4Address, at: Date): boolean {
     const isNews = this.#asking.get(serial) === undefined;
