@@ -51,5 +51,5 @@ function remedyFor({ nbdClient, builder }: InitramfsFindings): string {
   return `install nbd-client in the image and run update-initramfs -u; see ${HOW_TO}`;
 }
 
-const HOW_TO = 'docs/how-to/nbd-initramfs.md';
+const HOW_TO = 'docs/howto/nbd-initramfs.md';
 const REPACK = 'pack it with lz4 -l (the legacy format), zstd, xz or gzip';

@@ -40,7 +40,7 @@ describe('what check prints of an image', () => {
       ...['initramfs8', 'initramfs_2712'].map(
         (name) =>
           `${name} (initramfs-tools for 6.12.34+rpt-rpi-v8): lacks the nbd module of the kernel, nbd-client, the script that starts it: ` +
-          'install nbd-client in the image and run update-initramfs -u; see docs/how-to/nbd-initramfs.md',
+          'install nbd-client in the image and run update-initramfs -u; see docs/howto/nbd-initramfs.md',
       ),
     ]);
   });
