@@ -22,6 +22,8 @@ import { startTftpServer } from '../tftp/server.js';
 import { Metrics } from '../web/metrics.js';
 import { startControlServer, startWebServer } from '../web/server.js';
 import { addressOn, isLoopbackOnly } from './addresses.js';
+import { Audience } from './audience.js';
+import { Doorkeeper } from './doorkeeper.js';
 import { Listener } from './listener.js';
 import { narration, report } from './narration.js';
 import { Network } from './network.js';
@@ -61,6 +63,7 @@ class Appliance implements App {
   readonly #journal: Journal;
   readonly #metrics: Metrics;
   readonly #network: Network;
+  readonly #doorkeeper: Doorkeeper;
   #stopped = false;
   #missing: readonly string[] | undefined;
 
@@ -77,8 +80,14 @@ class Appliance implements App {
       ...{ addresses, lookup, log, clock, imageName: this.#freeImage() },
     });
     const shared = { lookup, tell, clock, log };
+    const audience = new Audience(inventory.server.allow);
+    this.#doorkeeper = new Doorkeeper(audience, { clock, log });
     this.#network = new Network({
-      interfaces: () => chooseInterfaces(inventory.server.interfaces),
+      interfaces: () => {
+        const verdicts = chooseInterfaces(inventory.server.interfaces);
+        audience.look(verdicts);
+        return verdicts;
+      },
       clock,
       always: [...this.#nbd(shared), ...this.#web()],
       looked: (missing) => this.#tellReadiness(missing),
@@ -174,9 +183,10 @@ class Appliance implements App {
   #tftp(found: NetworkInterface, shared: Shared): readonly Listener[] {
     const { tftp } = this.#options.inventory;
     if (!tftp.enabled) return [];
+    const answers = this.#doorkeeper.answers('tftp');
     // One for each address: transfers at the others go on when one comes or goes.
     return found.addresses.map(({ address }) => {
-      const start = () => startTftpServer({ ...tftp, ...shared, addresses: [address] });
+      const start = () => startTftpServer({ ...tftp, ...shared, answers, addresses: [address] });
       return new Listener(`tftp ${address} port ${tftp.port}`, start, shared.log);
     });
   }
@@ -186,8 +196,8 @@ class Appliance implements App {
     if (!nbd.enabled) return [];
     const address = isLoopbackOnly(server.interfaces) ? '127.0.0.1' : '0.0.0.0';
     // One socket for all addresses outlives every change of them, and with it the boards' disks; strangers are turned away at the door.
-    const serves = (local: string) => local.startsWith('127.') || this.#network.serves(local);
-    const settings = { addresses: [address], port: nbd.port, meter: this.#metrics, serves };
+    const answers = this.#doorkeeper.answers('nbd');
+    const settings = { addresses: [address], port: nbd.port, meter: this.#metrics, answers };
     const start = () => startNbdServer({ ...shared, ...settings });
     return [new Listener(`nbd ${address} port ${nbd.port}`, start, shared.log)];
   }
@@ -203,7 +213,8 @@ class Appliance implements App {
       return server;
     };
     const { enabled, address, port } = inventory.http;
-    const http = new Listener(`http ${address} port ${port}`, () => startWebServer(address, port, sources), log);
+    const at = { address, port, answers: this.#doorkeeper.answers('http') };
+    const http = new Listener(`http ${address} port ${port}`, () => startWebServer(at, sources), log);
     return [new Listener('control socket', control, log), ...(enabled ? [http] : [])];
   }
 

@@ -55,14 +55,6 @@ export class Network {
     return [...none, ...missing, ...this.#all().map((listener) => listener.status)];
   }
 
-  /** Whether a peer that came in at this address of ours came in by an interface that is served. */
-  serves(localAddress: string): boolean {
-    return this.#verdicts.some(
-      (verdict) =>
-        verdict.answer === 'serve' && verdict.interface.addresses.some(({ address }) => address === localAddress),
-    );
-  }
-
   async stop(): Promise<void> {
     this.#stopped = true;
     this.#timer?.cancel();

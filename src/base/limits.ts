@@ -264,6 +264,12 @@ export const NETWORK_LOOK_MS = 2000;
 /** Looks without an interface or address before its listeners are let go: a cable put back within ten seconds changes nothing. */
 export const NETWORK_ABSENCES_MAX = 5;
 
+/** Lines about peers that are not answered within TURNED_AWAY_LOG_AGAIN_MS: enough to find a board, too few for forged addresses to fill a disk. */
+export const TURNED_AWAY_LOGGED_MAX = 20;
+
+/** After as long the same peer is worth another line. */
+export const TURNED_AWAY_LOG_AGAIN_MS = 600_000;
+
 /** A stop ends in any case after this: transfers and requests have seconds, and container engines kill after 10 to 60. */
 export const STOP_MS_MAX = 20_000;
 
@@ -330,6 +336,9 @@ export const SUGGESTION_CHARACTERS_MAX = 64;
 
 /** sockaddr_un has 108 bytes for a path with its NUL (unix(7)); Node cuts a longer one without a word. */
 export const CONTROL_SOCKET_PATH_BYTES_MAX = 107;
+
+/** `server.allow`: everybody that asks is compared with each. More are better said as networks. */
+export const INVENTORY_ALLOW_MAX = 256;
 
 /** `cmdline.append`: all of a command line has to fit into the 2,048 bytes that the kernel takes on arm64 (COMMAND_LINE_SIZE). */
 export const INVENTORY_ARGUMENTS_BYTES_MAX = 2048;

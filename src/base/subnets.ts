@@ -28,6 +28,24 @@ export function addressBytes(text: string): Uint8Array | undefined {
   return bytes !== undefined && contains(IPV4_MAPPED, bytes) ? bytes.slice(12) : bytes;
 }
 
+/**
+ * `10.0.0.0/8`, or an address alone; undefined for anything else, also where bits are set behind the prefix. A network of mapped IPv4
+ * addresses (`::ffff:10.0.0.0/104`) is the IPv4 one.
+ */
+export function parseSubnet(text: string): Subnet | undefined {
+  const [written = '', prefix, more] = text.split('/');
+  const address = addressBytes(written);
+  if (address === undefined || more !== undefined || written.includes('%')) return undefined;
+  const lengthBits = address.length * 8;
+  if (prefix === undefined) return { address, prefixBits: lengthBits };
+  if (!/^(0|[1-9]\d{0,2})$/.test(prefix)) return undefined;
+  const mapped = address.length === 4 && written.includes(':');
+  const prefixBits = Number(prefix) - (mapped ? IPV4_MAPPED.prefixBits : 0);
+  if (prefixBits < 0 || prefixBits > lengthBits) return undefined;
+  const subnet = subnetOf(address, prefixBits);
+  return contains({ address: subnet.address, prefixBits: lengthBits }, address) ? subnet : undefined;
+}
+
 /** False for an address of the other family, whatever the prefix. */
 export function contains({ address, prefixBits }: Subnet, candidate: Uint8Array): boolean {
   if (candidate.length !== address.length) return false;

@@ -1,7 +1,9 @@
 import { addressOn } from '../app/addresses.js';
+import { servedSubnets } from '../app/audience.js';
 import { whyNotServed } from '../app/network.js';
 import { systemClock } from '../base/clock.js';
 import { printable } from '../base/printable.js';
+import { type Subnet, subnetText } from '../base/subnets.js';
 import { type Fault, renderFaults } from '../inventory/fault.js';
 import { checkImageFiles } from '../inventory/files.js';
 import type { Inventory } from '../inventory/inventory.js';
@@ -76,7 +78,15 @@ function networkLines(verdicts: readonly InterfaceVerdict[], { server }: Invento
     const told = addressOn(server.address, verdict.interface);
     return `${name}: ${address}${told === address ? '' : `; boards are told to ask ${told}`}`;
   });
-  return lines.length === 0 ? ['no interface is up and has an IPv4 address'] : lines;
+  const found = lines.length === 0 ? ['no interface is up and has an IPv4 address'] : lines;
+  return [...found, `answers ${audience(verdicts, server.allow)}`];
+}
+
+/** Whom TFTP, NBD and HTTP answer. */
+function audience(verdicts: readonly InterfaceVerdict[], allow: readonly Subnet[]): string {
+  const served = [...new Set(servedSubnets(verdicts).map(subnetText))];
+  const besides = allow.length === 0 ? '' : `; by server.allow also ${allow.map(subnetText).join(', ')}`;
+  return `${['this machine', ...served].join(', ')}${besides}`;
 }
 
 function networkWarnings(verdicts: readonly InterfaceVerdict[]): string[] {

@@ -1,8 +1,9 @@
 import { dirname, resolve } from 'node:path';
 import { parseMac } from '../base/addresses.js';
-import { CONTROL_SOCKET_PATH_BYTES_MAX, INVENTORY_FAULTS_MAX } from '../base/limits.js';
+import { CONTROL_SOCKET_PATH_BYTES_MAX, INVENTORY_ALLOW_MAX, INVENTORY_FAULTS_MAX } from '../base/limits.js';
 import { unlessMalformed } from '../base/malformed.js';
 import { parseSerial } from '../base/serial.js';
+import { parseSubnet, subnetText } from '../base/subnets.js';
 import type { Complaint } from './fault.js';
 import { controlSocketPath } from './inventory.js';
 import { quote } from './quotation.js';
@@ -24,6 +25,7 @@ export function findClashes(tree: Tree, positions: PositionTable, source: Source
     ...samePartitions(file),
     ...samePorts(file),
     ...unservedInterfaces(file),
+    ...allowedTwice(file),
     ...longSocketPath(file),
   ];
 }
@@ -195,6 +197,32 @@ function unservedInterfaces(file: ParsedFile): readonly Finding[] {
       );
     });
   return [...twice, ...unserved];
+}
+
+/** However each is spelled: `10.0.0.1` and `::ffff:10.0.0.1/128` are one. */
+function allowedTwice(file: ParsedFile): readonly Finding[] {
+  const path = ['server', 'allow'];
+  const value = at(file.tree, path);
+  const allow = Array.isArray(value) ? value : [];
+  if (allow.length > INVENTORY_ALLOW_MAX) {
+    const complaint = {
+      problem: `this list has ${allow.length} entries, and ${INVENTORY_ALLOW_MAX} are the most`,
+      remedy: 'write networks in place of addresses',
+    };
+    return [finding(file, path, complaint)];
+  }
+  const seen = new Set<string>();
+  return allow.flatMap((item, index) => {
+    const subnet = typeof item === 'string' ? parseSubnet(item) : undefined;
+    if (subnet === undefined) return [];
+    const text = subnetText(subnet);
+    if (!seen.has(text)) {
+      seen.add(text);
+      return [];
+    }
+    const complaint = { problem: `${text} is in this list twice`, remedy: 'remove one of the two' };
+    return [finding(file, [...path, String(index)], complaint)];
+  });
 }
 
 function longSocketPath(file: ParsedFile): readonly Finding[] {

@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import type { Ipv4Address, MacAddress } from '../base/addresses.js';
 import type { Serial } from '../base/serial.js';
+import type { Subnet } from '../base/subnets.js';
 
 /**
  * What the YAML file says, checked, with every default filled in. Plain values, so that two inventories can be compared;
@@ -24,6 +25,8 @@ export interface ServerSettings {
   readonly address: ServerAddress;
   /** Absolute path of the folder for everything that has to outlive us. */
   readonly state: string;
+  /** Who is answered besides this machine and the subnets of the served interfaces; no network twice. */
+  readonly allow: readonly Subnet[];
 }
 
 /** What boards are told to ask. */

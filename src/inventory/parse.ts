@@ -59,7 +59,12 @@ function positioned(source: SourceText, positions: PositionTable): InventorySour
 function completed({ server, dhcp, tftp, nbd, http, images, boards }: InventoryAsWritten, file: string): Inventory {
   const folder = dirname(file);
   return {
-    server: { interfaces: server.interface, address: server.address, state: resolve(folder, server.state) },
+    server: {
+      interfaces: server.interface,
+      address: server.address,
+      state: resolve(folder, server.state),
+      allow: server.allow,
+    },
     dhcp: { enabled: dhcp.enabled, port: dhcp.port, replyPort: dhcp.reply_port, answer: dhcp.answer },
     tftp: {
       enabled: tftp.enabled,

@@ -25,8 +25,7 @@ export const KEYS = {
     example: 'eth0',
     default:
       'every interface that is up and has an IPv4 address and a MAC, without loopback, `docker*`, `br-<hex>`, `veth*`, `tun*`, `wg*`',
-    meaning:
-      'Interfaces whose boards are served: with DHCP, files and disks. A connection for a disk that comes in by another one is turned away (loopback excepted).',
+    meaning: 'Interfaces whose boards are served: with DHCP, files and disks.',
   },
   'server.address': {
     expects: 'an IPv4 address, or one for each interface',
@@ -41,6 +40,13 @@ export const KEYS = {
     default: './state',
     meaning:
       'Folder for what must outlive the process, and for its control socket; made if missing. Relative to the inventory.',
+  },
+  'server.allow': {
+    expects: 'an address, a network (CIDR), or a list of them',
+    example: '[192.168.2.0/24, 10.0.0.7]',
+    default: '[]',
+    meaning:
+      'Who is answered by TFTP, NBD and HTTP besides this machine itself and the subnets of the served interfaces, such as a Prometheus in another network.',
   },
   'dhcp.enabled': {
     expects: SWITCH,
@@ -186,7 +192,6 @@ export const NOT_YET: Readonly<Record<string, string>> = {
   'server.handover_limit': 'keeping connections over a restart',
   'server.state_limit': 'a limit on the size of the state folder',
   'server.on_full': 'choosing what happens when the disk is full',
-  'server.allow': 'serving other networks than those of the interfaces',
   'nbd.tls': 'encrypted disk connections',
   'boards.*.tls': 'encrypted disk connections',
   'boards.*.allow': 'tying a board to addresses',

@@ -19,6 +19,7 @@ import {
 } from './scalars.js';
 import type { Shape } from './schema-reference.js';
 import type { Part } from './source.js';
+import { readSubnet } from './subnet-scalar.js';
 
 /**
  * The shape of an inventory. What comes in is a `Tree`; what comes out still has its paths as they are written. Its faults
@@ -43,9 +44,7 @@ const addressByInterface = z
   .transform((addresses): ServerAddress => ({ kind: 'byInterface', addresses }));
 
 const server = section({
-  interface: z
-    .preprocess((value) => (typeof value === 'string' ? [value] : value), z.array(scalar(readInterface)))
-    .optional(),
+  interface: oneOrMore(readInterface).optional(),
   address: z
     .union([
       scalar(readServerAddress).transform((address): ServerAddress => ({ kind: 'one', address })),
@@ -53,6 +52,7 @@ const server = section({
     ])
     .default({ kind: 'primary' }),
   state: scalar(readPath).default('./state'),
+  allow: oneOrMore(readSubnet).default([]),
 } satisfies Fields<'server'>);
 
 const dhcp = section({
@@ -121,6 +121,11 @@ function scalar<Value>(read: Reader<Value>, part: Part = 'value') {
         return z.NEVER;
       }),
   );
+}
+
+/** One needs no brackets. */
+function oneOrMore<Value>(read: Reader<Value>) {
+  return z.preprocess((value) => (typeof value === 'string' ? [value] : value), z.array(scalar(read)));
 }
 
 /** Keys with values, and none besides. */

@@ -18,8 +18,8 @@ import type { NbdMeter } from './meter.js';
 import { TurnBudget } from './turn-budget.js';
 
 export interface NbdServerOptions {
-  /** Whether peers that come in at this address of ours are served; others are turned away. All are if it is left out. */
-  readonly serves?: (localAddress: string) => boolean;
+  /** Whether who comes from this address is answered at all. Asked once, at accept: no change of mind closes a connection. */
+  readonly answers: (peer: string) => boolean;
   /** IPv4, one listener each; `0.0.0.0` for all. Named, never `::`: its IPv4 peers would be IPv6 sockets. */
   readonly addresses: readonly string[];
   /** 0 lets the system choose, for tests. */
@@ -113,14 +113,12 @@ class Floor {
 
   admit(socket: Socket): void {
     const peer = plainAddress(socket.remoteAddress ?? '');
-    const count = this.#countByPeer.get(peer) ?? 0;
-    const { serves } = this.#options;
-    if (serves !== undefined && !serves(plainAddress(socket.localAddress ?? ''))) {
-      this.#turnAway(socket, peer);
+    if (!this.#options.answers(peer)) {
+      close(socket);
       return;
     }
-    const crowded = count >= NBD_CONNECTIONS_PER_ADDRESS_MAX || this.#connections.size >= NBD_CONNECTIONS_MAX;
-    if (peer === '' || crowded) {
+    const count = this.#countByPeer.get(peer) ?? 0;
+    if (count >= NBD_CONNECTIONS_PER_ADDRESS_MAX || this.#connections.size >= NBD_CONNECTIONS_MAX) {
       this.#turnAway(socket, peer);
       return;
     }
@@ -215,8 +213,7 @@ class Floor {
   }
 
   #turnAway(socket: Socket, peer: string): void {
-    socket.on('error', () => {});
-    socket.destroy();
+    close(socket);
     const { clock, log } = this.#options;
     if (clock.nowMs() - this.#turnedAwayLoggedMs < NBD_LOG_AGAIN_MS) return;
     this.#turnedAwayLoggedMs = clock.nowMs();
@@ -230,4 +227,10 @@ class Floor {
     else this.#countByPeer.delete(connection.peer);
     if (this.#connections.size === 0) this.#whenEmpty?.();
   }
+}
+
+/** Before a byte is sent: who is not let in learns nothing. */
+function close(socket: Socket): void {
+  socket.on('error', () => {});
+  socket.destroy();
 }

@@ -18,6 +18,8 @@ export interface MainPortSettings {
   readonly local: Endpoint;
   readonly singlePort: boolean;
   readonly limits: TransferLimits;
+  /** Whether who asks from this address is answered at all. */
+  readonly answers: (peer: string) => boolean;
   readonly lookup: BoardLookup;
   readonly clock: Clock;
   readonly reporter: TransferReporter;
@@ -61,6 +63,8 @@ export class MainPort {
 
   received(bytes: Uint8Array, peer: Endpoint): void {
     try {
+      // Silence, not an ERROR: the address of a datagram may be forged, and whose it is would get the answer.
+      if (!this.#settings.answers(peer.address)) return;
       this.#handle(this.#decode(bytes, peer), peer);
     } catch (error) {
       // A bug of ours: it costs the peer this one packet, and nobody else anything.
@@ -134,7 +138,7 @@ export class MainPort {
   }
 
   #serve(request: TftpRequest, peer: Endpoint, board: Board, path: string): void {
-    const { running, singlePort, limits, clock, reporter } = this.#settings;
+    const { running, singlePort, limits, answers, clock, reporter } = this.#settings;
     if (!running.makeRoom(peer.address)) {
       this.#refuse(peer, ErrorCode.NotDefined, 'too many transfers: ask again');
       return;
@@ -151,7 +155,7 @@ export class MainPort {
       reporter,
       refuse: (code, message) => this.#refuse(peer, code, message),
       openChannel: async (listener) =>
-        singlePort ? shareMainPort(this.#socket, peer) : openTransferPort(this.local.address, peer, listener),
+        singlePort ? shareMainPort(this.#socket, peer) : openTransferPort(this.local.address, peer, listener, answers),
       gone: (gone) => running.remove(gone),
     });
     running.add(bootRequest);

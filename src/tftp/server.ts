@@ -27,6 +27,8 @@ export interface TftpServerSettings {
   readonly windowSizeMax: number;
   /** `tftp.single_port`. */
   readonly singlePort: boolean;
+  /** Whether who asks from this address is answered at all. */
+  readonly answers: (peer: string) => boolean;
   readonly lookup: BoardLookup;
   readonly tell: TellBoardEvent;
   readonly clock: Clock;
@@ -47,11 +49,11 @@ export interface TftpServer {
 
 /** Rejects with Node's error (`code`, `address`, `port`) if one of the addresses can't be had; then none is left bound. */
 export async function startTftpServer(settings: TftpServerSettings): Promise<TftpServer> {
-  const { addresses, port, blockSizeMax, windowSizeMax, singlePort, lookup, clock } = settings;
+  const { addresses, port, blockSizeMax, windowSizeMax, singlePort, answers, lookup, clock } = settings;
   const reporter = new TransferReporter(settings);
   const running = new RunningRequests<BootRequest>();
   const limits = { blockBytesMax: blockSizeMax, windowBlocksMax: windowSizeMax };
-  const shared = { singlePort, limits, lookup, clock, reporter, running };
+  const shared = { singlePort, limits, answers, lookup, clock, reporter, running };
 
   const ports: MainPort[] = [];
   try {

@@ -13,11 +13,15 @@ export interface TransferPortListener {
   failed(error: Error): void;
 }
 
-/** A fresh port of the address that was asked, so that the answer comes from where the board expects it. */
+/**
+ * A fresh port of the address that was asked, so that the answer comes from where the board expects it. `answers`: whether a stranger
+ * with this address may be told that it is one.
+ */
 export async function openTransferPort(
   localAddress: Ipv4Address,
   peer: Endpoint,
   listener: TransferPortListener,
+  answers: (stranger: string) => boolean,
 ): Promise<PeerChannel> {
   let strangersLeft = TFTP_STRANGERS_ANSWERED_MAX;
   const socket = await bindUdp(
@@ -26,7 +30,7 @@ export async function openTransferPort(
       received(bytes, from) {
         if (from.port === peer.port && from.address === peer.address) return listener.received(bytes);
         // An ERROR is never answered: two that answer each other would never stop (CVE-2024-2169).
-        if (opcodeOf(bytes) === Opcode.ERROR || strangersLeft === 0) return;
+        if (opcodeOf(bytes) === Opcode.ERROR || strangersLeft === 0 || !answers(from.address)) return;
         strangersLeft -= 1;
         const answer = encodeError(ErrorCode.UnknownTransferId, 'this port is for the transfer of another');
         socket.send(answer, answer.length, from);

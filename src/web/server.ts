@@ -1,4 +1,5 @@
-import fastify, { type FastifyInstance } from 'fastify';
+import fastify, { type FastifyInstance, type FastifyReply } from 'fastify';
+import { plainAddress } from '../base/addresses.js';
 import { HTTP_CONNECTIONS_MAX } from '../base/limits.js';
 import type { ServerStatus } from '../boards/journal/status.js';
 import { STYLE_SHEET, statusPage } from './page.js';
@@ -24,9 +25,22 @@ const SECURITY_HEADERS = {
   'cache-control': 'no-store',
 } as const;
 
+export interface WebAddress {
+  readonly address: string;
+  /** 0 lets the system choose, for tests. */
+  readonly port: number;
+  /** Whether who comes from this address is answered; others are told why they are not. */
+  readonly answers: (peer: string) => boolean;
+}
+
 /** Serves metrics, health, API and page: read-only, all of it. */
-export async function startWebServer(address: string, port: number, sources: WebSources): Promise<WebServer> {
+export async function startWebServer({ address, port, answers }: WebAddress, sources: WebSources): Promise<WebServer> {
   const server = webServer(sources);
+  // Who speaks to us, not whom a proxy claims to speak for: anybody can write an X-Forwarded-For.
+  server.addHook('onRequest', async (request, reply) => {
+    const peer = plainAddress(request.socket.remoteAddress ?? '');
+    if (!answers(peer)) await refuse(reply, peer);
+  });
   await server.listen({ host: address, port });
   return running(server);
 }
@@ -36,6 +50,12 @@ export async function startControlServer(socketPath: string, sources: WebSources
   const server = webServer(sources);
   await server.listen({ path: socketPath });
   return running(server);
+}
+
+/** TCP has shown that the address is not forged, so this reaches who asked: an operator whose Prometheus is in another network. */
+async function refuse(reply: FastifyReply, peer: string): Promise<void> {
+  const text = `${peer} is neither on this machine nor in a subnet of the served interfaces: add it, or its network, to server.allow\n`;
+  await reply.code(403).header('connection', 'close').type('text/plain; charset=utf-8').send(text);
 }
 
 function running(server: FastifyInstance): WebServer {

@@ -83,6 +83,18 @@ describe('check', () => {
     assert.match(stdout, /no faults\n$/);
   });
 
+  test('says whom the server would answer', async (context) => {
+    const { config } = await setup(context);
+    assert.match(brambleboot('check', '--config', config).stdout, /\n {2}answers this machine, 127\.0\.0\.0\/8\n/);
+    const allow = 'interface: lo, allow: [10.9.0.0/16, "::ffff:10.0.0.7"]';
+    writeFileSync(config, readFileSync(config, 'utf8').replace('interface: lo', allow));
+    const { stdout } = brambleboot('check', '--config', config);
+    assert.match(
+      stdout,
+      /\n {2}answers this machine, 127\.0\.0\.0\/8; by server\.allow also 10\.9\.0\.0\/16, 10\.0\.0\.7\n/,
+    );
+  });
+
   test('of what is no fault but will not work is a warning', async (context) => {
     const { config } = await setup(context);
     writeFileSync(config, readFileSync(config, 'utf8').replace('interface: lo', 'interface: [lo, nosuch0]'));

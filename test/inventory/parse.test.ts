@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { subnetText } from '../../src/base/subnets.js';
 import { renderFault } from '../../src/inventory/fault.js';
 import { controlSocketPath, type Inventory } from '../../src/inventory/inventory.js';
 import { parseInventory } from '../../src/inventory/parse.js';
@@ -55,7 +56,7 @@ describe('a sound inventory', () => {
 
   test('has every default where nothing is said', () => {
     const { server, dhcp, tftp, nbd, http } = sound('boards:\n', '/srv/config.yaml');
-    assert.deepEqual(server, { interfaces: undefined, address: { kind: 'primary' }, state: '/srv/state' });
+    assert.deepEqual(server, { interfaces: undefined, address: { kind: 'primary' }, state: '/srv/state', allow: [] });
     assert.deepEqual(dhcp, { enabled: true, port: 67, replyPort: 68, answer: 'known' });
     assert.deepEqual(tftp, { enabled: true, port: 69, blockSizeMax: 1468, windowSizeMax: 64, singlePort: false });
     assert.deepEqual(nbd, { enabled: true, port: 10809 });
@@ -65,6 +66,25 @@ describe('a sound inventory', () => {
   test('may leave sections empty, as they are when all in them is commented out', () => {
     const inventory = sound('server:\n  # interface: eth0\nimages:\nboards:\ndhcp:\n');
     assert.deepEqual(inventory, sound('dhcp: {}'));
+  });
+
+  test('allows one address, or a list of addresses and networks, in any spelling', () => {
+    const allowed = (yaml: string) => sound(`server: { allow: ${yaml} }`).server.allow.map(subnetText);
+    assert.deepEqual(allowed('10.0.0.7'), ['10.0.0.7']);
+    assert.deepEqual(allowed('[10.0.0.7/32, 192.168.0.0/16, 0.0.0.0/0]'), ['10.0.0.7', '192.168.0.0/16', '0.0.0.0/0']);
+    assert.deepEqual(allowed('["::FFFF:a00:7", "::ffff:10.0.0.0/104"]'), ['10.0.0.7', '10.0.0.0/8']);
+    assert.deepEqual(allowed('["2001:DB8:0:0::/32", "::/0"]'), ['2001:db8::/32', '::/0']);
+  });
+
+  test('allows 256 networks and no more', () => {
+    const list = (count: number) => Array.from({ length: count }, (_, index) => `10.0.${index >> 8}.${index & 255}`);
+    assert.equal(sound(`server: { allow: [${list(256)}] }`).server.allow.length, 256);
+    const verdict = parseInventory(`server: { allow: [${list(257)}] }`, 'config.yaml');
+    assert.ok(verdict.answer === 'faults');
+    assert.deepEqual(
+      verdict.faults.map(({ problem }) => problem),
+      ['this list has 257 entries, and 256 are the most'],
+    );
   });
 
   test('takes one interface or several', () => {

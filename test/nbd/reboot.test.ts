@@ -20,6 +20,7 @@ const server = `
   const board = diskBoard('node1', 1048576);
   const server = await startNbdServer({
     addresses: ['0.0.0.0'], port: 10809, lookup: lookupOf(board), meter: silentMeter, clock: systemClock, log: silentLog,
+    answers: () => true,
     tell: (event) => console.log([event.kind, event.peer, event.because ?? ''].join(' ').trim()),
   });
   console.log('listening');

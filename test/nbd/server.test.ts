@@ -380,11 +380,26 @@ describe('the server', () => {
     const [first, second] = server.addresses();
     assert.deepEqual([first?.address, second?.address], ['127.0.0.1', '127.0.0.2']);
     const port = second?.port ?? 0;
-    const options = { port, lookup: lookupOf(), tell() {}, clock: systemClock, log: silentLog };
+    const options = { port, lookup: lookupOf(), tell() {}, clock: systemClock, log: silentLog, answers: () => true };
     const meter = { requestFinished() {}, connectionOpened() {}, connectionClosed() {} };
     await assert.rejects(startNbdServer({ ...options, meter, addresses: ['127.0.0.3', '127.0.0.2'] }), /EADDRINUSE/);
     const retry = await startNbdServer({ ...options, meter, addresses: ['127.0.0.3'] });
     await retry.stop();
+  });
+
+  test('closes the connection of who is not to be answered before a byte is sent, and no other', async (context) => {
+    let welcome = new Set(['127.0.0.1', '127.0.0.9']);
+    const { port, events } = await serveBoards(context, [diskBoard('node1', MEBI)], {
+      answers: (peer) => welcome.has(peer),
+    });
+    const disk = await attach(context, port);
+    welcome = new Set(['127.0.0.9']);
+    const late = rawNbd(context, port);
+    assert.equal(await late.receive(1), undefined);
+    // Who was let in stays: it may be a board's root disk.
+    await disk.write(0, pattern(512, 1));
+    await (await client(port, { localAddress: '127.0.0.9' })).list();
+    assert.deepEqual(events, [{ kind: 'attached', board: 'node1', peer: '127.0.0.1' }]);
   });
 
   test('serves no more than its share of connections to one address', async (context) => {

@@ -26,6 +26,7 @@ export async function serveBoards(
     lookup: lookupOf(...boards),
     tell: (event) => void events.push(event),
     meter: silentMeter,
+    answers: () => true,
     clock: systemClock,
     log: silentLog,
     ...options,

@@ -35,6 +35,7 @@ export async function serve(
     blockSizeMax: 1468,
     windowSizeMax: 64,
     singlePort: false,
+    answers: () => true,
     lookup: lookupOf(...boards),
     tell: (event) => {
       events.push(event);

@@ -36,7 +36,7 @@ export function twoHosts(context: TestContext): TwoHosts {
   return {
     nearAddress: '10.91.0.1',
     farAddress: '10.91.0.2',
-    run: (host, script, options) => program(host === 'near' ? near : far, script, options?.plain ?? false),
+    run: (host, script, options) => hostProgram(host === 'near' ? near : far, script, options?.plain ?? false),
     cutCable: () => far.ip('link', 'set', 'cable0', 'down'),
     mendCable: () => far.ip('link', 'set', 'cable0', 'up'),
     forgetConnections() {
@@ -46,7 +46,8 @@ export function twoHosts(context: TestContext): TwoHosts {
   };
 }
 
-function program(host: NetworkNamespace, script: string, plain: boolean): HostProgram {
+/** Runs node in a namespace, with `script` as an ES module. */
+export function hostProgram(host: NetworkNamespace, script: string, plain = false): HostProgram {
   const lessPower = plain ? ['setpriv', '--bounding-set', '-net_admin'] : [];
   const child = host.spawn('env', ...lessPower, process.execPath, '--input-type=module', '-e', script);
   child.stderr.pipe(process.stderr);

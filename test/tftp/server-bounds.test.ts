@@ -30,6 +30,7 @@ describe('bounds', () => {
       local: { address: '127.0.0.1', port: 0 },
       singlePort: true,
       limits: { blockBytesMax: 1468, windowBlocksMax: 64 },
+      answers: () => true,
       lookup: lookupOf(board),
       clock: systemClock,
       reporter: new TransferReporter(world),

@@ -226,6 +226,34 @@ describe('refusals', () => {
   });
 });
 
+describe('who is not to be answered', () => {
+  test('hears nothing at the main port, whatever it sends, while others are served', async (context) => {
+    for (const singlePort of [false, true]) {
+      const answers = (peer: string) => peer !== '127.0.0.9';
+      const served = await serve(context, [aBoard().board], { singlePort, answers });
+      const stranger = await rawPeer(context, '127.0.0.9');
+      const sent = [rrq('00000001/whole'), rrq('00000001/none'), '\0\x02a\0octet\0', '\0\x01', '\0\x01a\0mail\0', ''];
+      for (const bytes of sent) stranger.send(bytes, served.port);
+      const { verdict } = await served.fetch('00000001/whole');
+      assert.equal(verdict.outcome, 'complete');
+      assert.equal(stranger.waiting(), 0);
+      assert.deepEqual(new Set(served.events.map((event) => 'peer' in event && event.peer)), new Set(['127.0.0.1']));
+    }
+  });
+
+  test('hears nothing at the port of a transfer either', async (context) => {
+    const served = await serve(context, [aBoard().board], { answers: (peer) => peer !== '127.0.0.9' });
+    const peer = await rawPeer(context);
+    peer.send(rrq('00000001/whole'), served.port);
+    const { port } = await peer.next();
+    const stranger = await rawPeer(context, '127.0.0.9');
+    stranger.send(ack(1), port);
+    peer.send(ack(1), port);
+    assert.equal((await peer.next()).bytes.readUInt16BE(2), 2);
+    assert.equal(stranger.waiting(), 0);
+  });
+});
+
 describe('strangers and repeats', () => {
   test('a stranger at the port of a transfer is told so a few times, and the transfer goes on', async (context) => {
     const served = await serve(context, [aBoard().board]);

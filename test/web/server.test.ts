@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import type { ServerStatus } from '../../src/boards/journal/status.js';
-import { webServer } from '../../src/web/server.js';
+import { startWebServer, webServer } from '../../src/web/server.js';
 
 const ready: ServerStatus = {
   version: '1',
@@ -11,8 +11,12 @@ const ready: ServerStatus = {
   unknownBoards: [],
 };
 
+function sourcesOf(status: ServerStatus) {
+  return { status: () => status, metrics: async () => 'some_metric 1\n' };
+}
+
 function serverWith(status: ServerStatus) {
-  return webServer({ status: () => status, metrics: async () => 'some_metric 1\n' });
+  return webServer(sourcesOf(status));
 }
 
 describe('the web server', () => {
@@ -34,6 +38,35 @@ describe('the web server', () => {
     assert.deepEqual((await server.inject('/api/boards')).json().boards, []);
     assert.match((await server.inject('/')).body, /<h1>Brambleboot<\/h1>/);
     assert.match(String((await server.inject('/style.css')).headers['content-type']), /text\/css/);
+  });
+
+  test('tells who is not to be answered why, whatever was asked for, and closes', async (context) => {
+    const asked: string[] = [];
+    const answers = (peer: string) => {
+      asked.push(peer);
+      return false;
+    };
+    const server = await startWebServer({ address: '127.0.0.1', port: 0, answers }, sourcesOf(ready));
+    context.after(() => server.stop());
+    for (const [method, path] of [
+      ['GET', '/metrics'],
+      ['GET', '/healthz'],
+      ['GET', '/nothing'],
+      ['POST', '/api/boards'],
+    ] as const) {
+      const answer = await fetch(`http://127.0.0.1:${server.port}${path}`, { method });
+      assert.deepEqual([answer.status, answer.headers.get('connection')], [403, 'close']);
+      assert.match(await answer.text(), /^127\.0\.0\.1 is neither .* add it, or its network, to server\.allow\n$/);
+    }
+    assert.deepEqual(asked, Array(4).fill('127.0.0.1'));
+  });
+
+  test('asks by the plain address of an IPv4 peer, where it listens on IPv6 too', async (context) => {
+    const answers = (peer: string) => peer === '127.0.0.1';
+    const server = await startWebServer({ address: '::', port: 0, answers }, sourcesOf(ready));
+    context.after(() => server.stop());
+    assert.equal((await fetch(`http://127.0.0.1:${server.port}/healthz`)).status, 200);
+    assert.equal((await fetch(`http://[::1]:${server.port}/healthz`)).status, 403);
   });
 
   test('allows no script, and changes nothing for anybody', async () => {
