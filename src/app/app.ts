@@ -203,7 +203,7 @@ class Appliance implements App {
   }
 
   #web(): readonly Listener[] {
-    const { inventory, state, log } = this.#options;
+    const { inventory, state, clock, log } = this.#options;
     const sources = { status: () => this.status(), metrics: () => this.#metrics.text() };
     const socketPath = controlSocketPath(state.path);
     const control = async () => {
@@ -213,7 +213,7 @@ class Appliance implements App {
       return server;
     };
     const { enabled, address, port } = inventory.http;
-    const at = { address, port, answers: this.#doorkeeper.answers('http') };
+    const at = { address, port, answers: this.#doorkeeper.answers('http'), clock };
     const http = new Listener(`http ${address} port ${port}`, () => startWebServer(at, sources), log);
     return [new Listener('control socket', control, log), ...(enabled ? [http] : [])];
   }

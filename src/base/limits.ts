@@ -273,8 +273,32 @@ export const TURNED_AWAY_LOG_AGAIN_MS = 600_000;
 /** A stop ends in any case after this: transfers and requests have seconds, and container engines kill after 10 to 60. */
 export const STOP_MS_MAX = 20_000;
 
-/** HTTP connections at a time: more than anybody needs, and fewer than there are descriptors for the boards' sake. */
-export const HTTP_CONNECTIONS_MAX = 1024;
+/**
+ * HTTP connections at a time, of which one gives way to a newcomer: far more than a Prometheus and some browsers have, and few enough
+ * that an answer held by each (some 400 kB for a hundred boards) is bearable.
+ */
+export const HTTP_CONNECTIONS_MAX = 128;
+
+/** A browser has six, a reverse proxy some more. */
+export const HTTP_CONNECTIONS_PER_ADDRESS_MAX = 32;
+
+/** For a request line and its headers to come, from the first byte or the connection on: on a LAN they come in one segment. */
+export const HTTP_HEADERS_MS = 5_000;
+
+/** For a whole request; none that we answer has a body. */
+export const HTTP_REQUEST_MS = 10_000;
+
+/** An idle connection is kept for the next request as long: Node's own number. A Prometheus that scrapes less often connects anew. */
+export const HTTP_KEEP_ALIVE_MS = 5_000;
+
+/** For an answer to be made and taken: who reads it byte by byte holds its memory. */
+export const HTTP_ANSWER_MS = 10_000;
+
+/** How often Node looks for requests that are late. */
+export const HTTP_CHECK_MS = 1_000;
+
+/** Browsers send the cookies of every port of a host, so that what a Grafana beside us sets comes here too. */
+export const HTTP_HEADER_BYTES_MAX = 16 * 1024;
 
 /** For the last lines of the log to be taken by whoever reads it, when all else has ended. */
 export const LOG_FAREWELL_MS = 1000;

@@ -1,7 +1,16 @@
 import fastify, { type FastifyInstance, type FastifyReply } from 'fastify';
 import { plainAddress } from '../base/addresses.js';
-import { HTTP_CONNECTIONS_MAX } from '../base/limits.js';
+import type { Clock } from '../base/clock.js';
+import {
+  HTTP_ANSWER_MS,
+  HTTP_CHECK_MS,
+  HTTP_HEADER_BYTES_MAX,
+  HTTP_HEADERS_MS,
+  HTTP_KEEP_ALIVE_MS,
+  HTTP_REQUEST_MS,
+} from '../base/limits.js';
 import type { ServerStatus } from '../boards/journal/status.js';
+import { Connections } from './connections.js';
 import { STYLE_SHEET, statusPage } from './page.js';
 
 /** What the outside may know. Everything is asked for anew at each request. */
@@ -31,11 +40,30 @@ export interface WebAddress {
   readonly port: number;
   /** Whether who comes from this address is answered; others are told why they are not. */
   readonly answers: (peer: string) => boolean;
+  readonly clock: Clock;
+  readonly patience?: HttpPatience;
 }
 
+/** How long a peer may take for what. Node's own timers see to these; tests have less of it. */
+export interface HttpPatience {
+  readonly headersMs: number;
+  readonly requestMs: number;
+  readonly keepAliveMs: number;
+  readonly checkMs: number;
+}
+
+const PATIENCE: HttpPatience = {
+  headersMs: HTTP_HEADERS_MS,
+  requestMs: HTTP_REQUEST_MS,
+  keepAliveMs: HTTP_KEEP_ALIVE_MS,
+  checkMs: HTTP_CHECK_MS,
+};
+
 /** Serves metrics, health, API and page: read-only, all of it. */
-export async function startWebServer({ address, port, answers }: WebAddress, sources: WebSources): Promise<WebServer> {
-  const server = webServer(sources);
+export async function startWebServer(options: WebAddress, sources: WebSources): Promise<WebServer> {
+  const { address, port, answers, clock, patience } = options;
+  const server = webServer(sources, patience);
+  boundConnections(server, clock);
   // Who speaks to us, not whom a proxy claims to speak for: anybody can write an X-Forwarded-For.
   server.addHook('onRequest', async (request, reply) => {
     const peer = plainAddress(request.socket.remoteAddress ?? '');
@@ -58,6 +86,20 @@ async function refuse(reply: FastifyReply, peer: string): Promise<void> {
   await reply.code(403).header('connection', 'close').type('text/plain; charset=utf-8').send(text);
 }
 
+/** Whoever holds connections, or reads slowly, holds them against himself and not against others. */
+function boundConnections({ server }: FastifyInstance, clock: Clock): void {
+  const connections = new Connections();
+  server.on('connection', (socket) => connections.admit(socket, plainAddress(socket.remoteAddress ?? '')));
+  server.on('request', ({ socket }, response) => {
+    const late = clock.after(HTTP_ANSWER_MS, () => socket.destroy());
+    connections.requestBegan(socket);
+    response.once('close', () => {
+      late.cancel();
+      connections.requestEnded(socket);
+    });
+  });
+}
+
 function running(server: FastifyInstance): WebServer {
   const bound = server.server.address();
   return {
@@ -67,16 +109,20 @@ function running(server: FastifyInstance): WebServer {
 }
 
 /** Without a socket: tests inject their requests. */
-export function webServer(sources: WebSources): FastifyInstance {
+export function webServer(sources: WebSources, patience = PATIENCE): FastifyInstance {
   const server = fastify({
     logger: false,
     bodyLimit: 1024,
-    connectionTimeout: 30_000,
-    requestTimeout: 10_000,
-    keepAliveTimeout: 5_000,
+    requestTimeout: patience.requestMs,
+    keepAliveTimeout: patience.keepAliveMs,
     forceCloseConnections: true,
+    http: {
+      requestTimeout: patience.requestMs, // here too: Node compares the two
+      headersTimeout: patience.headersMs,
+      connectionsCheckingInterval: patience.checkMs,
+      maxHeaderSize: HTTP_HEADER_BYTES_MAX,
+    },
   });
-  server.server.maxConnections = HTTP_CONNECTIONS_MAX;
   server.addHook('onSend', async (_request, reply) => {
     reply.headers(SECURITY_HEADERS);
   });

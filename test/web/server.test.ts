@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { systemClock } from '../../src/base/clock.js';
 import type { ServerStatus } from '../../src/boards/journal/status.js';
 import { startWebServer, webServer } from '../../src/web/server.js';
 
@@ -46,7 +47,10 @@ describe('the web server', () => {
       asked.push(peer);
       return false;
     };
-    const server = await startWebServer({ address: '127.0.0.1', port: 0, answers }, sourcesOf(ready));
+    const server = await startWebServer(
+      { address: '127.0.0.1', port: 0, answers, clock: systemClock },
+      sourcesOf(ready),
+    );
     context.after(() => server.stop());
     for (const [method, path] of [
       ['GET', '/metrics'],
@@ -63,7 +67,7 @@ describe('the web server', () => {
 
   test('asks by the plain address of an IPv4 peer, where it listens on IPv6 too', async (context) => {
     const answers = (peer: string) => peer === '127.0.0.1';
-    const server = await startWebServer({ address: '::', port: 0, answers }, sourcesOf(ready));
+    const server = await startWebServer({ address: '::', port: 0, answers, clock: systemClock }, sourcesOf(ready));
     context.after(() => server.stop());
     assert.equal((await fetch(`http://127.0.0.1:${server.port}/healthz`)).status, 200);
     assert.equal((await fetch(`http://[::1]:${server.port}/healthz`)).status, 403);
