@@ -18,6 +18,7 @@ import { controlSocketPath, type Inventory } from '../inventory/inventory.js';
 import { startNbdServer } from '../nbd/server.js';
 import { neighbourMac } from '../os/neighbours.js';
 import { chooseInterfaces, type NetworkInterface } from '../os/network-interfaces.js';
+import { type Courier, startCourier } from '../tftp/courier/courier.js';
 import { startTftpServer } from '../tftp/server.js';
 import { Metrics } from '../web/metrics.js';
 import { startControlServer, startWebServer } from '../web/server.js';
@@ -64,6 +65,7 @@ class Appliance implements App {
   readonly #metrics: Metrics;
   readonly #network: Network;
   readonly #doorkeeper: Doorkeeper;
+  readonly #courier: Courier | undefined;
   #stopped = false;
   #missing: readonly string[] | undefined;
 
@@ -73,6 +75,8 @@ class Appliance implements App {
     this.#startedAt = clock.today();
     this.#journal = new Journal(clock);
     this.#metrics = new Metrics(() => this.#discovery.count(), { version, boardNames: [...inventory.boards.keys()] });
+    const { tftp } = inventory;
+    this.#courier = tftp.enabled && !tftp.singlePort ? startCourier({ clock, log }) : undefined;
     const addresses = new AddressBook(neighbourMac);
     const lookup = lookupAmong(boards.all, addresses);
     const tell = narration({
@@ -147,6 +151,7 @@ class Appliance implements App {
   async stop(): Promise<void> {
     this.#stopped = true;
     await this.#network.stop();
+    await this.#courier?.stop();
     for (const failure of await this.#options.boards.close()) this.#options.log.error(failure, 'disk.flush.failed');
     this.#options.state.release();
   }
@@ -186,7 +191,8 @@ class Appliance implements App {
     const answers = this.#doorkeeper.answers('tftp');
     // One for each address: transfers at the others go on when one comes or goes.
     return found.addresses.map(({ address }) => {
-      const start = () => startTftpServer({ ...tftp, ...shared, answers, addresses: [address] });
+      const start = () =>
+        startTftpServer({ ...tftp, ...shared, answers, courier: this.#courier, addresses: [address] });
       return new Listener(`tftp ${address} port ${tftp.port}`, start, shared.log);
     });
   }

@@ -136,6 +136,10 @@ export const TFTP_REQUEST_BYTES_MAX = 512;
 export const TFTP_OPTIONS_MAX = 32;
 /** A sentence for the board's console; also keeps an answer to a forged request about as small as the request. */
 export const TFTP_ERROR_TEXT_BYTES_MAX = 128;
+/** What a peer says in a transfer: an ACK has four bytes, and of an ERROR's text no more is kept anyway. */
+export const TFTP_PEER_PACKET_BYTES_MAX = 1024;
+/** The thread that delivers files looks up at least this often: a process that exits waits for it that long. */
+export const TFTP_COURIER_WAIT_MS_MAX = 500;
 /** With TFTP_PEER_TRANSFERS_MAX the bound on sockets and held files. A Pi runs one at a time, but leaves silent probes behind. */
 export const TFTP_TRANSFERS_MAX = 512;
 /** One address may be many boards behind NAT, or a load test: an eighth of all. */
@@ -164,6 +168,8 @@ export const TFTP_BEGUN_ANEW_MS = 2_000;
 export const TFTP_STRANGERS_ANSWERED_MAX = 4;
 /** A stop gives running transfers this long; with the rest of a stop it must stay within 5 s. */
 export const TFTP_STOP_GRACE_MS = 2_000;
+/** Ended transfers take less than a millisecond to be over, unless their file is just being opened on a disk that hangs. */
+export const TFTP_STOP_LAST_MS = 500;
 /** A Pi with nothing to boot asks in vain every 15 ms: one line per peer in this time says how often. */
 export const TFTP_NOT_FOUND_LOG_MS = 10_000;
 /** Peers whose lines are counted; the one heard of longest ago is forgotten. */

@@ -17,6 +17,7 @@ import { type BootMemory, BootPartition } from './boot-files/boot-partition.js';
 import { Budget } from './boot-files/budget.js';
 import { ImageBootFiles } from './boot-files/image-boot-files.js';
 import { type ImageLayout, locateBoot, readLayout } from './boot-files/image-layout.js';
+import { PieceStore } from './boot-files/piece-store.js';
 import { addressLock } from './writer-lock/address-lock.js';
 
 export interface OpenBoards {
@@ -50,8 +51,8 @@ export async function openBoards(
   options: OpenBoardsOptions,
 ): Promise<OpenBoardsVerdict> {
   const memory: BootMemory = {
-    kept: new Budget(BOOT_FILES_KEPT_BYTES_MAX),
-    saved: new Budget(BOOT_FILES_SAVED_BYTES_MAX),
+    kept: new PieceStore(BOOT_FILES_KEPT_BYTES_MAX),
+    saved: new PieceStore(BOOT_FILES_SAVED_BYTES_MAX),
     remembered: new Budget(BOOT_FILE_RUNS_REMEMBERED_MAX),
   };
   const opened: OpenBoard[] = [];

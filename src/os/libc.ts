@@ -10,6 +10,8 @@ const libc = koffi.load('libc.so.6');
 export interface LibcFunction {
   /** Calls it on this thread: only for calls that never wait for a disk or a peer. */
   now(...values: readonly unknown[]): number;
+  /** As `now`, where the reason of a failure is of no interest: undefined then. */
+  attempt(...values: readonly unknown[]): number | undefined;
   /** Calls it on a worker thread. */
   later(...values: readonly unknown[]): Promise<number>;
 }
@@ -32,6 +34,10 @@ export function libcFunction(name: string, prototype: string): LibcFunction {
     now(...values) {
       const result: unknown = call(...values);
       return answer(name, result);
+    },
+    attempt(...values) {
+      const result = Number(call(...values));
+      return result < 0 ? undefined : result;
     },
     later(...values) {
       return new Promise((resolve, reject) => {

@@ -1,5 +1,5 @@
 /** The calls of sockets that Node lacks, and their numbers, for the files of this folder. */
-import { type Ipv4Address, ipv4ToBytes } from '../base/addresses.js';
+import { type Ipv4Address, ipv4FromBytes, ipv4ToBytes } from '../base/addresses.js';
 import { libcFunction } from './libc.js';
 
 export const socket = libcFunction('socket', 'int socket(int domain, int type, int protocol)');
@@ -30,15 +30,23 @@ export function intBytes(value: number): Buffer {
   return bytes;
 }
 
+/** Of struct sockaddr_in. */
+export const SOCKET_ADDRESS_BYTES = 16;
+
 /**
  * struct sockaddr_in (ip(7)): the family in the machine's order, the rest in the network's.
  *
  *   family (2) | port (2) | address (4) | zeroes (8)
  */
 export function socketAddress(address: Ipv4Address, port: number): Buffer {
-  const bytes = Buffer.alloc(16);
+  const bytes = Buffer.alloc(SOCKET_ADDRESS_BYTES);
   bytes.writeUInt16LE(AF_INET, 0);
   bytes.writeUInt16BE(port, 2);
   bytes.set(ipv4ToBytes(address), 4);
   return bytes;
+}
+
+/** The reverse of `socketAddress`. */
+export function endpointOf(bytes: Buffer): { readonly address: Ipv4Address; readonly port: number } {
+  return { address: ipv4FromBytes(bytes.subarray(4)), port: bytes.readUInt16BE(2) };
 }

@@ -2,19 +2,18 @@
 import type { Ipv4Address } from '../base/addresses.js';
 import type { Clock } from '../base/clock.js';
 import { TFTP_BEGUN_ANEW_MS } from '../base/limits.js';
-import { unlessMalformed } from '../base/malformed.js';
 import { printable } from '../base/printable.js';
 import type { Board } from '../boards/board.js';
 import type { BootFile, OpenVerdict } from '../boards/boot-files/boot-file.js';
 import type { TransferOutcome } from '../boards/journal/events.js';
+import type { Carrier, RunningDelivery } from './carrier.js';
 import { ErrorCode } from './constants.js';
-import { Delivery, type DeliveryEnd, type PeerChannel } from './delivery.js';
+import type { DeliveryEnd } from './delivery.js';
 import { negotiate, type TransferLimits } from './options.js';
 import type { TransferReporter } from './reporter.js';
 import type { RunningRequest } from './running-requests.js';
-import type { TransferPortListener } from './transfer-port.js';
 import type { Endpoint } from './udp-socket.js';
-import { decodePacket, type TftpPacket, type TftpRequest } from './wire.js';
+import type { TftpPacket, TftpRequest } from './wire.js';
 
 export interface BootRequestSettings {
   readonly key: string;
@@ -30,14 +29,17 @@ export interface BootRequestSettings {
   readonly reporter: TransferReporter;
   /** An ERROR from the main port: nothing else of the request is there yet. */
   readonly refuse: (code: number, message: string) => void;
-  readonly openChannel: (listener: TransferPortListener) => Promise<PeerChannel>;
+  readonly carrier: Carrier;
+  readonly answers: (peer: Ipv4Address) => boolean;
   /** It is over, and nothing of it is left. */
   readonly gone: (request: BootRequest) => void;
 }
 
 type State =
-  /** File and port are being opened, which can't be called back. */
-  { readonly at: 'opening' } | { readonly at: 'delivering'; readonly delivery: Delivery } | { readonly at: 'over' };
+  /** The file is being opened, which can't be called back. */
+  | { readonly at: 'opening' }
+  | { readonly at: 'delivering'; readonly delivery: RunningDelivery }
+  | { readonly at: 'over' };
 
 export class BootRequest implements RunningRequest {
   readonly #settings: BootRequestSettings;
@@ -66,7 +68,7 @@ export class BootRequest implements RunningRequest {
     try {
       const { board, path, askedAt } = this.#settings;
       const verdict = await board.bootFiles.open(path, { askedAt });
-      await this.#opened(verdict);
+      this.#opened(verdict);
     } catch (error) {
       this.#settings.reporter.bug(error);
       if (this.#state.at === 'opening') this.#refuse('error', ErrorCode.NotDefined, 'internal error');
@@ -74,12 +76,7 @@ export class BootRequest implements RunningRequest {
     if (this.#state.at === 'over') this.#settings.gone(this);
   }
 
-  /** From the peer, at the transfer's own port. */
-  received(bytes: Uint8Array): void {
-    const packet = unlessMalformed(() => decodePacket(bytes));
-    if (packet !== undefined) this.packet(packet);
-  }
-
+  /** From the peer, at the main port. */
   packet(packet: TftpPacket): void {
     if (this.#state.at !== 'delivering') return;
     if (packet.kind === 'ack' || packet.kind === 'error') this.#state.delivery.handle(packet);
@@ -99,8 +96,11 @@ export class BootRequest implements RunningRequest {
     return 'repeated';
   }
 
+  /** Its place is free at once, even if whoever delivers it hears of it a little later. */
   abandon(because: string): void {
-    if (this.#state.at === 'delivering') this.#state.delivery.handle({ kind: 'abandon', because });
+    if (this.#state.at !== 'delivering') return;
+    this.#state.delivery.handle({ kind: 'abandon', because });
+    this.#settings.gone(this);
   }
 
   stop(because: string): void {
@@ -108,42 +108,27 @@ export class BootRequest implements RunningRequest {
     else if (this.#state.at === 'opening') this.#refuse('error', ErrorCode.NotDefined, because);
   }
 
-  async #opened(verdict: OpenVerdict): Promise<void> {
-    if (verdict.answer === 'file') return this.#deliver(verdict.file);
-    if (this.#state.at === 'over') return;
-    if (verdict.answer === 'failed') return this.#refuse('error', ErrorCode.NotDefined, verdict.because);
-    this.#refuse('not_found', ErrorCode.FileNotFound, 'file not found');
+  #opened(verdict: OpenVerdict): void {
+    if (verdict.answer === 'file') this.#deliver(verdict.file);
+    else if (this.#state.at === 'over') return;
+    else if (verdict.answer === 'failed') this.#refuse('error', ErrorCode.NotDefined, verdict.because);
+    else this.#refuse('not_found', ErrorCode.FileNotFound, 'file not found');
   }
 
-  async #deliver(file: BootFile): Promise<void> {
-    const channel = this.#state.at === 'opening' ? await this.#openChannel(file) : undefined;
-    if (channel === undefined || this.#state.at === 'over') {
-      channel?.close();
+  #deliver(file: BootFile): void {
+    if (this.#state.at === 'over') {
       file.close();
       return;
     }
-    const { request, limits, clock } = this.#settings;
+    const { board, request, path, limits, peer: to, askedAt: from, carrier, answers, reporter } = this.#settings;
+    reporter.requested(board.name, to.address, printable(path));
     const agreement = negotiate(request.options, request.mode, file.sizeBytes, limits);
-    const ended = (end: DeliveryEnd): void => this.#ended(end, file);
-    const delivery = new Delivery({ file, mode: request.mode, agreement, channel, clock, ended });
-    this.#state = { at: 'delivering', delivery };
-    delivery.handle({ kind: 'begin' });
-  }
-
-  /** Undefined if there is none to be had, which the peer has then been told. */
-  async #openChannel(file: BootFile): Promise<PeerChannel | undefined> {
-    const { board, peer, path, reporter, openChannel } = this.#settings;
-    reporter.requested(board.name, peer.address, printable(path));
-    try {
-      return await openChannel({
-        received: (bytes) => this.received(bytes),
-        failed: (error) => this.#portFailed(error),
-      });
-    } catch (error) {
-      const because = `no port for the transfer: ${error instanceof Error ? error.message : String(error)}`;
-      if (this.#state.at === 'opening') this.#refuse('error', ErrorCode.NotDefined, because, file);
-      return undefined;
-    }
+    const delivery = carrier.deliver({
+      ...{ file, mode: request.mode, agreement, from, to, answers },
+      ended: (end) => this.#ended(end, file),
+      noPort: (because) => this.#noPort(because, file),
+    });
+    if (this.#state.at === 'opening') this.#state = { at: 'delivering', delivery };
   }
 
   #ended(end: DeliveryEnd, file: BootFile): void {
@@ -153,10 +138,9 @@ export class BootRequest implements RunningRequest {
     this.#settings.gone(this);
   }
 
-  #portFailed(error: Error): void {
-    if (this.#state.at === 'delivering') {
-      this.#state.delivery.handle({ kind: 'lost', because: `the transfer's port failed: ${error.message}` });
-    }
+  #noPort(because: string, file: BootFile): void {
+    this.#refuse('error', ErrorCode.NotDefined, `no port for the transfer: ${because}`, file);
+    this.#settings.gone(this);
   }
 
   #refuse(outcome: TransferOutcome, code: number, message: string, file?: BootFile): void {

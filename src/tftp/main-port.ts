@@ -6,17 +6,19 @@ import { unreachable } from '../base/unreachable.js';
 import type { Board } from '../boards/board.js';
 import type { BoardLookup } from '../boards/identity/lookup.js';
 import { BootRequest } from './boot-request.js';
+import type { Carrier } from './carrier.js';
 import { ErrorCode, Mode, Opcode } from './constants.js';
 import type { TransferLimits } from './options.js';
 import type { TransferReporter } from './reporter.js';
 import type { RunningRequests } from './running-requests.js';
-import { openTransferPort, shareMainPort } from './transfer-port.js';
+import { byMainPort } from './shared-port.js';
 import { bindUdp, type Endpoint, type UdpSocket } from './udp-socket.js';
 import { decodePacket, encodeError, opcodeOf, type TftpPacket, type TftpRequest } from './wire.js';
 
 export interface MainPortSettings {
   readonly local: Endpoint;
-  readonly singlePort: boolean;
+  /** Undefined: this port delivers the files itself. */
+  readonly courier: Carrier | undefined;
   readonly limits: TransferLimits;
   /** Whether who asks from this address is answered at all. */
   readonly answers: (peer: string) => boolean;
@@ -41,11 +43,13 @@ export async function openMainPort(settings: MainPortSettings): Promise<MainPort
 export class MainPort {
   readonly #settings: MainPortSettings;
   readonly #socket: UdpSocket;
+  readonly #carrier: Carrier;
   #stopping: string | undefined;
 
   constructor(settings: MainPortSettings, socket: UdpSocket) {
     this.#settings = settings;
     this.#socket = socket;
+    this.#carrier = settings.courier ?? byMainPort(socket, settings.clock);
   }
 
   get local(): Endpoint {
@@ -82,7 +86,7 @@ export class MainPort {
         break;
       case 'ack':
       case 'error':
-        if (this.#settings.singlePort) this.#settings.running.find(this.#keyOf(peer))?.packet(packet);
+        if (this.#settings.courier === undefined) this.#settings.running.find(this.#keyOf(peer))?.packet(packet);
         break;
       default:
         // DATA, OACK, unknown: whoever answers those here can be made to talk to another server for ever (CVE-2024-2169).
@@ -138,7 +142,7 @@ export class MainPort {
   }
 
   #serve(request: TftpRequest, peer: Endpoint, board: Board, path: string): void {
-    const { running, singlePort, limits, answers, clock, reporter } = this.#settings;
+    const { running, limits, answers, clock, reporter } = this.#settings;
     if (!running.makeRoom(peer.address)) {
       this.#refuse(peer, ErrorCode.NotDefined, 'too many transfers: ask again');
       return;
@@ -154,8 +158,8 @@ export class MainPort {
       clock,
       reporter,
       refuse: (code, message) => this.#refuse(peer, code, message),
-      openChannel: async (listener) =>
-        singlePort ? shareMainPort(this.#socket, peer) : openTransferPort(this.local.address, peer, listener, answers),
+      carrier: this.#carrier,
+      answers,
       gone: (gone) => running.remove(gone),
     });
     running.add(bootRequest);

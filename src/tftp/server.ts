@@ -6,11 +6,12 @@
  */
 import type { Ipv4Address } from '../base/addresses.js';
 import type { Clock } from '../base/clock.js';
-import { TFTP_STOP_GRACE_MS } from '../base/limits.js';
+import { TFTP_STOP_GRACE_MS, TFTP_STOP_LAST_MS } from '../base/limits.js';
 import type { Log } from '../base/log.js';
 import type { BoardLookup } from '../boards/identity/lookup.js';
 import type { TellBoardEvent } from '../boards/journal/events.js';
 import type { BootRequest } from './boot-request.js';
+import type { Carrier } from './carrier.js';
 import { type MainPort, openMainPort } from './main-port.js';
 import { TransferReporter } from './reporter.js';
 import { RunningRequests } from './running-requests.js';
@@ -25,10 +26,10 @@ export interface TftpServerSettings {
   readonly blockSizeMax: number;
   /** `tftp.window_size_max`, 1 to 64. */
   readonly windowSizeMax: number;
-  /** `tftp.single_port`. */
-  readonly singlePort: boolean;
   /** Whether who asks from this address is answered at all. */
   readonly answers: (peer: string) => boolean;
+  /** Delivers each file from a port of its own; undefined: the main ports do it (`tftp.single_port`). */
+  readonly courier: Carrier | undefined;
   readonly lookup: BoardLookup;
   readonly tell: TellBoardEvent;
   readonly clock: Clock;
@@ -49,11 +50,11 @@ export interface TftpServer {
 
 /** Rejects with Node's error (`code`, `address`, `port`) if one of the addresses can't be had; then none is left bound. */
 export async function startTftpServer(settings: TftpServerSettings): Promise<TftpServer> {
-  const { addresses, port, blockSizeMax, windowSizeMax, singlePort, answers, lookup, clock } = settings;
+  const { addresses, port, blockSizeMax, windowSizeMax, courier, answers, lookup, clock } = settings;
   const reporter = new TransferReporter(settings);
   const running = new RunningRequests<BootRequest>();
   const limits = { blockBytesMax: blockSizeMax, windowBlocksMax: windowSizeMax };
-  const shared = { singlePort, limits, answers, lookup, clock, reporter, running };
+  const shared = { courier, limits, answers, lookup, clock, reporter, running };
 
   const ports: MainPort[] = [];
   try {
@@ -82,9 +83,11 @@ async function stopServer(
 ): Promise<void> {
   const because = 'the server is being stopped';
   for (const port of ports) port.refuseAll(because);
-  if (graceMs > 0) {
-    await Promise.race([running.emptied(), new Promise<void>((resolve) => clock.after(graceMs, resolve))]);
-  }
+  const emptiedWithin = (ms: number) =>
+    Promise.race([running.emptied(), new Promise<void>((resolve) => clock.after(ms, resolve))]);
+  if (graceMs > 0) await emptiedWithin(graceMs);
   running.stopAll(because);
+  // The courier's thread has to hear of it; a file that is still being opened is not waited for.
+  await emptiedWithin(TFTP_STOP_LAST_MS);
   for (const port of ports) port.close();
 }

@@ -6,6 +6,7 @@ import { watched } from '../block/watched-device.js';
 import { BootPartition, readFrom } from '../boards/boot-files/boot-partition.js';
 import { Budget } from '../boards/boot-files/budget.js';
 import { type ImageLayout, locateBoot, type PartitionWishes, readLayout } from '../boards/boot-files/image-layout.js';
+import { PieceStore } from '../boards/boot-files/piece-store.js';
 import { DiskFault } from '../disk/disk-fault.js';
 import { bootDescriptionLines, describeBoot } from './initramfs/boot-description.js';
 
@@ -19,12 +20,8 @@ export async function reportImage(file: string, wishes: PartitionWishes, clock: 
   const device = await openFileDevice(file, { access: 'readOnly', lock: 'none' }).catch(blockErrorOnly);
   if (device instanceof BlockError) return { answer: 'unbootable', because: device.message, remedy: NAME_ANOTHER };
   const disk = watched(device);
-  const nothing = new Budget(0);
-  const partition = new BootPartition(disk, () => locateBoot(disk, wishes), {
-    kept: nothing,
-    saved: nothing,
-    remembered: nothing,
-  });
+  const nothing = { kept: new PieceStore(0), saved: new PieceStore(0), remembered: new Budget(0) };
+  const partition = new BootPartition(disk, () => locateBoot(disk, wishes), nothing);
   try {
     const verdict = await readLayout(disk, wishes);
     if (verdict.answer === 'unbootable') return verdict;

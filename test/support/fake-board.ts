@@ -68,6 +68,7 @@ export function fakeFile(
       copy(offset, target);
       return true;
     },
+    follow: () => {},
     close() {
       if (traffic !== undefined) traffic.closed += 1;
     },

@@ -7,8 +7,10 @@ import { silentLog } from '../../src/base/log.js';
 import type { Board } from '../../src/boards/board.js';
 import type { BoardEvent, TransferEnded } from '../../src/boards/journal/events.js';
 import { type FetchResult, type FetchSettings, fetchFile } from '../../src/tftp/client.js';
+import { startCourier } from '../../src/tftp/courier/courier.js';
 import { startTftpServer, type TftpServer, type TftpServerSettings } from '../../src/tftp/server.js';
 import { lookupOf } from './boards.js';
+import { whenOver } from './cleanup.js';
 import { type Datagram, Datagrams } from './datagrams.js';
 
 export interface ServerUnderTest {
@@ -25,17 +27,19 @@ export interface ServerUnderTest {
 export async function serve(
   context: TestContext,
   boards: readonly Board[],
-  settings: Partial<TftpServerSettings> = {},
+  { singlePort = false, ...settings }: Partial<TftpServerSettings> & { readonly singlePort?: boolean } = {},
 ): Promise<ServerUnderTest> {
   const events: BoardEvent[] = [];
   let told = (): void => {};
+  const courier = singlePort ? undefined : startCourier({ clock: systemClock, log: silentLog });
+  whenOver(context, async () => courier?.stop());
   const server = await startTftpServer({
     addresses: ['127.0.0.1'],
     port: 0,
     blockSizeMax: 1468,
     windowSizeMax: 64,
-    singlePort: false,
     answers: () => true,
+    courier,
     lookup: lookupOf(...boards),
     tell: (event) => {
       events.push(event);
@@ -45,7 +49,7 @@ export async function serve(
     log: silentLog,
     ...settings,
   });
-  context.after(() => server.stop(0));
+  whenOver(context, () => server.stop(0));
   const [local = { address: '127.0.0.1', port: 0 }] = server.addresses();
   return {
     server,

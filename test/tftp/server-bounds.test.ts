@@ -28,7 +28,7 @@ describe('bounds', () => {
     };
     const port = await openMainPort({
       local: { address: '127.0.0.1', port: 0 },
-      singlePort: true,
+      courier: undefined,
       limits: { blockBytesMax: 1468, windowBlocksMax: 64 },
       answers: () => true,
       lookup: lookupOf(board),

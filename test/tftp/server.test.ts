@@ -143,7 +143,7 @@ describe('probes', () => {
   test('silence ends one after the first timeout; nothing was sent but the OACK', async (context) => {
     const clock = new FakeClock();
     const { board, traffic } = aBoard();
-    const served = await serve(context, [board], { clock });
+    const served = await serve(context, [board], { clock, singlePort: true });
     const peer = await rawPeer(context);
     peer.send(rrq('00000001/whole', 'tsize', '0'), served.port);
     await peer.next();
@@ -301,7 +301,7 @@ describe('strangers and repeats', () => {
 
   test('a board that begins anew from the same port is served again (a Pi 3 ROM always asks from 49152)', async (context) => {
     const clock = new FakeClock();
-    const served = await serve(context, [aBoard().board], { clock });
+    const served = await serve(context, [aBoard().board], { clock, singlePort: true });
     const peer = await rawPeer(context);
     peer.send(rrq('00000001/whole'), served.port);
     const first = await peer.next();
@@ -316,6 +316,5 @@ describe('strangers and repeats', () => {
     peer.send(rrq('00000001/whole'), served.port);
     const anew = await peer.next();
     assert.equal(anew.bytes.readUInt16BE(2), 1);
-    assert.notEqual(anew.port, first.port);
   });
 });

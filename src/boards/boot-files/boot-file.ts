@@ -18,8 +18,21 @@ export interface BootFile {
   read(offset: number, target: Uint8Array): Promise<void>;
   /** As `read`, at once, if the bytes are in memory; false otherwise. */
   readNow(offset: number, target: Uint8Array): boolean;
+  /**
+   * Tells of the file's bytes as they come to be in memory, those that are there first: only after `hold()` answered `held`,
+   * and until `close`. They are to be looked at and not touched, and not looked at after `close`.
+   */
+  follow(follower: (pieces: readonly FilePiece[]) => void): void;
   /** May be called at any time, more than once; a `read` under way is then of no interest to anybody. */
   close(): void;
+}
+
+/** Bytes of a file in memory, mostly memory that threads share. */
+export interface FilePiece {
+  /** In the file: a multiple of BOOT_FILE_PIECE_BYTES. */
+  readonly offset: number;
+  /** BOOT_FILE_PIECE_BYTES of them, or fewer at the file's end. */
+  readonly bytes: Uint8Array;
 }
 
 /** `unknown` where no config.txt could be read, so that nobody can say which file is the kernel. */

@@ -2,8 +2,8 @@ import { setImmediate as turnOfTheLoop } from 'node:timers/promises';
 import { BOOT_FILE_PIECE_BYTES } from '../../base/limits.js';
 import type { BlockDevice } from '../../block/block-device.js';
 import type { ByteRun } from '../../disk/fat/chain.js';
-import { BootFileLost } from './boot-file.js';
-import type { Budget } from './budget.js';
+import { BootFileLost, type FilePiece } from './boot-file.js';
+import type { PieceMemory, PieceStore } from './piece-store.js';
 import { RunMap } from './run-map.js';
 
 /**
@@ -19,14 +19,14 @@ import { RunMap } from './run-map.js';
 type Piece =
   | { readonly at: 'unread' }
   | { readonly at: 'reading'; readonly done: Promise<void> }
-  | { readonly at: 'kept'; readonly bytes: Uint8Array }
+  | { readonly at: 'kept'; readonly bytes: Uint8Array; readonly memory: PieceMemory }
   | { readonly at: 'lost'; readonly because: string };
 
 export interface HeldFileMemory {
   /** For pieces that are kept because they were read: does without when it is used up. */
-  readonly kept: Budget;
+  readonly kept: PieceStore;
   /** For pieces that are kept because they are about to be overwritten: the transfer is lost when it is used up. */
-  readonly saved: Budget;
+  readonly saved: PieceStore;
 }
 
 export class HeldFile {
@@ -37,7 +37,7 @@ export class HeldFile {
   readonly #pieces: Piece[];
   readonly #directReads = new Set<Promise<void>>();
   readonly #onUnused: () => void;
-  readonly #taken = new Map<Budget, number>();
+  readonly #followers = new Set<PieceFollower>();
   #users = 0;
   #filling = false;
 
@@ -64,10 +64,17 @@ export class HeldFile {
   removeUser(): void {
     this.#users -= 1;
     if (this.#users > 0) return;
-    for (const [budget, bytes] of this.#taken) budget.giveBack(bytes);
-    this.#taken.clear();
+    for (const piece of this.#pieces) if (piece.at === 'kept') piece.memory.giveBack();
     this.#pieces.fill({ at: 'lost', because: 'nobody used it any more' });
     this.#onUnused();
+  }
+
+  /** Tells `follower` of the pieces in memory, now and as they come, until it is taken off by what this answers. */
+  follow(follower: PieceFollower): () => void {
+    const kept = this.#pieces.flatMap((piece, index) => (piece.at === 'kept' ? [filePiece(index, piece.bytes)] : []));
+    if (kept.length > 0) follower(kept);
+    this.#followers.add(follower);
+    return () => this.#followers.delete(follower);
   }
 
   /** From memory, or from the page cache; false if a disk would have to be waited for. */
@@ -115,21 +122,28 @@ export class HeldFile {
 
   /** Reads and keeps a whole piece if it is in the page cache; false if it isn't, or if there is no memory to keep it. */
   #keepNow(index: number): boolean {
-    const length = this.#pieceLength(index);
-    if (!this.#take(this.#memory.kept, length)) return false;
-    const bytes = new Uint8Array(length);
-    const there = this.#readFromCache(index * BOOT_FILE_PIECE_BYTES, bytes);
-    if (there) this.#pieces[index] = { at: 'kept', bytes };
-    else this.#giveBack(this.#memory.kept, length);
+    const memory = this.#take(this.#memory.kept);
+    if (memory === undefined) return false;
+    const there = this.#readFromCache(index * BOOT_FILE_PIECE_BYTES, this.#pieceIn(memory, index));
+    if (there) this.#keep(index, memory);
+    else memory.giveBack();
     return there;
+  }
+
+  #keep(index: number, memory: PieceMemory): void {
+    const bytes = this.#pieceIn(memory, index);
+    this.#pieces[index] = { at: 'kept', bytes, memory };
+    for (const follower of this.#followers) follower([filePiece(index, bytes)]);
   }
 
   async #fetch(part: Part): Promise<'filled' | 'lookAgain'> {
     const piece = this.#pieces[part.index];
     if (piece?.at === 'reading') await piece.done;
-    else if (part.offset === 0 || !this.#take(this.#memory.kept, this.#pieceLength(part.index)))
-      return this.#readDirectly(part);
-    else await this.#load(part.index, this.#memory.kept);
+    else {
+      const memory = part.offset === 0 ? undefined : this.#take(this.#memory.kept);
+      if (memory === undefined) return this.#readDirectly(part);
+      await this.#load(part.index, memory);
+    }
     return 'lookAgain';
   }
 
@@ -149,8 +163,9 @@ export class HeldFile {
   async #save(index: number): Promise<void> {
     const piece = this.#pieces[index];
     if (piece?.at === 'reading') await piece.done.catch(() => {});
-    else if (this.#take(this.#memory.saved, this.#pieceLength(index))) {
-      await this.#load(index, this.#memory.saved).catch(() => {});
+    else {
+      const memory = this.#take(this.#memory.saved);
+      if (memory !== undefined) await this.#load(index, memory).catch(() => {});
     }
     if (this.#pieces[index]?.at === 'kept') return;
     this.#pieces[index] = {
@@ -159,15 +174,15 @@ export class HeldFile {
     };
   }
 
-  /** Reads a piece for which memory was taken from `budget`. */
-  #load(index: number, budget: Budget): Promise<void> {
-    const bytes = new Uint8Array(this.#pieceLength(index));
-    const done = this.#readFromDisk(index * BOOT_FILE_PIECE_BYTES, bytes).then(
+  /** Reads a piece into memory that was taken for it; nobody else has that before the disk is done with it. */
+  #load(index: number, memory: PieceMemory): Promise<void> {
+    const done = this.#readFromDisk(index * BOOT_FILE_PIECE_BYTES, this.#pieceIn(memory, index)).then(
       () => {
-        if (this.#users > 0) this.#pieces[index] = { at: 'kept', bytes };
+        if (this.#users > 0) this.#keep(index, memory);
+        else memory.giveBack();
       },
       (error: unknown) => {
-        this.#giveBack(budget, bytes.length);
+        memory.giveBack();
         if (this.#users > 0) this.#pieces[index] = { at: 'unread' };
         throw error;
       },
@@ -188,23 +203,18 @@ export class HeldFile {
   async #fill(): Promise<void> {
     for (let index = 0; index < this.#pieces.length && this.#users > 0; index += 1) {
       if (this.#pieces[index]?.at !== 'unread') continue;
-      if (this.#keepNow(index)) await turnOfTheLoop();
-      else if (this.#take(this.#memory.kept, this.#pieceLength(index))) await this.#load(index, this.#memory.kept);
-      else return;
+      if (this.#keepNow(index)) {
+        await turnOfTheLoop();
+        continue;
+      }
+      const memory = this.#take(this.#memory.kept);
+      if (memory === undefined) return;
+      await this.#load(index, memory);
     }
   }
 
-  #take(budget: Budget, bytes: number): boolean {
-    if (this.#users === 0 || !budget.take(bytes)) return false;
-    this.#taken.set(budget, (this.#taken.get(budget) ?? 0) + bytes);
-    return true;
-  }
-
-  #giveBack(budget: Budget, bytes: number): void {
-    const taken = this.#taken.get(budget);
-    if (taken === undefined) return; // given back with all the rest when the last user left
-    this.#taken.set(budget, taken - bytes);
-    budget.giveBack(bytes);
+  #take(store: PieceStore): PieceMemory | undefined {
+    return this.#users === 0 ? undefined : store.take();
   }
 
   #readFromCache(offset: number, target: Uint8Array): boolean {
@@ -226,9 +236,16 @@ export class HeldFile {
     }
   }
 
-  #pieceLength(index: number): number {
-    return Math.min(BOOT_FILE_PIECE_BYTES, this.sizeBytes - index * BOOT_FILE_PIECE_BYTES);
+  #pieceIn(memory: PieceMemory, index: number): Uint8Array {
+    return memory.bytes.subarray(0, this.sizeBytes - index * BOOT_FILE_PIECE_BYTES);
   }
+}
+
+/** Told of pieces of the file that are in memory and stay there as they are. */
+export type PieceFollower = (pieces: readonly FilePiece[]) => void;
+
+function filePiece(index: number, bytes: Uint8Array): FilePiece {
+  return { offset: index * BOOT_FILE_PIECE_BYTES, bytes };
 }
 
 /** What one read wants of one piece. */

@@ -6,7 +6,7 @@ import { type BootPlan, readBootPlan } from '../boot-config/boot-plan.js';
 import { type CmdlineWish, virtualCmdline } from '../boot-config/cmdline.js';
 import type { BootFile, BootFileRequest, BootFileRole, BootFiles, OpenVerdict } from './boot-file.js';
 import { type BootPartition, type FoundFile, readFrom, type View } from './boot-partition.js';
-import type { HeldFile } from './held-file.js';
+import type { HeldFile, PieceFollower } from './held-file.js';
 
 export interface BootFilesOptions {
   /** `cmdline:` of the board in the inventory. */
@@ -98,6 +98,7 @@ class PartitionFile implements BootFile {
   readonly #partition: BootPartition;
   readonly #found: FoundFile;
   #held: HeldFile | undefined;
+  #unfollow = () => {};
   #closed = false;
 
   constructor(partition: BootPartition, found: FoundFile, role: BootFileRole) {
@@ -126,8 +127,13 @@ class PartitionFile implements BootFile {
     return this.#mustBeHeld().readNow(offset, target);
   }
 
+  follow(follower: PieceFollower): void {
+    this.#unfollow = this.#mustBeHeld().follow(follower);
+  }
+
   close(): void {
     this.#closed = true;
+    this.#unfollow();
     this.#held?.removeUser();
     this.#held = undefined;
   }
@@ -182,6 +188,10 @@ class VirtualFile implements BootFile {
   readNow(offset: number, target: Uint8Array): boolean {
     target.set(this.#bytes.subarray(offset, offset + target.length));
     return true;
+  }
+
+  follow(follower: PieceFollower): void {
+    if (this.sizeBytes > 0) follower([{ offset: 0, bytes: this.#bytes }]);
   }
 
   close(): void {}

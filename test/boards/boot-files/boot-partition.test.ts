@@ -5,6 +5,7 @@ import { slice } from '../../../src/block/slice.js';
 import { watched } from '../../../src/block/watched-device.js';
 import { BootPartition, findIn, readFrom } from '../../../src/boards/boot-files/boot-partition.js';
 import { Budget } from '../../../src/boards/boot-files/budget.js';
+import { PieceStore } from '../../../src/boards/boot-files/piece-store.js';
 import { DiskFault } from '../../../src/disk/disk-fault.js';
 import { formatFat } from '../../../src/disk/fat/format.js';
 
@@ -25,7 +26,7 @@ async function fixture(files: Files) {
       located += 1;
       return { boot: { offset: OFFSET, sizeBytes: SIZE }, rootPartition: 2 };
     },
-    { kept: new Budget(1e9), saved: new Budget(1e9), remembered: new Budget(1e9) },
+    { kept: new PieceStore(64 * 1024 * 1024), saved: new PieceStore(64 * 1024 * 1024), remembered: new Budget(1e9) },
   );
   return {
     memory,
@@ -163,8 +164,8 @@ describe('a boot partition that its board writes', () => {
       return { boot: { offset: OFFSET, sizeBytes: SIZE }, rootPartition: 2 };
     };
     const partition = new BootPartition(disk, locate, {
-      kept: new Budget(0),
-      saved: new Budget(0),
+      kept: new PieceStore(0),
+      saved: new PieceStore(0),
       remembered: new Budget(0),
     });
     const first = await partition.look(async (view) => view);
@@ -210,8 +211,8 @@ describe('what is remembered of an unchanged partition', () => {
     await format(slice(disk, OFFSET, SIZE), { a: filled(10, 1), b: filled(10, 2) });
     const layout = { boot: { offset: OFFSET, sizeBytes: SIZE }, rootPartition: undefined };
     const partition = new BootPartition(disk, async () => layout, {
-      kept: new Budget(0),
-      saved: new Budget(0),
+      kept: new PieceStore(0),
+      saved: new PieceStore(0),
       remembered,
     });
     for (const path of ['a', 'b', 'a', 'A']) await partition.look((view) => partition.findIn(view, path));
@@ -271,7 +272,11 @@ describe('a boot partition under pressure', () => {
     const disk = watched(memory);
     let place = OFFSET;
     const locate = async () => ({ boot: { offset: place, sizeBytes: SIZE }, rootPartition: 2 });
-    const memoryFor = { kept: new Budget(1e9), saved: new Budget(1e9), remembered: new Budget(1e9) };
+    const memoryFor = {
+      kept: new PieceStore(64 * 1024 * 1024),
+      saved: new PieceStore(64 * 1024 * 1024),
+      remembered: new Budget(1e9),
+    };
     const partition = new BootPartition(disk, locate, memoryFor);
     const find = () => partition.look((view) => partition.findIn(view, 'a'));
     const old = await held(partition, await find());

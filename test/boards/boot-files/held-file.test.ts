@@ -4,8 +4,8 @@ import { setImmediate as turnOfTheLoop } from 'node:timers/promises';
 import { BOOT_FILE_PIECE_BYTES } from '../../../src/base/limits.js';
 import { MemoryDevice } from '../../../src/block/memory-device.js';
 import { BootFileLost } from '../../../src/boards/boot-files/boot-file.js';
-import { Budget } from '../../../src/boards/boot-files/budget.js';
 import { HeldFile } from '../../../src/boards/boot-files/held-file.js';
+import { PieceStore } from '../../../src/boards/boot-files/piece-store.js';
 
 const PIECE = BOOT_FILE_PIECE_BYTES;
 
@@ -52,8 +52,8 @@ function fixture(pieces: number, memory: { keptBytes?: number; savedBytes?: numb
   const content = Uint8Array.from({ length: sizeBytes }, (_, index) => Math.floor(index / PIECE) + 1);
   device.bytes.set(content.subarray(0, half), sizeBytes - half);
   device.bytes.set(content.subarray(half), 0);
-  const kept = new Budget(memory.keptBytes ?? 1e9);
-  const saved = new Budget(memory.savedBytes ?? 1e9);
+  const kept = new PieceStore(memory.keptBytes ?? 64 * PIECE);
+  const saved = new PieceStore(memory.savedBytes ?? 64 * PIECE);
   let unused = 0;
   const file = new HeldFile(device, { sizeBytes, runs }, { kept, saved }, () => {
     unused += 1;
@@ -102,7 +102,7 @@ describe('a file that is held', () => {
     const { device, file, kept, content } = fixture(6);
     assert.equal(file.readNow(1468, new Uint8Array(1468)), true);
     for (let turn = 0; turn < 20; turn += 1) await turnOfTheLoop();
-    assert.equal(kept.used, content.length);
+    assert.equal(kept.usedBytes, 6 * PIECE);
     device.failing = true;
     device.warm = false;
     assert.equal(file.readNow(content.length - 10, new Uint8Array(10)), true);
@@ -120,7 +120,7 @@ describe('a file that is held', () => {
   test('a small change saves only the piece it touches', async () => {
     const { overwrite, saved, readAll, content } = fixture(6);
     await overwrite(10, 20);
-    assert.equal(saved.used, PIECE);
+    assert.equal(saved.usedBytes, PIECE);
     assert.deepEqual(await readAll(), content);
   });
 
@@ -161,7 +161,7 @@ describe('a file that is held', () => {
   test('beyond the memory for reading it is read block by block', async () => {
     const { readAll, content, kept } = fixture(6, { keptBytes: 2 * PIECE });
     assert.deepEqual(await readAll(), content);
-    assert.ok(kept.used <= 2 * PIECE);
+    assert.ok(kept.usedBytes <= 2 * PIECE);
   });
 
   test('a failing disk is told to whoever needs the bytes, and may recover', async () => {
@@ -170,7 +170,7 @@ describe('a file that is held', () => {
     device.failing = true;
     await assert.rejects(file.read(5, new Uint8Array(5)), BootFileLost);
     await assert.rejects(file.read(0, new Uint8Array(5)), BootFileLost);
-    assert.equal(kept.used, 0);
+    assert.equal(kept.usedBytes, 0);
     device.failing = false;
     const target = new Uint8Array(5);
     await file.read(5, target);
@@ -190,14 +190,14 @@ describe('a file that is held', () => {
     assert.equal(unusedCount(), 1);
     device.release();
     assert.ok((await reading) instanceof BootFileLost);
-    assert.deepEqual([kept.used, saved.used], [0, 0]);
+    assert.deepEqual([kept.usedBytes, saved.usedBytes], [0, 0]);
   });
 
   test('an empty file has nothing to keep', async () => {
     const file = new HeldFile(
       new MemoryDevice(10),
       { sizeBytes: 0, runs: [] },
-      { kept: new Budget(0), saved: new Budget(0) },
+      { kept: new PieceStore(0), saved: new PieceStore(0) },
       () => {},
     );
     file.addUser();

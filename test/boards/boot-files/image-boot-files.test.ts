@@ -8,6 +8,7 @@ import type { BootFile } from '../../../src/boards/boot-files/boot-file.js';
 import { BootPartition } from '../../../src/boards/boot-files/boot-partition.js';
 import { Budget } from '../../../src/boards/boot-files/budget.js';
 import { ImageBootFiles } from '../../../src/boards/boot-files/image-boot-files.js';
+import { PieceStore } from '../../../src/boards/boot-files/piece-store.js';
 import { formatFat } from '../../../src/disk/fat/format.js';
 
 const SIZE = 8 * 1024 * 1024;
@@ -31,8 +32,8 @@ async function fixture(
   await rewrite(options.files ?? FILES);
   const rootPartition = 'rootPartition' in options ? options.rootPartition : 2;
   const partition = new BootPartition(disk, async () => ({ boot: { offset: 0, sizeBytes: SIZE }, rootPartition }), {
-    kept: new Budget(1e9),
-    saved: new Budget(1e9),
+    kept: new PieceStore(64 * 1024 * 1024),
+    saved: new PieceStore(64 * 1024 * 1024),
     remembered: new Budget(1e9),
   });
   const bootFiles = new ImageBootFiles(partition, {

@@ -1,0 +1,90 @@
+import { closeSync, readSync, writeSync } from 'node:fs';
+import { libcFunction } from './libc.js';
+
+/**
+ * Waits for many descriptors at once, and for another thread's call (epoll(7), eventfd(2)): for a thread that does nothing
+ * else. It blocks its thread, so the main thread must never wait by it.
+ */
+export class EventPoll {
+  readonly #descriptor: number;
+  readonly #events = Buffer.alloc(READY_MAX * EVENT.bytes);
+  #readyCount = 0;
+
+  constructor() {
+    this.#descriptor = calls.epoll_create1.now(EPOLL_CLOEXEC);
+  }
+
+  /** From now on `wait` tells when there is something to read from it. */
+  add(descriptor: number): void {
+    const event = Buffer.alloc(EVENT.bytes);
+    event.writeUInt32LE(EPOLLIN, 0);
+    event.writeInt32LE(descriptor, EVENT.dataAt);
+    calls.epoll_ctl.now(this.#descriptor, EPOLL_CTL_ADD, descriptor, event);
+  }
+
+  /** Not needed for one that is closed: the kernel takes that out itself. */
+  remove(descriptor: number): void {
+    calls.epoll_ctl.now(this.#descriptor, EPOLL_CTL_DEL, descriptor, this.#events);
+  }
+
+  /** How many have something to be read; 0 when `timeoutMs` (whole milliseconds) have gone by, or a signal came. */
+  wait(timeoutMs: number): number {
+    this.#readyCount = this.#waitOnce(timeoutMs);
+    return this.#readyCount;
+  }
+
+  /** The descriptors that the last `wait` counted, by 0 to count − 1. */
+  ready(index: number): number {
+    return this.#events.readInt32LE(index * EVENT.bytes + EVENT.dataAt);
+  }
+
+  close(): void {
+    closeSync(this.#descriptor);
+  }
+
+  #waitOnce(timeoutMs: number): number {
+    return calls.epoll_wait.attempt(this.#descriptor, this.#events, READY_MAX, timeoutMs) ?? 0;
+  }
+}
+
+/** Wakes a thread that waits by an EventPoll. The number of its descriptor may be told to another thread. */
+export class WakeUp {
+  readonly descriptor: number;
+
+  constructor(descriptor = calls.eventfd.now(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
+    this.descriptor = descriptor;
+  }
+
+  /** From any thread. */
+  ring(): void {
+    writeSync(this.descriptor, ONE);
+  }
+
+  /** So that `wait` does not tell of it again. */
+  silence(): void {
+    readSync(this.descriptor, new Uint8Array(8));
+  }
+
+  close(): void {
+    closeSync(this.descriptor);
+  }
+}
+
+const calls = {
+  epoll_create1: libcFunction('epoll_create1', 'int epoll_create1(int flags)'),
+  epoll_ctl: libcFunction('epoll_ctl', 'int epoll_ctl(int poll, int operation, int fd, const void *event)'),
+  epoll_wait: libcFunction('epoll_wait', 'int epoll_wait(int poll, void *events, int count, int timeout)'),
+  eventfd: libcFunction('eventfd', 'int eventfd(unsigned int value, int flags)'),
+};
+
+const EPOLL_CLOEXEC = 0o2000000;
+const EPOLL_CTL_ADD = 1;
+const EPOLL_CTL_DEL = 2;
+const EPOLLIN = 1;
+const EFD_CLOEXEC = 0o2000000;
+const EFD_NONBLOCK = 0o4000;
+
+/** struct epoll_event is packed on x86-64 and nowhere else (epoll_ctl(2), sys/epoll.h). */
+const EVENT = process.arch === 'x64' ? { bytes: 12, dataAt: 4 } : { bytes: 16, dataAt: 8 };
+const READY_MAX = 64;
+const ONE = new Uint8Array(new BigUint64Array([1n]).buffer);

@@ -1,0 +1,171 @@
+import { setImmediate as turnOfTheLoop } from 'node:timers/promises';
+import { type MessagePort, receiveMessageOnPort } from 'node:worker_threads';
+import { TFTP_COURIER_WAIT_MS_MAX, TFTP_PEER_PACKET_BYTES_MAX } from '../../base/limits.js';
+import { unlessMalformed } from '../../base/malformed.js';
+import { unreachable } from '../../base/unreachable.js';
+import { ReceivedDatagram } from '../../os/datagram-port.js';
+import { EventPoll, WakeUp } from '../../os/event-poll.js';
+import { SystemCallError } from '../../os/libc.js';
+import { Delivery, type DeliveryEnd } from '../delivery.js';
+import { decodePacket } from '../wire.js';
+import { BlockPort } from './block-port.js';
+import { LoopClock } from './loop-clock.js';
+import { type CourierBeginning, type FromCourier, type Parcel, Sign, type ToCourier } from './messages.js';
+import { SuppliedFile } from './supplied-file.js';
+
+/** The loop of the courier's thread: waits for ACKs, for messages of the other thread and for time to go by, and for nothing else. */
+export class CourierLoop {
+  readonly #messages: MessagePort;
+  readonly #wakeUp: WakeUp;
+  readonly #clock: LoopClock;
+  readonly #poll = new EventPoll();
+  readonly #received = new ReceivedDatagram(TFTP_PEER_PACKET_BYTES_MAX);
+  readonly #byId = new Map<number, Carried>();
+  readonly #byDescriptor = new Map<number, Carried>();
+  #heardMessages = false;
+  #stopped = false;
+
+  constructor(messages: MessagePort, { wakeUpDescriptor, clock }: CourierBeginning) {
+    this.#messages = messages;
+    this.#wakeUp = new WakeUp(wakeUpDescriptor);
+    this.#clock = new LoopClock(sameTimeAs(clock));
+  }
+
+  /** Until the other thread says stop. */
+  async run(): Promise<void> {
+    this.#poll.add(this.#wakeUp.descriptor);
+    while (!this.#stopped) {
+      const count = this.#poll.wait(this.#clock.waitMs(TFTP_COURIER_WAIT_MS_MAX));
+      for (let index = 0; index < count; index += 1) this.#ready(this.#poll.ready(index));
+      this.#clock.ringDue();
+      if (this.#heardMessages) await this.#letPromisesGoOn();
+    }
+    for (const carried of this.#byId.values()) carried.port.close();
+    this.#poll.close();
+  }
+
+  /** Node's own loop does not turn while this one does. Only messages fulfil promises, and they are few. */
+  async #letPromisesGoOn(): Promise<void> {
+    this.#heardMessages = false;
+    await turnOfTheLoop();
+  }
+
+  #ready(descriptor: number): void {
+    if (descriptor === this.#wakeUp.descriptor) this.#hearMessages();
+    else this.#byDescriptor.get(descriptor)?.receive(this.#received);
+  }
+
+  #hearMessages(): void {
+    this.#heardMessages = true;
+    this.#wakeUp.silence();
+    for (;;) {
+      const next = receiveMessageOnPort(this.#messages);
+      if (next === undefined) return;
+      const message: ToCourier = next.message;
+      this.#heard(message);
+    }
+  }
+
+  #heard(message: ToCourier): void {
+    switch (message.kind) {
+      case 'deliver':
+        this.#deliver(message.id, message);
+        break;
+      case 'event':
+        this.#byId.get(message.id)?.delivery.handle(message.event);
+        break;
+      case 'held':
+        this.#byId.get(message.id)?.file.held(message.answer);
+        break;
+      case 'pieces':
+        this.#byId.get(message.id)?.file.came(message.pieces);
+        break;
+      case 'bytes':
+        this.#byId.get(message.id)?.file.filled(message.bytes);
+        break;
+      case 'lost':
+        this.#byId.get(message.id)?.file.lost(message.because);
+        break;
+      case 'turnAway':
+        this.#byId.get(message.id)?.port.turnAway(message.stranger);
+        break;
+      case 'stop':
+        this.#stopped = true;
+        break;
+      default:
+        unreachable(message);
+    }
+  }
+
+  #deliver(id: number, parcel: Parcel): void {
+    const port = this.#openPort(id, parcel);
+    if (port === undefined) return;
+    const file = new SuppliedFile(id, parcel.sizeBytes, (message) => this.#say(message));
+    const ended = (end: DeliveryEnd) => {
+      this.#byId.delete(id);
+      this.#say({ kind: 'ended', id, end });
+    };
+    const carried = new Carried(port, file, parcel, this.#clock, ended);
+    this.#byId.set(id, carried);
+    this.#byDescriptor.set(port.descriptor, carried);
+    carried.delivery.handle({ kind: 'begin' });
+  }
+
+  #openPort(id: number, { from, to }: Parcel): BlockPort | undefined {
+    try {
+      const port = new BlockPort(from, to, {
+        spokenToBy: (stranger) => this.#say({ kind: 'stranger', id, stranger }),
+        closed: (descriptor) => this.#byDescriptor.delete(descriptor),
+      });
+      this.#poll.add(port.descriptor);
+      return port;
+    } catch (error) {
+      if (!(error instanceof SystemCallError)) throw error;
+      this.#say({ kind: 'noPort', id, because: error.message });
+      return undefined;
+    }
+  }
+
+  #say(message: FromCourier): void {
+    this.#messages.postMessage(message);
+  }
+}
+
+/** One transfer in this thread. */
+class Carried {
+  readonly port: BlockPort;
+  readonly file: SuppliedFile;
+  readonly delivery: Delivery;
+  readonly #signs: Float64Array;
+
+  constructor(
+    port: BlockPort,
+    file: SuppliedFile,
+    parcel: Parcel,
+    clock: LoopClock,
+    ended: (end: DeliveryEnd) => void,
+  ) {
+    const { mode, agreement, signs } = parcel;
+    this.port = port;
+    this.file = file;
+    this.#signs = new Float64Array(signs);
+    this.delivery = new Delivery({ file, mode, agreement, channel: port, clock, ended });
+  }
+
+  receive(into: ReceivedDatagram): void {
+    const bytes = this.port.receive(into);
+    if (bytes === undefined) return;
+    const packet = unlessMalformed(() => decodePacket(bytes));
+    if (packet?.kind !== 'ack' && packet?.kind !== 'error') return;
+    this.delivery.handle(packet);
+    this.#signs[Sign.Confirmed] = this.delivery.confirmed ? 1 : 0;
+    this.#signs[Sign.QuietSinceMs] = this.delivery.quietSinceMs;
+  }
+}
+
+/** performance.now() has a zero point of its own in each thread; hrtime has the same. */
+function sameTimeAs(other: CourierBeginning['clock']): () => number {
+  const behindMs = Number(process.hrtime.bigint() - other.uptimeNs) / 1e6;
+  const offsetMs = other.nowMs + behindMs - performance.now();
+  return () => performance.now() + offsetMs;
+}
