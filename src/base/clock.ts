@@ -13,7 +13,7 @@ export interface Timer {
 }
 
 export const systemClock: Clock = {
-  nowMs: () => performance.now(),
+  nowMs: systemUptimeMs,
   today: () => new Date(),
   after(delayMs, action) {
     const timeout = setTimeout(action, delayMs);
@@ -21,3 +21,9 @@ export const systemClock: Clock = {
     return { cancel: () => clearTimeout(timeout) };
   },
 };
+
+/** Of the machine: threads tell each other times, and performance.now() has a zero point of its own in each. */
+export function systemUptimeMs(): number {
+  const [seconds, nanoseconds] = process.hrtime();
+  return seconds * 1e3 + nanoseconds / 1e6;
+}

@@ -1,5 +1,6 @@
 import { setImmediate as turnOfTheLoop } from 'node:timers/promises';
 import { type MessagePort, receiveMessageOnPort } from 'node:worker_threads';
+import { systemUptimeMs } from '../../base/clock.js';
 import { TFTP_COURIER_WAIT_MS_MAX, TFTP_PEER_PACKET_BYTES_MAX } from '../../base/limits.js';
 import { unlessMalformed } from '../../base/malformed.js';
 import { unreachable } from '../../base/unreachable.js';
@@ -17,7 +18,7 @@ import { SuppliedFile } from './supplied-file.js';
 export class CourierLoop {
   readonly #messages: MessagePort;
   readonly #wakeUp: WakeUp;
-  readonly #clock: LoopClock;
+  readonly #clock = new LoopClock(systemUptimeMs);
   readonly #poll = new EventPoll();
   readonly #received = new ReceivedDatagram(TFTP_PEER_PACKET_BYTES_MAX);
   readonly #byId = new Map<number, Carried>();
@@ -25,10 +26,9 @@ export class CourierLoop {
   #heardMessages = false;
   #stopped = false;
 
-  constructor(messages: MessagePort, { wakeUpDescriptor, clock }: CourierBeginning) {
+  constructor(messages: MessagePort, { wakeUpDescriptor }: CourierBeginning) {
     this.#messages = messages;
     this.#wakeUp = new WakeUp(wakeUpDescriptor);
-    this.#clock = new LoopClock(sameTimeAs(clock));
   }
 
   /** Until the other thread says stop. */
@@ -161,11 +161,4 @@ class Carried {
     this.#signs[Sign.Confirmed] = this.delivery.confirmed ? 1 : 0;
     this.#signs[Sign.QuietSinceMs] = this.delivery.quietSinceMs;
   }
-}
-
-/** performance.now() has a zero point of its own in each thread; hrtime has the same. */
-function sameTimeAs(other: CourierBeginning['clock']): () => number {
-  const behindMs = Number(process.hrtime.bigint() - other.uptimeNs) / 1e6;
-  const offsetMs = other.nowMs + behindMs - performance.now();
-  return () => performance.now() + offsetMs;
 }

@@ -72,8 +72,7 @@ class ThreadedCourier implements Courier {
   }
 
   #startThread(): Worker {
-    const clock = { nowMs: this.#clock.nowMs(), uptimeNs: process.hrtime.bigint() };
-    const workerData: CourierBeginning = { wakeUpDescriptor: this.#wakeUp.descriptor, clock };
+    const workerData: CourierBeginning = { wakeUpDescriptor: this.#wakeUp.descriptor };
     const thread = new Worker(this.#code, {
       workerData,
       // Its sockets are opened by libc and closed by Node, which would warn of each.

@@ -50,6 +50,4 @@ export const Sign = { Confirmed: 0, QuietSinceMs: 1 } as const;
 export interface CourierBeginning {
   /** Rings for each message. */
   readonly wakeUpDescriptor: number;
-  /** What the clock of the other thread was at `uptimeNs` of process.hrtime: both then tell the same time. */
-  readonly clock: { readonly nowMs: number; readonly uptimeNs: bigint };
 }
