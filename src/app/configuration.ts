@@ -4,6 +4,7 @@ import type { Fault } from '../inventory/fault.js';
 import { checkImageFiles } from '../inventory/files.js';
 import type { Inventory } from '../inventory/inventory.js';
 import { readInventory } from '../inventory/read.js';
+import { whoWeAre } from '../inventory/system-error.js';
 import { addressForBoot } from './addresses.js';
 import { type StateFolder, StateFolderInUse, takeStateFolder } from './state-folder.js';
 
@@ -34,6 +35,8 @@ function stateFolder(path: string): StateFolder | string {
     return takeStateFolder(path);
   } catch (error) {
     if (error instanceof StateFolderInUse) return error.message;
-    return `the state folder ${path} can't be used: ${error instanceof Error ? error.message : String(error)}`;
+    const why = error instanceof Error ? error.message : String(error);
+    const owned = `\`chown -R ${process.getuid?.() ?? 'USER'} ${path}\``;
+    return `the state folder ${path} can't be used by ${whoWeAre()}: ${why}. It and what is in it must be that user's: ${owned}`;
   }
 }

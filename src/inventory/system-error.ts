@@ -13,7 +13,7 @@ export function explainSystemError(error: unknown, what: string, ifMissing: stri
     case 'EPERM':
       return {
         problem: `${what} may not be opened by ${whoWeAre()}`,
-        remedy: 'look at the rights of the file and of the folders above it: `namei -l`',
+        remedy: 'give the file to that user (`chown`), and look at the folders above it: `namei -l`',
       };
     case 'EROFS':
       return {
@@ -37,9 +37,11 @@ export function explainSystemError(error: unknown, what: string, ifMissing: stri
   }
 }
 
-function whoWeAre(): string {
+/** By name, and by the number that counts where names differ: a container has its own. */
+export function whoWeAre(): string {
   try {
-    return `user ${userInfo().username}`;
+    const { username, uid } = userInfo();
+    return `user ${username} (${uid})`;
   } catch {
     return `user ${process.getuid?.() ?? '?'}`;
   }
