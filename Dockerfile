@@ -1,23 +1,27 @@
-# Brambleboot in one container: `docker compose up -d` with compose.yaml beside this file.
-FROM node:24-bookworm-slim AS build
+# Brambleboot in one container: `docker compose up -d` with compose.yaml beside this file. docs/howto/container.md says how.
+FROM node:24-trixie-slim AS build
 WORKDIR /build
 COPY package.json package-lock.json ./
-RUN npm ci
+# No package's own scripts: koffi's would compile it where its prebuilt binary is missing, and there is no compiler here.
+RUN npm ci --ignore-scripts
 COPY tsconfig.json ./
 COPY scripts ./scripts
 COPY src ./src
-RUN npm run build && npm prune --omit=dev
+RUN npm run build && npm prune --omit=dev --ignore-scripts
 
-FROM node:24-bookworm-slim
+FROM node:24-trixie-slim
 # Threads that wait for disks: with libuv's four, one hung disk holds up all the others.
 ENV NODE_ENV=production UV_THREADPOOL_SIZE=32
-WORKDIR /app
-COPY --from=build /build/package.json ./
-COPY --from=build /build/node_modules ./node_modules
-COPY --from=build /build/dist ./dist
-COPY config.example.yaml LICENSE ./
-VOLUME ["/srv/brambleboot/images", "/srv/brambleboot/state"]
-HEALTHCHECK --interval=30s --timeout=5s --start-period=10s \
-  CMD ["node", "-e", "fetch('http://127.0.0.1:9069/healthz').then((r) => process.exit(r.ok ? 0 : 1), () => process.exit(1))"]
-ENTRYPOINT ["node", "dist/main.js"]
-CMD ["serve", "--config", "/srv/brambleboot/config.yaml"]
+COPY --from=build /build/package.json /app/
+COPY --from=build /build/node_modules /app/node_modules
+COPY --from=build /build/dist /app/dist
+COPY LICENSE config.example.yaml /app/
+COPY container/as-service container/brambleboot /usr/local/bin/
+# The inventory is looked for where the program is started.
+WORKDIR /srv/brambleboot
+# Asked over the control socket, which is there whatever `http` of the inventory says: a wrong "unhealthy" makes some hosts
+# restart a container, and that costs every running board its disk.
+HEALTHCHECK --interval=30s --timeout=10s --start-period=60s --retries=3 \
+  CMD ["as-service", "node", "-e", "require('node:http').get({ socketPath: 'state/control.sock', path: '/healthz' }, (answer) => process.exit(answer.statusCode === 200 ? 0 : 1)).on('error', (error) => { console.error(error.message); process.exit(1); })"]
+ENTRYPOINT ["brambleboot"]
+CMD ["serve"]
