@@ -60,6 +60,18 @@ describe('a LAN with a router', { skip: missing }, () => {
     assert.equal(outcome.json.outcome, 'booted', outcome.text);
   });
 
+  for (const [profile, { serial, mac }] of [
+    ['pi3', PI_3],
+    ['pi4', { serial: SERIAL, mac: MAC }],
+  ] as const) {
+    test(`${profile}: a router that sends option 66 needs no DHCP of ours`, async (context) => {
+      const lan = await lanWith(context, mac, { router: ['--dhcp-option=66,10.77.0.1'], dhcp: '{ enabled: false }' });
+      const outcome = await play(lan, '--serial', serial, '--profile', profile, '--take-address');
+      assert.equal(outcome.json.outcome, 'booted', outcome.text);
+      await assertBooted(lan, profile === 'pi3' ? 'node3' : 'node1');
+    });
+  }
+
   test('a board that is not in the inventory gets nothing, and is shown with the lines to add', async (context) => {
     const lan = await lanWith(context, 'dc:a6:32:09:09:09');
     const playing = lan.board.spawn(
@@ -79,8 +91,19 @@ describe('a LAN with a router', { skip: missing }, () => {
   });
 });
 
+interface LanOptions {
+  /** For dnsmasq, which plays the router. */
+  readonly router?: readonly string[];
+  /** Of the inventory. */
+  readonly dhcp?: string;
+}
+
 /** Server and router on a bridge, and an interface for one board with this MAC. */
-async function lanWith(context: TestContext, mac: string): Promise<Lan> {
+async function lanWith(
+  context: TestContext,
+  mac: string,
+  { router: routerOptions = [], dhcp = '{}' }: LanOptions = {},
+): Promise<Lan> {
   const folder = scratchFolder(context);
   const [server, router, board] = [networkNamespace(context), networkNamespace(context), networkNamespace(context)];
   server.ip('link', 'add', 'br0', 'type', 'bridge', 'forward_delay', '0');
@@ -93,12 +116,12 @@ async function lanWith(context: TestContext, mac: string): Promise<Lan> {
   connectNamespaces({ namespace: server, interfaceName: 'p-board' }, { namespace: board, interfaceName: 'eth0' });
   board.ip('link', 'set', 'eth0', 'address', mac);
   for (const port of ['p-router', 'p-board']) server.ip('link', 'set', port, 'master', 'br0');
-  await startRouter(router, folder);
-  const config = await startServer(server, folder);
+  await startRouter(router, folder, routerOptions);
+  const config = await startServer(server, folder, dhcp);
   return { server, board, config };
 }
 
-async function startRouter(router: NetworkNamespace, folder: string): Promise<void> {
+async function startRouter(router: NetworkNamespace, folder: string, more: readonly string[]): Promise<void> {
   const dnsmasq = router.spawn(
     'dnsmasq',
     ...[
@@ -115,18 +138,19 @@ async function startRouter(router: NetworkNamespace, folder: string): Promise<vo
       '--no-ping',
       `--dhcp-leasefile=${join(folder, 'leases')}`,
     ],
-    ...[`--pid-file=${join(folder, 'dnsmasq.pid')}`, '--user=root'],
+    ...[`--pid-file=${join(folder, 'dnsmasq.pid')}`, '--user=root', ...more],
   );
   await until(outputOf(dnsmasq, 'DHCP, IP range'), 'dnsmasq');
 }
 
-async function startServer(server: NetworkNamespace, folder: string): Promise<string> {
+async function startServer(server: NetworkNamespace, folder: string, dhcp: string): Promise<string> {
   await makeDemoImage(join(folder, 'one.img'));
   await makeDemoImage(join(folder, 'three.img'));
   const config = join(folder, 'config.yaml');
   writeFileSync(
     config,
     `server: { interface: br0, state: ./state }
+dhcp: ${dhcp}
 images: { one: { file: one.img }, three: { file: three.img } }
 boards:
   node1: { serial: ${SERIAL}, mac: "${MAC}", image: one, disk: direct }
