@@ -69,6 +69,19 @@ describe('Dockerfile', () => {
   });
 });
 
+describe('what is written of capabilities', () => {
+  for (const document of ['docs/howto/container.md', 'docs/security.md']) {
+    test(`${document} names each that compose.yaml grants`, () => {
+      const text = readFileSync(projectFile(document), 'utf8');
+      const granted: readonly string[] = service.cap_add;
+      assert.deepEqual(
+        granted.filter((name) => !text.includes(name)),
+        [],
+      );
+    });
+  }
+});
+
 describe('compose.yaml', () => {
   test('has the host network, a read-only root, an init and time to stop', () => {
     assert.deepEqual(Object.keys(compose.services), ['brambleboot']);
