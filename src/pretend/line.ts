@@ -1,8 +1,8 @@
 import type { Ipv4Address } from '../base/addresses.js';
 import { Malformed } from '../base/malformed.js';
+import { decodeUdpPacket, encodeUdpPacket } from '../dhcp/ip-packet.js';
 import { openPacketSocket } from '../os/packet-socket.js';
 import { openUdpSocket } from '../os/udp-socket.js';
-import { decodeUdpPacket, encodeUdpPacket } from './ip-packet.js';
 
 /** What a board has before it has an address: it can broadcast to the DHCP servers, and hears what is said to its client port. */
 export interface DhcpLine {
