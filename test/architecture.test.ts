@@ -27,7 +27,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
 /** Foreign module → the only files that may import it. */
 const DOORS: Readonly<Record<string, readonly RegExp[]>> = {
   koffi: [/^os\//],
-  'node:dgram': [/^os\//, /^dhcp\/server\.ts$/, /^tftp\/udp-socket\.ts$/],
+  'node:dgram': [/^os\//, /^tftp\/udp-socket\.ts$/],
   'node:net': [/^nbd\/(server|client)\.ts$/],
   'node:http': [/^cli\/ask-server\.ts$/],
   'node:fs': [

@@ -3,7 +3,7 @@ import { ByteReader } from '../base/byte-reader.js';
 import { ByteWriter } from '../base/byte-writer.js';
 import { Malformed } from '../base/malformed.js';
 
-/** A UDP datagram with the IPv4 header (RFC 791, RFC 768) that a board without an address writes itself. */
+/** A UDP datagram with its IPv4 header (RFC 791, RFC 768): who has no address, or may not take a port, writes them itself. */
 export interface UdpPacket {
   readonly source: Ipv4Address;
   readonly sourcePort: number;
@@ -15,41 +15,57 @@ export interface UdpPacket {
 const IP_HEADER_BYTES = 20;
 const UDP_HEADER_BYTES = 8;
 const PROTOCOL_UDP = 17;
+
+/** What whoever sends it may choose. */
+export interface PacketStyle {
+  readonly timeToLive: number;
+  readonly checksum: 'reckoned' | 'none';
+}
+
 /** As the boot ROM and bootcode.bin send it. */
-const TTL = 128;
+export const PI_STYLE: PacketStyle = { timeToLive: 128, checksum: 'none' };
+
+/** As Linux sends what goes by a UDP socket. */
+export const LINUX_STYLE: PacketStyle = { timeToLive: 64, checksum: 'reckoned' };
 
 /**
  *      0               1               2               3
  *     |version|ihl|tos | total length  | id            | flags, fragment |
  *     |ttl |protocol 17| checksum      | source                          |
  *     | destination                    | source port   | dest. port      |
- *     | length         | checksum 0: none (as a Pi sends it)             |
+ *     | length         | checksum, or 0 for none                         |
+ *
+ * The second checksum is reckoned over the payload and a header that is never sent: source, destination, 0, 17, UDP length.
  */
-export function encodeUdpPacket(packet: UdpPacket): Uint8Array {
+export function encodeUdpPacket(packet: UdpPacket, style: PacketStyle): Uint8Array {
+  const addresses = new ByteWriter(8).bytes(ipv4ToBytes(packet.source)).bytes(ipv4ToBytes(packet.destination)).done();
+  const lengthBytes = UDP_HEADER_BYTES + packet.payload.length;
   const header = new ByteWriter(IP_HEADER_BYTES)
     .u8(0x45)
     .u8(0)
-    .u16(IP_HEADER_BYTES + UDP_HEADER_BYTES + packet.payload.length)
+    .u16(IP_HEADER_BYTES + lengthBytes)
     .zeroes(4)
-    .u8(TTL)
+    .u8(style.timeToLive)
     .u8(PROTOCOL_UDP)
     .u16(0)
-    .bytes(ipv4ToBytes(packet.source))
-    .bytes(ipv4ToBytes(packet.destination))
+    .bytes(addresses)
     .done();
-  return new ByteWriter(IP_HEADER_BYTES + UDP_HEADER_BYTES + packet.payload.length)
+  const ports = new ByteWriter(6).u16(packet.sourcePort).u16(packet.destinationPort).u16(lengthBytes).done();
+  const pseudoHeader = new ByteWriter(12).bytes(addresses).u16(PROTOCOL_UDP).u16(lengthBytes).done();
+  return new ByteWriter(IP_HEADER_BYTES + lengthBytes)
     .bytes(header.subarray(0, 10))
     .u16(internetChecksum(header))
     .bytes(header.subarray(12))
-    .u16(packet.sourcePort)
-    .u16(packet.destinationPort)
-    .u16(UDP_HEADER_BYTES + packet.payload.length)
-    .u16(0)
+    .bytes(ports)
+    .u16(style.checksum === 'none' ? 0 : udpChecksum([pseudoHeader, ports, packet.payload]))
     .bytes(packet.payload)
     .done();
 }
 
-/** Throws Malformed for what is no whole UDP datagram over IPv4. Checksums are not looked at: the line here is a memory copy. */
+/**
+ * Throws Malformed for what is no whole UDP datagram over IPv4. Checksums are not looked at: where the
+ * sender is on this machine, the UDP one is left for a network card that it never passes.
+ */
 export function decodeUdpPacket(bytes: Uint8Array): UdpPacket {
   const reader = new ByteReader(bytes);
   const versionAndLength = reader.u8();
@@ -69,11 +85,17 @@ export function decodeUdpPacket(bytes: Uint8Array): UdpPacket {
   return { source, sourcePort, destination, destinationPort, payload: reader.bytes(lengthBytes - UDP_HEADER_BYTES) };
 }
 
-/** RFC 1071: the ones' complement of the ones' complement sum of 16-bit words. */
-function internetChecksum(header: Uint8Array): number {
-  const reader = new ByteReader(header);
+/** 0 would say that there is none: it is sent as its other form, all ones (RFC 768). All parts but the last are even. */
+function udpChecksum(parts: readonly Uint8Array[]): number {
+  return internetChecksum(Buffer.concat(parts)) || 0xffff;
+}
+
+/** RFC 1071: the ones' complement of the ones' complement sum of 16-bit words; a byte left over is the high half of one. */
+function internetChecksum(bytes: Uint8Array): number {
+  const reader = new ByteReader(bytes);
   let sum = 0;
   while (reader.remaining >= 2) sum += reader.u16();
+  if (reader.remaining === 1) sum += reader.u8() << 8;
   while (sum > 0xffff) sum = (sum & 0xffff) + (sum >>> 16);
   return ~sum & 0xffff;
 }

@@ -1,5 +1,4 @@
 /** The proxyDHCP server's sockets: one for each interface, and what is done about each verdict. */
-import type { Socket } from 'node:dgram';
 import type { Ipv4Address } from '../base/addresses.js';
 import type { Clock, Timer } from '../base/clock.js';
 import type { Log } from '../base/log.js';
@@ -10,19 +9,15 @@ import { type Discovery, inventoryLines } from '../boards/identity/discovery.js'
 import type { BoardLookup } from '../boards/identity/lookup.js';
 import { describePi, type PiSighting } from '../boards/identity/pi-identity.js';
 import type { TellBoardEvent } from '../boards/journal/events.js';
-import { openUdpSocket, UdpSocketError } from '../os/udp-socket.js';
+import { withBindAdvice } from '../os/bind-advice.js';
+import type { DescriptorWatch } from '../os/descriptor-watch.js';
+import { SystemCallError } from '../os/libc.js';
+import { udpPortAddresses } from '../os/port-holders.js';
+import { UdpSocketError } from '../os/udp-socket.js';
 import { type AnswerPolicy, answerDhcp, type DhcpVerdict } from './answer.js';
 import { DelayedAnswers } from './delayed-answers.js';
+import { type DhcpInterface, openServerLine, type ServerLine } from './server-line.js';
 import { decodeDhcp, encodeDhcp } from './wire.js';
-
-/** Where boards ask and are answered. */
-export interface DhcpInterface {
-  readonly name: string;
-  /** What boards are told to ask (option 54); the interface's own address unless the configuration says otherwise. */
-  readonly address: Ipv4Address;
-  /** Bound to and sent to: 255.255.255.255, on loopback 127.255.255.255. */
-  readonly broadcast: Ipv4Address;
-}
 
 export interface DhcpServerOptions {
   readonly interfaces: readonly DhcpInterface[];
@@ -33,6 +28,8 @@ export interface DhcpServerOptions {
   readonly answer: AnswerPolicy;
   readonly lookup: BoardLookup;
   readonly discovery: Discovery;
+  /** Waits for packets from below IP; left out, all goes by UDP sockets. */
+  readonly watch?: DescriptorWatch;
   /** The image to name in the inventory lines for a new board. */
   readonly imageName: string;
   readonly clock: Clock;
@@ -54,9 +51,6 @@ export interface DhcpServer {
 /**
  * Listening when it returns, on each interface that lets it; `bound()` says of the others why not, so that one pulled
  * cable does not keep the rest from booting.
- *
- * Each socket is bound to the broadcast address, never to 0.0.0.0: tried, a socket there takes away the unicast renewals
- * that are meant for a DHCP server on the same machine.
  */
 export function startDhcpServer(options: DhcpServerOptions): DhcpServer {
   const delayed = new DelayedAnswers(options.clock);
@@ -76,44 +70,52 @@ export function startDhcpServer(options: DhcpServerOptions): DhcpServer {
 const DISCARD_PORT = 9;
 const WAKE_UP = Uint8Array.of(0);
 
+type ListenerState =
+  | { readonly at: 'open'; readonly line: ServerLine }
+  | { readonly at: 'failed'; readonly because: string };
+
 class Listener {
-  readonly binding: DhcpBinding;
+  readonly #state: ListenerState;
   readonly #place: DhcpInterface;
   readonly #options: DhcpServerOptions;
   readonly #delayed: DelayedAnswers;
   readonly #sayings: UnknownBoardSayings;
-  #socket: Socket | undefined;
 
   constructor(place: DhcpInterface, options: DhcpServerOptions, delayed: DelayedAnswers, sayings: UnknownBoardSayings) {
     this.#place = place;
     this.#options = options;
     this.#delayed = delayed;
     this.#sayings = sayings;
-    this.binding = this.#bind();
+    this.#state = this.#open();
+  }
+
+  get binding(): DhcpBinding {
+    const { name, address } = this.#place;
+    if (this.#state.at === 'failed') return { answer: 'failed', name, because: this.#state.because };
+    const because = this.#state.line.failure();
+    if (because !== undefined) return { answer: 'failed', name, because };
+    return { answer: 'bound', name, address, port: this.#state.line.port };
   }
 
   async close(): Promise<void> {
-    const socket = this.#socket;
-    this.#socket = undefined;
-    if (socket) await new Promise<void>((resolve) => socket.close(resolve));
+    if (this.#state.at === 'open') await this.#state.line.close();
   }
 
-  #bind(): DhcpBinding {
-    const { name, broadcast, address } = this.#place;
-    const { port, log } = this.#options;
+  #open(): ListenerState {
+    const { name, address } = this.#place;
+    const { port, log, watch } = this.#options;
     try {
-      const socket = openUdpSocket({ address: broadcast, port, interfaceName: name });
-      socket.on('message', (bytes) => this.#receive(bytes));
-      // A cable pulled, an interface taken down: the socket stays and works again when it is back.
-      socket.on('error', (error) => log.warn({ interface: name, because: error.message }, 'dhcp.socket.failed'));
-      this.#socket = socket;
-      const bound = { name, address, port: socket.address().port };
-      log.info({ interface: name, address, port: bound.port }, 'dhcp.listening');
-      return { answer: 'bound', ...bound };
+      const line = openServerLine(this.#place, port, watch, {
+        received: (bytes) => this.#receive(bytes),
+        notSent: (because) => log.warn({ interface: name, because }, 'dhcp.send.failed'),
+      });
+      // By a UDP socket our own is among them.
+      const beside = line.way === 'packet' ? { besideSocketsAt: udpPortAddresses(line.port) } : {};
+      log.info({ interface: name, address, port: line.port, way: line.way, ...beside }, 'dhcp.listening');
+      return { at: 'open', line };
     } catch (error) {
-      if (!(error instanceof UdpSocketError)) throw error;
-      log.error({ interface: name, because: error.message }, 'dhcp.listening.failed');
-      return { answer: 'failed', name, because: error.message };
+      if (!(error instanceof UdpSocketError || error instanceof SystemCallError)) throw error;
+      return { at: 'failed', because: withBindAdvice(error.message, error.code) };
     }
   }
 
@@ -174,10 +176,7 @@ class Listener {
   }
 
   #send(bytes: Uint8Array, port: number): void {
-    const { name, broadcast } = this.#place;
-    this.#socket?.send(bytes, port, broadcast, (error) => {
-      if (error) this.#options.log.warn({ interface: name, because: error.message }, 'dhcp.send.failed');
-    });
+    if (this.#state.at === 'open') this.#state.line.send(bytes, port);
   }
 
   #seen(sighting: PiSighting, board: Board | undefined, answer: string): void {

@@ -6,25 +6,33 @@ import { libcFunction } from './libc.js';
  * else. It blocks its thread, so the main thread must never wait by it.
  */
 export class EventPoll {
-  readonly #descriptor: number;
+  /** The number may be told to another thread: one may wait while another says what to wait for. */
+  readonly descriptor: number;
   readonly #events = Buffer.alloc(READY_MAX * EVENT.bytes);
   #readyCount = 0;
 
-  constructor() {
-    this.#descriptor = calls.epoll_create1.now(EPOLL_CLOEXEC);
+  constructor(descriptor = calls.epoll_create1.now(EPOLL_CLOEXEC)) {
+    this.descriptor = descriptor;
   }
 
   /** From now on `wait` tells when there is something to read from it. */
   add(descriptor: number): void {
-    const event = Buffer.alloc(EVENT.bytes);
-    event.writeUInt32LE(EPOLLIN, 0);
-    event.writeInt32LE(descriptor, EVENT.dataAt);
-    calls.epoll_ctl.now(this.#descriptor, EPOLL_CTL_ADD, descriptor, event);
+    calls.epoll_ctl.now(this.descriptor, EPOLL_CTL_ADD, descriptor, eventOf(EPOLLIN, descriptor));
+  }
+
+  /** As `add`, but told once only, by this token in place of the descriptor, and of an error too. */
+  addOnce(descriptor: number, token: number): void {
+    calls.epoll_ctl.now(this.descriptor, EPOLL_CTL_ADD, descriptor, eventOf(EPOLLIN | EPOLLONESHOT, token));
+  }
+
+  /** What `addOnce` told of is to be told of once more. */
+  again(descriptor: number, token: number): void {
+    calls.epoll_ctl.now(this.descriptor, EPOLL_CTL_MOD, descriptor, eventOf(EPOLLIN | EPOLLONESHOT, token));
   }
 
   /** Not needed for one that is closed: the kernel takes that out itself. */
   remove(descriptor: number): void {
-    calls.epoll_ctl.now(this.#descriptor, EPOLL_CTL_DEL, descriptor, this.#events);
+    calls.epoll_ctl.now(this.descriptor, EPOLL_CTL_DEL, descriptor, this.#events);
   }
 
   /** How many have something to be read; 0 when `timeoutMs` (whole milliseconds) have gone by, or a signal came. */
@@ -33,17 +41,17 @@ export class EventPoll {
     return this.#readyCount;
   }
 
-  /** The descriptors that the last `wait` counted, by 0 to count − 1. */
+  /** The descriptors, or tokens, that the last `wait` counted, by 0 to count − 1. */
   ready(index: number): number {
     return this.#events.readInt32LE(index * EVENT.bytes + EVENT.dataAt);
   }
 
   close(): void {
-    closeSync(this.#descriptor);
+    closeSync(this.descriptor);
   }
 
   #waitOnce(timeoutMs: number): number {
-    return calls.epoll_wait.attempt(this.#descriptor, this.#events, READY_MAX, timeoutMs) ?? 0;
+    return calls.epoll_wait.attempt(this.descriptor, this.#events, READY_MAX, timeoutMs) ?? 0;
   }
 }
 
@@ -80,11 +88,21 @@ const calls = {
 const EPOLL_CLOEXEC = 0o2000000;
 const EPOLL_CTL_ADD = 1;
 const EPOLL_CTL_DEL = 2;
+const EPOLL_CTL_MOD = 3;
 const EPOLLIN = 1;
+const EPOLLONESHOT = 0x4000_0000;
 const EFD_CLOEXEC = 0o2000000;
 const EFD_NONBLOCK = 0o4000;
 
 /** struct epoll_event is packed on x86-64 and nowhere else (epoll_ctl(2), sys/epoll.h). */
 const EVENT = process.arch === 'x64' ? { bytes: 12, dataAt: 4 } : { bytes: 16, dataAt: 8 };
 const READY_MAX = 64;
+
+function eventOf(kinds: number, data: number): Buffer {
+  const event = Buffer.alloc(EVENT.bytes);
+  event.writeUInt32LE(kinds, 0);
+  event.writeInt32LE(data, EVENT.dataAt);
+  return event;
+}
+
 const ONE = new Uint8Array(new BigUint64Array([1n]).buffer);

@@ -28,6 +28,11 @@ export class SystemCallError extends Error {
   }
 }
 
+/** A struct of C that prototypes may name from then on: member names to C types. For those that hold a pointer; others are bytes. */
+export function libcStruct(name: string, members: Readonly<Record<string, string>>): void {
+  koffi.struct(name, members);
+}
+
 export function libcFunction(name: string, prototype: string): LibcFunction {
   const call = libc.func(prototype);
   return {

@@ -87,9 +87,14 @@ function isLoopback(address: Ipv4Address): boolean {
   return address.startsWith('127.');
 }
 
-/** 0 is no interface (if_nametoindex(3)). Not by /sys/class/net: a container may have that of another network. */
+/** Not by /sys/class/net: a container may have that of another network. */
 const indexOf = libcFunction('if_nametoindex', 'unsigned int if_nametoindex(const char *name)');
 
+/** The kernel's number for it (if_nametoindex(3)), another one when it is deleted and made anew; 0 if there is none. */
+export function interfaceIndex(name: string): number {
+  return indexOf.now(name);
+}
+
 function interfaceExists(name: string): boolean {
-  return indexOf.now(name) > 0;
+  return interfaceIndex(name) > 0;
 }

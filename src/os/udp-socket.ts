@@ -2,6 +2,7 @@
 import { createSocket, type Socket } from 'node:dgram';
 import { closeSync } from 'node:fs';
 import type { Ipv4Address } from '../base/addresses.js';
+import { withBindAdvice } from './bind-advice.js';
 import { SystemCallError } from './libc.js';
 import {
   AF_INET,
@@ -32,7 +33,7 @@ export class UdpSocketError extends Error {
   readonly place: UdpSocketPlace;
 
   constructor(code: string, place: UdpSocketPlace) {
-    super(`UDP ${place.address}:${place.port} on ${place.interfaceName}: ${code}${advice(code)}`);
+    super(withBindAdvice(`UDP ${place.address}:${place.port} on ${place.interfaceName}: ${code}`, code));
     this.code = code;
     this.place = place;
   }
@@ -82,22 +83,5 @@ function attempt<Result>(place: UdpSocketPlace, call: () => Result): Result {
   } catch (error) {
     if (error instanceof SystemCallError) throw new UdpSocketError(error.code, place);
     throw error;
-  }
-}
-
-function advice(code: string): string {
-  switch (code) {
-    case 'EACCES':
-      return ': ports below 1024 need root or CAP_NET_BIND_SERVICE';
-    case 'EPERM':
-      return ': binding to an interface needs CAP_NET_RAW here';
-    case 'EADDRINUSE':
-      return ': another program has this port and does not share it (for dnsmasq, set bind-dynamic there)';
-    case 'EADDRNOTAVAIL':
-      return ': no such address on this machine';
-    case 'ENODEV':
-      return ': there is no such interface';
-    default:
-      return '';
   }
 }

@@ -1,6 +1,7 @@
 import type { Ipv4Address } from '../base/addresses.js';
 import { Malformed } from '../base/malformed.js';
-import { decodeUdpPacket, encodeUdpPacket } from '../dhcp/ip-packet.js';
+import { decodeUdpPacket, encodeUdpPacket, PI_STYLE } from '../dhcp/ip-packet.js';
+import { DescriptorWatch } from '../os/descriptor-watch.js';
 import { openPacketSocket } from '../os/packet-socket.js';
 import { openUdpSocket } from '../os/udp-socket.js';
 
@@ -20,16 +21,16 @@ export interface LinePlace {
 /** Below IP, as a board: also hears a router that unicasts its OFFER to the address it offers. Needs CAP_NET_RAW. */
 export function packetLine({ interfaceName, serverPort, clientPort }: LinePlace): DhcpLine {
   let listener: (message: Uint8Array, source: Ipv4Address) => void = () => {};
-  const socket = openPacketSocket(interfaceName, (packet) => {
+  const filter = { destinationPort: clientPort, broadcastOnly: false };
+  const socket = openPacketSocket({ interfaceName, filter }, new DescriptorWatch(), (packet) => {
     const datagram = udpIn(packet);
-    if (datagram?.destinationPort === clientPort) listener(datagram.payload, datagram.source);
+    if (datagram !== undefined) listener(datagram.payload, datagram.source);
   });
   return {
     send(payload) {
       const source = { source: '0.0.0.0', sourcePort: clientPort };
-      socket.broadcast(
-        encodeUdpPacket({ ...source, destination: '255.255.255.255', destinationPort: serverPort, payload }),
-      );
+      const destination = { destination: '255.255.255.255', destinationPort: serverPort };
+      socket.broadcast(encodeUdpPacket({ ...source, ...destination, payload }, PI_STYLE));
     },
     onMessage(wanted) {
       listener = wanted;

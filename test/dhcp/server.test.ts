@@ -1,16 +1,21 @@
 import assert from 'node:assert/strict';
 import { createSocket, type Socket } from 'node:dgram';
 import { describe, type TestContext, test } from 'node:test';
+import { inspect } from 'node:util';
 import type { Log } from '../../src/base/log.js';
 import { silentLog } from '../../src/base/log.js';
 import { Discovery } from '../../src/boards/identity/discovery.js';
 import type { BoardEvent } from '../../src/boards/journal/events.js';
 import { type BootloaderKind, discoverOf, requestOf } from '../../src/dhcp/discover.js';
+import { Option, optionAddress } from '../../src/dhcp/options.js';
 import { readOffer } from '../../src/dhcp/read-offer.js';
 import { type DhcpServer, type DhcpServerOptions, startDhcpServer } from '../../src/dhcp/server.js';
+import type { DhcpWay } from '../../src/dhcp/server-line.js';
 import { type DhcpMessage, decodeDhcp, encodeDhcp } from '../../src/dhcp/wire.js';
+import { DescriptorWatch } from '../../src/os/descriptor-watch.js';
 import { openUdpSocket } from '../../src/os/udp-socket.js';
 import { boardOf, lookupOf } from '../support/boards.js';
+import { outputOf, until } from '../support/commands.js';
 import { Datagrams } from '../support/datagrams.js';
 import { FakeClock } from '../support/fake-clock.js';
 import {
@@ -161,7 +166,11 @@ describe('on loopback, with ports that anybody may have', () => {
   });
 });
 
-describe('in a network of its own', { skip: withoutNamespaces() }, () => {
+for (const way of ['packet', 'udp'] as const) {
+  describe(`in a network of its own, by ${way}`, { skip: withoutNamespaces() }, () => inANetwork(way));
+}
+
+function inANetwork(way: DhcpWay): void {
   test('the answer leaves by the interface that the question came in on', async (context) => {
     const { host, boards } = lanOfTwoInterfaces(context);
     const server = host.inside(() =>
@@ -172,6 +181,7 @@ describe('in a network of its own', { skip: withoutNamespaces() }, () => {
           { name: 'host1', address: '198.51.100.1', broadcast: BROADCAST },
         ],
         ...{ port: 67, replyPort: 68 },
+        ...watchFor(way),
       }),
     );
     context.after(() => server.stop());
@@ -197,7 +207,7 @@ describe('in a network of its own', { skip: withoutNamespaces() }, () => {
     context.after(() => discard.close());
     const wakeUps = new Datagrams(discard);
     const options = optionsFor(context);
-    serveHost0(context, host, options);
+    serveHost0(context, host, options, way);
     board.socket.send(encodeDhcp(discoverOf('rom3', pi3, 0)), 67, BROADCAST);
     await options.until(1);
     options.clock.advance(2000);
@@ -218,7 +228,7 @@ describe('in a network of its own', { skip: withoutNamespaces() }, () => {
     context.after(() => router.close());
     const renewals = new Datagrams(router);
     const options = optionsFor(context);
-    serveHost0(context, host, options);
+    serveHost0(context, host, options, way);
     for (let xid = 1; xid <= 3; xid += 1) {
       const lease = { address: '192.0.2.2', server: '192.0.2.1' };
       board.socket.send(encodeDhcp(requestOf('pi4', identity, xid, lease)), 67, '192.0.2.1');
@@ -231,7 +241,78 @@ describe('in a network of its own', { skip: withoutNamespaces() }, () => {
     assert.equal(decodeDhcp((await renewals.next()).bytes).xid, 4);
     assert.equal(decodeDhcp((await board.heard.next()).bytes).xid, 4);
   });
+}
+
+describe('below IP', { skip: withoutNamespaces() }, () => {
+  test('the offer comes from the address that boards are told to ask, whichever that is', async (context) => {
+    const { host, boards } = lanOfTwoInterfaces(context);
+    const [board] = boards;
+    host.ip('address', 'add', '192.0.2.77/24', 'dev', 'host0');
+    serveHost0(context, host, optionsFor(context), 'packet', '192.0.2.77');
+    board.socket.send(encodeDhcp(discoverOf('pi4', identity, 1)), 67, BROADCAST);
+    const { bytes, address } = await board.heard.next();
+    assert.equal(address, '192.0.2.77');
+    assert.equal(optionAddress(decodeDhcp(bytes), Option.ServerIdentifier), '192.0.2.77');
+  });
+
+  test('a server that wants the port for itself alone has it, before us and after us', async (context) => {
+    const { host, boards } = lanOfTwoInterfaces(context);
+    const [board] = boards;
+    const options = optionsFor(context);
+    const first = await selfishServer(host);
+    const server = serveHost0(context, host, options, 'packet');
+    board.socket.send(encodeDhcp(discoverOf('pi4', identity, 1)), 67, BROADCAST);
+    assert.equal(decodeDhcp((await board.heard.next()).bytes).xid, 1);
+    const said = options.lines.find(({ event }) => event === 'dhcp.listening');
+    assert.deepEqual(said?.facts, {
+      ...{ interface: 'host0', address: '192.0.2.1', port: 67 },
+      ...{ way: 'packet', besideSocketsAt: ['0.0.0.0'] },
+    });
+
+    await first.end();
+    const second = await selfishServer(host);
+    board.socket.send(encodeDhcp(discoverOf('pi4', identity, 2)), 67, BROADCAST);
+    assert.equal(decodeDhcp((await board.heard.next()).bytes).xid, 2);
+    await until(second.heard, 'the DISCOVER there');
+    assert.deepEqual(server.bound(), [{ answer: 'bound', name: 'host0', address: '192.0.2.1', port: 67 }]);
+  });
+
+  test('goes by UDP without CAP_NET_RAW', (context) => {
+    const options = optionsFor(context);
+    const interfaces = [{ name: 'lo', address: '192.0.2.1', broadcast: BROADCAST }];
+    process.seteuid?.(65534);
+    try {
+      const server = startDhcpServer({ ...options, interfaces, port: 0, replyPort: 68, watch: new DescriptorWatch() });
+      context.after(() => server.stop());
+    } finally {
+      process.seteuid?.(0);
+    }
+    const [said] = options.lines;
+    assert.ok(said?.event === 'dhcp.listening' && 'way' in said.facts && said.facts.way === 'udp', inspect(said));
+  });
+
+  test('says when its interface is gone', (context) => {
+    const { host } = lanOfTwoInterfaces(context);
+    const server = serveHost0(context, host, optionsFor(context), 'packet');
+    host.ip('link', 'delete', 'host0');
+    assert.deepEqual(server.bound(), [{ answer: 'failed', name: 'host0', because: 'its interface is gone' }]);
+  });
 });
+
+/** Has port 67 of all addresses, and shares it with nobody. */
+async function selfishServer(host: NetworkNamespace) {
+  const script = `require('node:dgram').createSocket('udp4').on('message', () => console.log('heard'))
+    .bind(67, '0.0.0.0', () => console.log('bound'))`;
+  const child = host.spawn('node', '-e', script);
+  const heard = outputOf(child, 'heard');
+  await until(outputOf(child, 'bound'), 'the other server');
+  const end = async () => {
+    const ended = new Promise((resolve) => child.once('exit', resolve));
+    child.kill('SIGKILL');
+    await ended;
+  };
+  return { heard, end };
+}
 
 interface LogLine {
   readonly event: string;
@@ -318,13 +399,25 @@ function lanOfTwoInterfaces(context: TestContext) {
 }
 
 /** Our server on the first of the two interfaces, at the ports that boards know. */
-function serveHost0(context: TestContext, host: NetworkNamespace, options: ReturnType<typeof optionsFor>): void {
+function serveHost0(
+  context: TestContext,
+  host: NetworkNamespace,
+  options: ReturnType<typeof optionsFor>,
+  way: DhcpWay,
+  address = '192.0.2.1',
+): DhcpServer {
   const server = host.inside(() =>
     startDhcpServer({
       ...options,
-      interfaces: [{ name: 'host0', address: '192.0.2.1', broadcast: BROADCAST }],
+      interfaces: [{ name: 'host0', address, broadcast: BROADCAST }],
       ...{ port: 67, replyPort: 68 },
+      ...watchFor(way),
     }),
   );
   context.after(() => server.stop());
+  return server;
+}
+
+function watchFor(way: DhcpWay) {
+  return way === 'packet' ? { watch: new DescriptorWatch() } : {};
 }

@@ -39,7 +39,7 @@ describe('openUdpSocket', () => {
     );
     assert.match(
       failure(() => openUdpSocket({ ...LOOPBACK, address: '192.0.2.55' })).message,
-      /EADDRNOTAVAIL: no such address/,
+      /EADDRNOTAVAIL: this address is on no interface/,
     );
   });
 
