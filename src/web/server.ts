@@ -123,6 +123,8 @@ export function webServer(sources: WebSources, patience = PATIENCE): FastifyInst
       maxHeaderSize: HTTP_HEADER_BYTES_MAX,
     },
   });
+  // A connection that could not be taken (no descriptor left): the next one can be. Unheard, it would end the whole process.
+  server.server.on('error', () => {});
   server.addHook('onSend', async (_request, reply) => {
     reply.headers(SECURITY_HEADERS);
   });

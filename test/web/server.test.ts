@@ -33,6 +33,12 @@ describe('the web server', () => {
     assert.deepEqual([answer.statusCode, answer.body], [503, 'tftp 10.0.0.1:69: port 69 is taken\n']);
   });
 
+  test('goes on when a connection could not be taken', async () => {
+    const server = serverWith(ready);
+    server.server.emit('error', Object.assign(new Error('accept EMFILE'), { code: 'EMFILE' }));
+    assert.equal((await server.inject('/healthz')).statusCode, 200);
+  });
+
   test('gives metrics, boards and page', async () => {
     const server = serverWith(ready);
     assert.equal((await server.inject('/metrics')).body, 'some_metric 1\n');
