@@ -16,8 +16,9 @@ import type { OpenBoards } from '../boards/open-boards.js';
 import { startDhcpServer } from '../dhcp/server.js';
 import { controlSocketPath, type Inventory } from '../inventory/inventory.js';
 import { startNbdServer } from '../nbd/server.js';
+import { DescriptorWatch } from '../os/descriptor-watch.js';
 import { neighbourMac } from '../os/neighbours.js';
-import { chooseInterfaces, type NetworkInterface } from '../os/network-interfaces.js';
+import { chooseInterfaces, interfaceIndex, type NetworkInterface } from '../os/network-interfaces.js';
 import { type Courier, startCourier } from '../tftp/courier/courier.js';
 import { startTftpServer } from '../tftp/server.js';
 import { Metrics } from '../web/metrics.js';
@@ -66,6 +67,7 @@ class Appliance implements App {
   readonly #network: Network;
   readonly #doorkeeper: Doorkeeper;
   readonly #courier: Courier | undefined;
+  readonly #watch = new DescriptorWatch();
   #stopped = false;
   #missing: readonly string[] | undefined;
 
@@ -174,15 +176,21 @@ class Appliance implements App {
       const running = startDhcpServer({
         ...settings,
         ...shared,
+        watch: this.#watch,
         discovery: this.#discovery,
         imageName: this.#freeImage(),
       });
-      const failed = running.bound().find((binding) => binding.answer === 'failed');
-      if (failed === undefined) return running;
+      const failure = () =>
+        running.bound().flatMap((binding) => (binding.answer === 'failed' ? [binding.because] : []))[0];
+      const because = failure();
+      if (because === undefined) return { stop: () => running.stop(), failure };
       await running.stop();
-      throw new Error(failed.because);
+      throw new Error(because);
     };
-    return [new Listener(`dhcp ${found.name} ${place.address} port ${dhcp.port}`, start, shared.log)];
+    const name = `dhcp ${found.name} ${place.address} port ${dhcp.port}`;
+    // An interface made anew is another one, although it has name and address of the one before.
+    const identity = `${name} interface ${interfaceIndex(found.name)}`;
+    return [new Listener(name, start, shared.log, { slot: `dhcp ${found.name}`, identity })];
   }
 
   #tftp(found: NetworkInterface, shared: Shared): readonly Listener[] {

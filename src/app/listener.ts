@@ -1,32 +1,42 @@
 import type { Log } from '../base/log.js';
 import type { ListenerStatus } from '../boards/journal/status.js';
+import { withBindAdvice } from '../os/bind-advice.js';
 
 /** Something that listens, or tries to: a port may be taken now and free in a minute, and nothing else should wait for it. */
 export class Listener {
   readonly name: string;
   readonly #start: () => Promise<Stoppable>;
   readonly #log: Log;
+  readonly place: ListenerPlace;
   #state: ListenerState = { at: 'missing', because: 'not started yet' };
 
   /** `start` binds, or throws what Node or the kernel said. */
-  constructor(name: string, start: () => Promise<Stoppable>, log: Log) {
+  constructor(name: string, start: () => Promise<Stoppable>, log: Log, place = { slot: name, identity: name }) {
     this.name = name;
+    this.place = place;
     this.#start = start;
     this.#log = log;
   }
 
   get status(): ListenerStatus {
-    return { name: this.name, missing: this.#state.at === 'missing' ? this.#state.because : undefined };
+    return { name: this.name, missing: this.#missing() };
   }
 
-  /** Tries to bind if it is not bound. What keeps it from that is logged when it changes, not at each try. */
+  /**
+   * Tries to bind if it is not bound, or no longer: a socket may fail long after. What keeps it from that is logged when it
+   * changes, not at each try.
+   */
   async attempt(): Promise<void> {
+    await this.#letGoIfFailed();
     if (this.#state.at !== 'missing') return;
     const before = this.#state.because;
     try {
-      this.#state = { at: 'bound', listener: await this.#start() };
+      const listener = await this.#start();
+      if (this.#isStopped()) return await this.#stop(listener);
+      this.#state = { at: 'bound', listener };
       this.#log.info({ listener: this.name }, 'listener.ready');
     } catch (error) {
+      if (this.#isStopped()) return;
       const because = explainBindFailure(error);
       this.#state = { at: 'missing', because };
       if (because !== before) this.#log.error({ listener: this.name, because }, 'listener.missing');
@@ -36,9 +46,31 @@ export class Listener {
   async stop(): Promise<void> {
     const state = this.#state;
     this.#state = { at: 'stopped' };
+    if (state.at === 'bound') await this.#stop(state.listener);
+  }
+
+  async #letGoIfFailed(): Promise<void> {
+    const state = this.#state;
     if (state.at !== 'bound') return;
+    const because = state.listener.failure?.();
+    if (because === undefined) return;
+    this.#log.warn({ listener: this.name, because }, 'listener.failed');
+    this.#state = { at: 'missing', because };
+    await this.#stop(state.listener);
+  }
+
+  #missing(): string | undefined {
+    if (this.#state.at === 'missing') return this.#state.because;
+    return this.#state.at === 'bound' ? this.#state.listener.failure?.() : undefined;
+  }
+
+  #isStopped(): boolean {
+    return this.#state.at === 'stopped';
+  }
+
+  async #stop(listener: Stoppable): Promise<void> {
     try {
-      await state.listener.stop();
+      await listener.stop();
     } catch (error) {
       // One that can't be stopped must not keep the others from it.
       this.#log.error({ listener: this.name, err: error }, 'listener.bug');
@@ -48,6 +80,17 @@ export class Listener {
 
 export interface Stoppable {
   stop(): Promise<void>;
+  /** Why it listens no more although nobody stopped it: it is then stopped, and started anew. */
+  failure?(): string | undefined;
+}
+
+/**
+ * What it listens on, where its name does not say that: of one slot there is one at a time, and one of another identity
+ * replaces it at once.
+ */
+export interface ListenerPlace {
+  readonly slot: string;
+  readonly identity: string;
 }
 
 type ListenerState =
@@ -55,13 +98,9 @@ type ListenerState =
   | { readonly at: 'bound'; readonly listener: Stoppable }
   | { readonly at: 'stopped' };
 
-/** What the kernel said, with what to do about it. */
+/** For people. */
 export function explainBindFailure(error: unknown): string {
   const message = error instanceof Error ? error.message : String(error);
   const code = error instanceof Error && 'code' in error ? error.code : undefined;
-  if (code === 'EADDRINUSE')
-    return `${message}: another program has this port (see \`ss -lntup\`); stop it, or set another port`;
-  if (code === 'EACCES') return `${message}: ports below 1024 need root or CAP_NET_BIND_SERVICE`;
-  if (code === 'EADDRNOTAVAIL') return `${message}: this address is on no interface`;
-  return message;
+  return typeof code === 'string' ? withBindAdvice(message, code) : message;
 }

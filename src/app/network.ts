@@ -7,7 +7,7 @@ import type { Listener } from './listener.js';
 export interface NetworkOptions {
   /** What there is to be served now: looked at again and again. */
   readonly interfaces: () => readonly InterfaceVerdict[];
-  /** What is to listen on an interface. Listeners of one name are the same: the first that was made stays. */
+  /** What is to listen on an interface. Listeners of one identity are the same: the first that was made stays. */
   readonly listenersOn: (found: NetworkInterface) => readonly Listener[];
   /** What listens whatever the interfaces are. */
   readonly always: readonly Listener[];
@@ -29,7 +29,10 @@ interface Kept {
  */
 export class Network {
   readonly #options: NetworkOptions;
+  /** By their slots. */
   readonly #kept = new Map<string, Kept>();
+  /** Being stopped, which may take a transfer's grace: no look waits for it. */
+  readonly #leaving = new Set<Promise<void>>();
   #verdicts: readonly InterfaceVerdict[] = [];
   #look: Promise<void> = Promise.resolve();
   #timer: Timer | undefined;
@@ -59,7 +62,7 @@ export class Network {
     this.#stopped = true;
     this.#timer?.cancel();
     await this.#look;
-    await Promise.all(this.#all().map((listener) => listener.stop()));
+    await Promise.all([...this.#all().map((listener) => listener.stop()), ...this.#leaving]);
   }
 
   #all(): readonly Listener[] {
@@ -77,27 +80,38 @@ export class Network {
     this.#verdicts = this.#seen();
     const found = this.#verdicts.flatMap((verdict) => (verdict.answer === 'serve' ? [verdict.interface] : []));
     const wanted = new Map(
-      found.flatMap((now) => this.#options.listenersOn(now)).map((listener) => [listener.name, listener]),
+      found.flatMap((now) => this.#options.listenersOn(now)).map((listener) => [listener.place.slot, listener]),
     );
-    for (const [name, listener] of wanted) {
-      const kept = this.#kept.get(name);
-      if (kept === undefined) this.#kept.set(name, { listener, absences: 0 });
-      else kept.absences = 0;
-    }
-    await this.#letGo((name) => !wanted.has(name));
+    for (const [slot, listener] of wanted) this.#keep(slot, listener);
+    this.#letGo((slot) => !wanted.has(slot));
     if (this.#stopped) return;
     await Promise.all(this.#all().map((listener) => listener.attempt()));
     this.#options.looked(this.listeners().filter(({ missing }) => missing !== undefined));
   }
 
-  async #letGo(isAbsent: (name: string) => boolean): Promise<void> {
-    for (const [name, kept] of this.#kept) {
-      if (!isAbsent(name)) continue;
+  #keep(slot: string, listener: Listener): void {
+    const kept = this.#kept.get(slot);
+    if (kept?.listener.place.identity === listener.place.identity) {
+      kept.absences = 0;
+      return;
+    }
+    if (kept !== undefined) this.#leave(kept.listener);
+    this.#kept.set(slot, { listener, absences: 0 });
+  }
+
+  #letGo(isAbsent: (slot: string) => boolean): void {
+    for (const [slot, kept] of this.#kept) {
+      if (!isAbsent(slot)) continue;
       kept.absences += 1;
       if (kept.absences <= NETWORK_ABSENCES_MAX) continue;
-      this.#kept.delete(name);
-      await kept.listener.stop();
+      this.#kept.delete(slot);
+      this.#leave(kept.listener);
     }
+  }
+
+  #leave(listener: Listener): void {
+    const leaving = listener.stop().finally(() => this.#leaving.delete(leaving));
+    this.#leaving.add(leaving);
   }
 
   /** As before where the kernel can't be asked now (no descriptor left, say): that is no news of the network. */

@@ -32,11 +32,11 @@ export function background(context: TestContext, program: string, words: readonl
   return child;
 }
 
-/** Looks again and again until it is so; rejects after 10 s. */
-export async function until(isSo: () => boolean | Promise<boolean>, what: string): Promise<void> {
-  const endMs = performance.now() + 10_000;
+/** Looks again and again until it is so; rejects after 10 s, or what is said. */
+export async function until(isSo: () => boolean | Promise<boolean>, what: string, patienceMs = 10_000): Promise<void> {
+  const endMs = performance.now() + patienceMs;
   while (!(await isSo())) {
-    if (performance.now() > endMs) throw new Error(`waited 10 s for ${what}`);
+    if (performance.now() > endMs) throw new Error(`waited ${patienceMs / 1000} s for ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 10));
   }
 }
