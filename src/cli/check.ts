@@ -1,15 +1,12 @@
-import { addressOn } from '../app/addresses.js';
-import { servedSubnets } from '../app/audience.js';
-import { whyNotServed } from '../app/network.js';
 import { systemClock } from '../base/clock.js';
 import { printable } from '../base/printable.js';
-import { type Subnet, subnetText } from '../base/subnets.js';
 import { type Fault, renderFaults } from '../inventory/fault.js';
 import { checkImageFiles } from '../inventory/files.js';
 import type { Inventory } from '../inventory/inventory.js';
 import { readInventory } from '../inventory/read.js';
-import { chooseInterfaces, type InterfaceVerdict } from '../os/network-interfaces.js';
+import { chooseInterfaces } from '../os/network-interfaces.js';
 import { reportImage } from '../workshop/image-report.js';
+import { networkReport } from './check-network.js';
 import { configPath } from './config-path.js';
 import { ExitStatus } from './exit-status.js';
 
@@ -25,8 +22,8 @@ export async function check(options: CheckOptions): Promise<ExitStatus> {
   const { inventory, source } = read;
   const missing = await checkImageFiles(inventory, source);
   const faults = [...missing];
-  const interfaces = chooseInterfaces(inventory.server.interfaces);
-  const warnings = networkWarnings(interfaces);
+  const network = networkReport(chooseInterfaces(inventory.server.interfaces), inventory);
+  const warnings = [...network.warnings];
   for (const image of inventory.images.values()) {
     if (missing.some((fault) => isAbout(fault, source.faultAt(['images', image.name, 'file'], fault)))) continue;
     const report = await reportImage(image.file, image, systemClock);
@@ -39,9 +36,7 @@ export async function check(options: CheckOptions): Promise<ExitStatus> {
     if (report.bootsNothing)
       warnings.push(`image ${image.name}: no board can boot from it and get its disk, for the reasons above`);
   }
-  process.stdout.write(
-    [block('boards', boardLines(inventory)), block('network', networkLines(interfaces, inventory))].join(''),
-  );
+  process.stdout.write([block('boards', boardLines(inventory)), block('network', network.lines)].join(''));
   if (warnings.length > 0) process.stdout.write(block('warnings', warnings));
   if (faults.length > 0) return complain(faults);
   process.stdout.write(
@@ -69,28 +64,4 @@ function boardLines({ boards }: Inventory): readonly string[] {
       `${name}: serial ${serial}${mac === undefined ? '' : `, MAC ${mac}`}, ${image} (${disk})`,
   );
   return lines.length === 0 ? ['none yet: start the server and it shows those that ask'] : lines;
-}
-
-function networkLines(verdicts: readonly InterfaceVerdict[], { server }: Inventory): readonly string[] {
-  const lines = verdicts.map((verdict) => {
-    if (verdict.answer !== 'serve') return `${verdict.name}: ${whyNotServed(verdict)}`;
-    const { name, address } = verdict.interface;
-    const told = addressOn(server.address, verdict.interface);
-    return `${name}: ${address}${told === address ? '' : `; boards are told to ask ${told}`}`;
-  });
-  const found = lines.length === 0 ? ['no interface is up and has an IPv4 address'] : lines;
-  return [...found, `answers ${audience(verdicts, server.allow)}`];
-}
-
-/** Whom TFTP, NBD and HTTP answer. */
-function audience(verdicts: readonly InterfaceVerdict[], allow: readonly Subnet[]): string {
-  const served = [...new Set(servedSubnets(verdicts).map(subnetText))];
-  const besides = allow.length === 0 ? '' : `; by server.allow also ${allow.map(subnetText).join(', ')}`;
-  return `${['this machine', ...served].join(', ')}${besides}`;
-}
-
-function networkWarnings(verdicts: readonly InterfaceVerdict[]): string[] {
-  return verdicts.flatMap((verdict) =>
-    verdict.answer === 'serve' ? [] : [`${verdict.name}: ${whyNotServed(verdict)}`],
-  );
 }
