@@ -152,6 +152,9 @@ export const TFTP_WINDOW_BYTES_MAX = 256 * 1024;
 export const TFTP_RESEND_MS = 1_000;
 /** Waits double up to here, unless the peer asked for a longer one. */
 export const TFTP_RESEND_MS_MAX = 8_000;
+/** Blocks of a window that are handed to the kernel together: it takes one UDP payload of IPv4, cut into that many datagrams (UDP_MAX_SEGMENTS). */
+export const TFTP_ROW_BYTES_MAX = 65_507;
+export const TFTP_ROW_PACKETS_MAX = 64;
 /** Without a new block acknowledged for this long the peer is gone: a Pi gives a file up after 30 s (TFTP_FILE_TIMEOUT). */
 export const TFTP_SILENCE_MS_MAX = 30_000;
 /** Until DATA 1 is acknowledged, silence of twice the wait ends a transfer, but it is never taken for silence sooner than this: a Pi repeats its RRQ every 2 s, most other clients after 5 s. */

@@ -1,6 +1,6 @@
 import { closeSync } from 'node:fs';
 import type { Ipv4Address } from '../base/addresses.js';
-import { libcFunction } from './libc.js';
+import { libcFunction, SystemCallError } from './libc.js';
 import {
   AF_INET,
   bind,
@@ -20,6 +20,8 @@ import {
  */
 export class DatagramPort {
   readonly descriptor: number;
+  #segmentBytes = 0;
+  #canCut = true;
 
   /** Bound to a free port of that address. Throws SystemCallError (EMFILE, EADDRNOTAVAIL, …). */
   constructor(address: Ipv4Address) {
@@ -51,8 +53,51 @@ export class DatagramPort {
     calls.sendto.attempt(this.descriptor, packet, length, MSG_DONTWAIT, to, SOCKET_ADDRESS_BYTES);
   }
 
+  /**
+   * Several datagrams that lie one behind the other, each of `segmentBytes`, the last one shorter: the kernel cuts them apart as
+   * late as it can (udp(7), UDP_SEGMENT), so that they pass through it as one. Together at most 65,507 bytes and 64 of them. Sent
+   * one by one where it refuses (a block larger than the way takes, or a network card that can't).
+   */
+  sendSegments(packets: Uint8Array, length: number, segmentBytes: number, to: Uint8Array): void {
+    if (this.#segmentBytes !== segmentBytes) this.#cutInto(segmentBytes);
+    if (this.#canCut && this.#sent(packets, length, to)) return;
+    for (let at = 0; at < length; at += segmentBytes) {
+      const packet = packets.subarray(at, Math.min(at + segmentBytes, length));
+      this.send(packet, packet.length, to);
+    }
+  }
+
   close(): void {
     closeSync(this.descriptor);
+  }
+
+  #cutInto(segmentBytes: number): void {
+    this.#segmentBytes = segmentBytes;
+    try {
+      setNumber(this.descriptor, SOL_UDP, UDP_SEGMENT, segmentBytes);
+    } catch (error) {
+      if (!(error instanceof SystemCallError)) throw error;
+      this.#canCut = false;
+    }
+  }
+
+  /** False if they have to go one by one. */
+  #sent(packets: Uint8Array, length: number, to: Uint8Array): boolean {
+    try {
+      calls.sendto.now(this.descriptor, packets, length, MSG_DONTWAIT, to, SOCKET_ADDRESS_BYTES);
+      return true;
+    } catch (error) {
+      if (!(error instanceof SystemCallError)) throw error;
+      // A full queue is no reason to give up cutting, and what did not fit is lost like any datagram.
+      const isFull = error.code === 'EAGAIN' || error.code === 'ENOBUFS';
+      if (!isFull) this.#stopCutting();
+      return isFull;
+    }
+  }
+
+  #stopCutting(): void {
+    this.#canCut = false;
+    setNumber(this.descriptor, SOL_UDP, UDP_SEGMENT, 0);
   }
 }
 
@@ -89,5 +134,8 @@ const calls = {
 /** asm-generic/socket.h and bits/socket.h. */
 const SO_SNDBUF = 7;
 const MSG_DONTWAIT = 0x40;
+/** linux/udp.h, since Linux 4.18. */
+const SOL_UDP = 17;
+const UDP_SEGMENT = 103;
 /** A window of TFTP_WINDOW_BYTES_MAX with what the kernel counts for each datagram; the kernel cuts it to net.core.wmem_max. */
 const SEND_BUFFER_BYTES = 512 * 1024;

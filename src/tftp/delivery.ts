@@ -4,16 +4,18 @@ import { unreachable } from '../base/unreachable.js';
 import { type BootFile, BootFileLost } from '../boards/boot-files/boot-file.js';
 import type { TransferOutcome } from '../boards/journal/events.js';
 import { type BlockSource, blockSource } from './block-source.js';
-import { DATA_HEADER_BYTES } from './constants.js';
 import { DeadlineTimer } from './deadline-timer.js';
 import type { Agreement } from './options.js';
+import { PacketRow } from './packet-row.js';
 import { Transfer, type TransferCommand, type TransferEvent } from './transfer.js';
-import { encodeError, encodeOptionAck, wireBlockOf, writeDataHeader } from './wire.js';
+import { encodeError, encodeOptionAck } from './wire.js';
 
 /** The way to one peer. */
 export interface PeerChannel {
   /** As `UdpSocket.send`. */
   send(packet: Uint8Array, length: number): boolean;
+  /** The same for several packets that lie one behind the other: each has `packetBytes`, the last one as much as is left of `length`. */
+  sendAll(packets: Uint8Array, length: number, packetBytes: number): boolean;
   close(): void;
 }
 
@@ -36,11 +38,10 @@ export interface DeliverySettings {
   readonly ended: (end: DeliveryEnd) => void;
 }
 
-/** A block that had to be waited for, ready to be sent. */
+/** A block that had to be waited for. */
 interface FetchedBlock {
   readonly block: number;
-  readonly packet: Uint8Array;
-  readonly length: number;
+  readonly payload: Uint8Array;
 }
 
 export class Delivery {
@@ -52,9 +53,8 @@ export class Delivery {
   readonly #source: BlockSource;
   readonly #transfer: Transfer;
   readonly #timer: DeadlineTimer;
-  /** Header and payload of the block being sent, used again for each while the kernel takes them at once. */
-  #packet: Uint8Array;
-  #payload: Uint8Array;
+  /** The blocks being sent, used again for the next while the kernel takes them at once. */
+  #packets: PacketRow;
   #fetched: FetchedBlock | undefined;
   #fetching = false;
   /** The block that the transfer is starved of. */
@@ -73,8 +73,7 @@ export class Delivery {
     this.#source = blockSource(settings.file, settings.mode, settings.agreement.blockBytes);
     this.#transfer = new Transfer(settings.agreement);
     this.#timer = new DeadlineTimer(settings.clock, () => this.handle({ kind: 'tick' }));
-    this.#packet = this.#newPacket();
-    this.#payload = this.#packet.subarray(DATA_HEADER_BYTES);
+    this.#packets = new PacketRow(settings.agreement);
   }
 
   get confirmed(): boolean {
@@ -119,37 +118,50 @@ export class Delivery {
     }
   }
 
+  /** As many as the row takes go out together: of a window of 64 blocks each would cost a call of the kernel of its own. */
   #sendBlocks(first: number, last: number): void {
     for (let block = first; block <= last; block += 1) {
-      const length = this.#takeFetched(block) ?? this.#source.fillNow(block, this.#payload);
+      if (this.#packets.isFull) this.#sendRow();
+      const length = this.#fill(block);
       if (length === undefined) {
+        this.#sendRow();
         this.#apply(this.#transfer.handle({ kind: 'starved', block }, this.#clock.nowMs()));
         this.#fetch(block);
         return;
       }
-      this.#sendBlock(block, length);
+      this.#packets.add(block, length);
+      this.#count(block, length);
       if (length < this.#agreement.blockBytes) {
+        this.#sendRow();
         this.#apply(this.#transfer.handle({ kind: 'final', block }, this.#clock.nowMs()));
         return;
       }
     }
+    this.#sendRow();
   }
 
-  #sendBlock(block: number, length: number): void {
-    writeDataHeader(this.#packet, wireBlockOf(block));
-    const reusable = this.#channel.send(this.#packet, DATA_HEADER_BYTES + length);
-    if (!reusable) this.#usePacket(this.#newPacket());
+  #fill(block: number): number | undefined {
+    const fetched = this.#fetched;
+    if (fetched?.block !== block) return this.#source.fillNow(block, this.#packets.nextPayload);
+    this.#fetched = undefined;
+    this.#packets.nextPayload.set(fetched.payload);
+    return fetched.payload.length;
+  }
+
+  #sendRow(): void {
+    const { bytes, lengthBytes, packetBytes, isOne } = this.#packets;
+    if (lengthBytes === 0) return;
+    const reusable = isOne
+      ? this.#channel.send(bytes, lengthBytes)
+      : this.#channel.sendAll(bytes, lengthBytes, packetBytes);
+    if (reusable) this.#packets.clear();
+    else this.#packets = new PacketRow(this.#agreement);
+  }
+
+  #count(block: number, length: number): void {
     if (block <= this.#highestBlock) return;
     this.#highestBlock = block;
     this.#sentBytes += length;
-  }
-
-  #takeFetched(block: number): number | undefined {
-    const fetched = this.#fetched;
-    if (fetched === undefined || fetched.block !== block) return undefined;
-    this.#fetched = undefined;
-    this.#usePacket(fetched.packet);
-    return fetched.length;
   }
 
   /** One read at a time: if another block is wanted by the time it is done, that one is read next. */
@@ -157,13 +169,13 @@ export class Delivery {
     this.#wanted = block;
     if (this.#fetching) return;
     this.#fetching = true;
-    const packet = this.#newPacket();
-    this.#source.fill(block, packet.subarray(DATA_HEADER_BYTES)).then(
+    const target = new Uint8Array(this.#agreement.blockBytes);
+    this.#source.fill(block, target).then(
       (length) => {
         this.#fetching = false;
         if (this.#over) return;
         if (this.#wanted !== block) return this.#fetch(this.#wanted);
-        this.#fetched = { block, packet, length };
+        this.#fetched = { block, payload: target.subarray(0, length) };
         this.handle({ kind: 'available', block });
       },
       (error: unknown) => this.handle(this.#lost(error)),
@@ -194,14 +206,5 @@ export class Delivery {
 
   #send(packet: Uint8Array): void {
     this.#channel.send(packet, packet.length);
-  }
-
-  #newPacket(): Uint8Array {
-    return new Uint8Array(DATA_HEADER_BYTES + this.#agreement.blockBytes);
-  }
-
-  #usePacket(packet: Uint8Array): void {
-    this.#packet = packet;
-    this.#payload = packet.subarray(DATA_HEADER_BYTES);
   }
 }

@@ -75,6 +75,13 @@ async function journey(weather: Weather, options: Readonly<Record<string, string
           travel(sent.subarray(0, length), clientReceives);
           return true;
         },
+        sendAll(packets, length, packetBytes) {
+          for (let at = 0; at < length; at += packetBytes) {
+            dataSent += 1;
+            travel(packets.subarray(at, Math.min(at + packetBytes, length)), clientReceives);
+          }
+          return true;
+        },
         close() {},
       },
       ended: ({ outcome }) => {

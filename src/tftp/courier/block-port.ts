@@ -46,6 +46,11 @@ export class BlockPort implements PeerChannel {
     return true;
   }
 
+  sendAll(packets: Uint8Array, length: number, packetBytes: number): boolean {
+    this.#port.sendSegments(packets, length, packetBytes, this.#peer);
+    return true;
+  }
+
   close(): void {
     this.#port.close();
     this.#listener.closed(this.#port.descriptor);
