@@ -4,10 +4,10 @@ import { systemUptimeMs } from '../../base/clock.js';
 import { TFTP_COURIER_WAIT_MS_MAX, TFTP_PEER_PACKET_BYTES_MAX } from '../../base/limits.js';
 import { unlessMalformed } from '../../base/malformed.js';
 import { unreachable } from '../../base/unreachable.js';
-import { ReceivedDatagram } from '../../os/datagram-port.js';
 import { EventPoll, WakeUp } from '../../os/event-poll.js';
 import { SystemCallError } from '../../os/libc.js';
 import { Delivery, type DeliveryEnd } from '../delivery.js';
+import type { Endpoint } from '../udp-socket.js';
 import { decodePacket } from '../wire.js';
 import { BlockPort } from './block-port.js';
 import { LoopClock } from './loop-clock.js';
@@ -20,9 +20,9 @@ export class CourierLoop {
   readonly #wakeUp: WakeUp;
   readonly #clock = new LoopClock(systemUptimeMs);
   readonly #poll = new EventPoll();
-  readonly #received = new ReceivedDatagram(TFTP_PEER_PACKET_BYTES_MAX);
+  readonly #buffer = new Uint8Array(TFTP_PEER_PACKET_BYTES_MAX);
   readonly #byId = new Map<number, Carried>();
-  readonly #byDescriptor = new Map<number, Carried>();
+  readonly #byDescriptor = new Map<number, Listening>();
   #heardMessages = false;
   #stopped = false;
 
@@ -52,7 +52,7 @@ export class CourierLoop {
 
   #ready(descriptor: number): void {
     if (descriptor === this.#wakeUp.descriptor) this.#hearMessages();
-    else this.#byDescriptor.get(descriptor)?.receive(this.#received);
+    else this.#byDescriptor.get(descriptor)?.readable(this.#buffer);
   }
 
   #hearMessages(): void {
@@ -107,23 +107,31 @@ export class CourierLoop {
     };
     const carried = new Carried(port, file, parcel, this.#clock, ended);
     this.#byId.set(id, carried);
-    this.#byDescriptor.set(port.descriptor, carried);
+    const strangers = { readable: (buffer: Uint8Array) => this.#strangerSpoke(id, port.receiveStranger(buffer)) };
+    this.#byDescriptor.set(port.descriptor, carried).set(port.strangersDescriptor, strangers);
     carried.delivery.handle({ kind: 'begin' });
   }
 
   #openPort(id: number, { from, to }: Parcel): BlockPort | undefined {
+    let port: BlockPort | undefined;
     try {
-      const port = new BlockPort(from, to, {
-        spokenToBy: (stranger) => this.#say({ kind: 'stranger', id, stranger }),
-        closed: (descriptor) => this.#byDescriptor.delete(descriptor),
+      port = new BlockPort(from, to, (descriptors) => {
+        for (const descriptor of descriptors) this.#byDescriptor.delete(descriptor);
       });
       this.#poll.add(port.descriptor);
+      this.#poll.add(port.strangersDescriptor);
       return port;
     } catch (error) {
+      port?.close();
       if (!(error instanceof SystemCallError)) throw error;
       this.#say({ kind: 'noPort', id, because: error.message });
       return undefined;
     }
+  }
+
+  /** Who may be answered at all is known to the other thread. */
+  #strangerSpoke(id: number, stranger: Endpoint | undefined): void {
+    if (stranger !== undefined) this.#say({ kind: 'stranger', id, stranger });
   }
 
   #say(message: FromCourier): void {
@@ -131,8 +139,13 @@ export class CourierLoop {
   }
 }
 
+interface Listening {
+  /** There is something to be received; `buffer` is for it. */
+  readable(buffer: Uint8Array): void;
+}
+
 /** One transfer in this thread. */
-class Carried {
+class Carried implements Listening {
   readonly port: BlockPort;
   readonly file: SuppliedFile;
   readonly delivery: Delivery;
@@ -152,8 +165,8 @@ class Carried {
     this.delivery = new Delivery({ file, mode, agreement, channel: port, clock, ended });
   }
 
-  receive(into: ReceivedDatagram): void {
-    const bytes = this.port.receive(into);
+  readable(buffer: Uint8Array): void {
+    const bytes = this.port.receive(buffer);
     if (bytes === undefined) return;
     const packet = unlessMalformed(() => decodePacket(bytes));
     if (packet?.kind !== 'ack' && packet?.kind !== 'error') return;
