@@ -15,7 +15,7 @@ export class EventPoll {
     this.descriptor = descriptor;
   }
 
-  /** From now on `wait` tells when there is something to read from it. */
+  /** From now on `wait` tells when there is something to read from it; until it is closed. */
   add(descriptor: number): void {
     calls.epoll_ctl.now(this.descriptor, EPOLL_CTL_ADD, descriptor, eventOf(EPOLLIN, descriptor));
   }
