@@ -39,6 +39,7 @@ export function report(news: BootNews, { metrics, log }: Pick<Listening, 'metric
   switch (kind) {
     case 'started':
     case 'stage':
+    case 'resumed':
     case 'booted':
       log.info(facts, `boot.${kind}`);
       return;

@@ -77,6 +77,9 @@ export const BOOT_PATH_LENGTH_MAX = 512;
 /** Steps remembered of one boot: a Pi 4 takes about 40 that succeed; a board in a loop must not fill memory. */
 export const BOOT_STEPS_MAX = 200;
 
+/** Of one step: a path of ours has under a hundred, a stranger's is cut. With BOOT_STEPS_MAX a boot stays under 200 kB in any alphabet. */
+export const BOOT_TEXT_CHARACTERS_MAX = 300;
+
 /** Boots remembered of one board. */
 export const BOOTS_REMEMBERED_MAX = 20;
 
@@ -90,8 +93,29 @@ export const STAGE_PATIENCE_MS = { dhcp: 60_000, tftp: 60_000, kernel: 120_000, 
 /** Files asked for this long after the kernel was read whole belong to a new boot: loaders read the kernel last or nearly so. */
 export const KERNEL_LAST_FILES_MS = 10_000;
 
-/** A boot whose first sign came this soon after our own start may have read its kernel from the process before us. */
+/** A boot whose first sign came this soon after our own start may have read its kernel from the process before us, where nothing is left of that. */
 export const BOOT_ACROSS_RESTART_MS = 180_000;
+
+/** A boot under way goes on after a restart that took no longer: an initramfs waits for its disk 180 s, some for 300. */
+export const BOOT_ACROSS_ABSENCE_MS = 600_000;
+
+/** Of one board's boots on disk. Twenty boots of a Pi 4 have about 100 kB; whatever strangers say, the newest boot always fits. */
+export const BOOT_HISTORY_BYTES_MAX = 256 * 1024;
+
+/** Histories of boards that are no longer in the inventory, 25 MB at most: who comments a board out for a month finds them again. */
+export const BOOT_HISTORIES_LEFT_BEHIND_MAX = 100;
+
+/** What matters after a crash (a stage reached, a disk attached) is on disk this much later: one write for what happens together. */
+export const BOOT_HISTORY_WRITE_MS = 1000;
+
+/** The rest (files read, probes) waits as long: fewer writes for an SD card, and no more for whoever floods a board's name. */
+export const BOOT_HISTORY_WRITE_LATER_MS = 10_000;
+
+/** After a write that failed (a full disk, one that is read-only), the next is tried this much later. */
+export const BOOT_HISTORY_RETRY_MS = 30_000;
+
+/** A stop waits as long for histories to be written. */
+export const BOOT_HISTORY_STOP_MS = 3_000;
 /** config.txt has a few hundred bytes; a Pi 5 refused to start with a commented one of 50 kB (raspberrypi/firmware#1848). */
 export const CONFIG_FILE_BYTES_MAX = 64 * 1024;
 

@@ -107,6 +107,7 @@ export class Metrics {
         return;
       case 'started':
       case 'stage':
+      case 'resumed':
         return;
       default:
         unreachable(news);

@@ -1,6 +1,12 @@
 import { bytesText, durationText } from '../../base/amounts.js';
-import { BOOT_ACROSS_RESTART_MS, BOOT_STEPS_MAX, KERNEL_LAST_FILES_MS, STAGE_PATIENCE_MS } from '../../base/limits.js';
-import type { BootNews, BootRecord, BootStage, BootState, BootStep } from './boot-record.js';
+import {
+  BOOT_STEPS_MAX,
+  BOOT_TEXT_CHARACTERS_MAX,
+  KERNEL_LAST_FILES_MS,
+  STAGE_PATIENCE_MS,
+} from '../../base/limits.js';
+import { printable } from '../../base/printable.js';
+import type { BootMemory, BootNews, BootRecord, BootStage, BootState, BootStep, FirstSign } from './boot-record.js';
 import type {
   AddressRequested,
   DiscoverSeen,
@@ -10,17 +16,24 @@ import type {
   TransferEnded,
 } from './events.js';
 
-/** What a boot was first seen by. `address`: Linux's own DHCP, where loader and kernel were served before we started. */
-export type FirstSign = 'discover' | 'file' | 'address';
-
 const FIRST_STAGE: Readonly<Record<FirstSign, BootStage>> = { discover: 'dhcp', file: 'tftp', address: 'nbd' };
 
 /** What was so when the boot's first sign came. */
-export interface BootBeginning {
-  readonly startedAt: Date;
-  readonly startedMs: number;
-  readonly attachedBefore: boolean;
-  readonly serverStartedMs: number;
+export type BootBeginning = Pick<BootMemory, 'board' | 'by' | 'startedAt' | 'attachedBefore' | 'kernelCanBeTold'>;
+
+/** A boot of which nothing but the first sign is known. */
+export function beginningOf(beginning: BootBeginning): BootMemory {
+  return {
+    ...beginning,
+    state: { at: 'underWay', stage: FIRST_STAGE[beginning.by] },
+    steps: [],
+    filesRead: 0,
+    bytesRead: 0,
+    probes: 0,
+    ageMs: 0,
+    kernelReadAfterMs: undefined,
+    loaderWasLast: false,
+  };
 }
 
 /**
@@ -33,23 +46,41 @@ export interface BootBeginning {
 export class BootDiary {
   readonly board: string;
   readonly by: FirstSign;
-  readonly #beginning: BootBeginning;
-  readonly #steps: BootStep[] = [];
+  readonly #startedAt: Date;
+  readonly #startedMs: number;
+  readonly #attachedBefore: boolean;
+  readonly #steps: BootStep[];
   #state: BootState;
   #lastSignMs: number;
   #kernelReadMs: number | undefined;
-  #kernelCanBeTold = true;
-  #lastFile = '';
-  #filesRead = 0;
-  #bytesRead = 0;
-  #probes = 0;
+  #kernelCanBeTold: boolean;
+  #loaderWasLast: boolean;
+  #filesRead: number;
+  #bytesRead: number;
+  #probes: number;
+  #restarted = false;
 
-  constructor(board: string, by: FirstSign, beginning: BootBeginning) {
-    this.board = board;
-    this.by = by;
-    this.#beginning = beginning;
-    this.#lastSignMs = beginning.startedMs;
-    this.#state = { at: 'underWay', stage: FIRST_STAGE[by] };
+  /** Goes on where `memory` ends; its times are reckoned from `startedMs`, which may lie before this process. */
+  constructor(memory: BootMemory, { startedMs, nowMs }: { readonly startedMs: number; readonly nowMs: number }) {
+    const { kernelReadAfterMs } = memory;
+    this.board = memory.board;
+    this.by = memory.by;
+    this.#startedAt = memory.startedAt;
+    this.#startedMs = startedMs;
+    this.#attachedBefore = memory.attachedBefore;
+    this.#steps = [...memory.steps];
+    this.#state = memory.state;
+    this.#lastSignMs = nowMs;
+    this.#kernelReadMs = kernelReadAfterMs === undefined ? undefined : startedMs + kernelReadAfterMs;
+    this.#kernelCanBeTold = memory.kernelCanBeTold;
+    this.#loaderWasLast = memory.loaderWasLast;
+    this.#filesRead = memory.filesRead;
+    this.#bytesRead = memory.bytesRead;
+    this.#probes = memory.probes;
+  }
+
+  get state(): BootState {
+    return this.#state;
   }
 
   get underWay(): boolean {
@@ -59,18 +90,31 @@ export class BootDiary {
   record(): BootRecord {
     return {
       board: this.board,
-      startedAt: this.#beginning.startedAt,
+      startedAt: this.#startedAt,
       state: this.#state,
-      steps: [...this.#steps],
+      steps: this.#steps,
       filesRead: this.#filesRead,
       bytesRead: this.#bytesRead,
       probes: this.#probes,
     };
   }
 
+  memory(nowMs: number): BootMemory {
+    const kernelReadMs = this.#kernelReadMs;
+    return {
+      ...this.record(),
+      by: this.by,
+      ageMs: Math.round(nowMs - this.#startedMs),
+      kernelReadAfterMs: kernelReadMs === undefined ? undefined : Math.round(kernelReadMs - this.#startedMs),
+      kernelCanBeTold: this.#kernelCanBeTold,
+      loaderWasLast: this.#loaderWasLast,
+      attachedBefore: this.#attachedBefore,
+    };
+  }
+
   /** A loader repeats its DISCOVER; and bootcode.bin of a Pi 3, once read, sends its own. */
   expectsDiscover(): boolean {
-    return this.#stage() === 'dhcp' || (this.#stage() === 'tftp' && /^boot(code|sig)\.bin$/.test(this.#lastFile));
+    return this.#stage() === 'dhcp' || (this.#stage() === 'tftp' && this.#loaderWasLast);
   }
 
   expectsFiles(nowMs: number): boolean {
@@ -107,7 +151,7 @@ export class BootDiary {
       return [];
     }
     this.#filesRead += 1;
-    this.#lastFile = event.path;
+    this.#loaderWasLast = /^boot(code|sig)\.bin$/.test(event.path);
     this.#step(
       nowMs,
       'file',
@@ -118,10 +162,11 @@ export class BootDiary {
     return this.#stage() === 'tftp' ? this.#reach('kernel', `has read its kernel, ${event.path}`) : [];
   }
 
-  attached(event: DiskAttached, nowMs: number): readonly BootNews[] {
-    this.#step(nowMs, 'attached', `disk attached by ${event.peer}`);
-    if (!this.underWay || !this.#attachCompletes()) return [];
-    const durationMs = nowMs - this.#beginning.startedMs;
+  /** `again`: by who had it before the server was restarted, which ends no boot. */
+  attached(event: DiskAttached, nowMs: number, again: boolean): readonly BootNews[] {
+    this.#step(nowMs, 'attached', `disk attached by ${event.peer}${again ? ', which had it before' : ''}`);
+    if (!this.underWay || again || !this.#attachCompletes()) return [];
+    const durationMs = Math.round(nowMs - this.#startedMs);
     this.#state = { at: 'booted', durationMs };
     return [{ kind: 'booted', board: this.board, durationMs, filesRead: this.#filesRead, bytesRead: this.#bytesRead }];
   }
@@ -137,22 +182,36 @@ export class BootDiary {
 
   /** The board began again before this boot was complete. */
   abandoned(nowMs: number): void {
+    this.#fail(nowMs, 'the board started again');
+  }
+
+  /** Nobody saw how it went on. */
+  lostSight(nowMs: number): void {
+    this.#fail(nowMs, 'the server was away for too long while it booted: how it went on is not known');
+  }
+
+  /**
+   * The server was restarted, and the boot or the use of its disk goes on. `inOrder` is false after a crash: then what the last
+   * second brought is not known, the kernel perhaps.
+   */
+  resumed(nowMs: number, inOrder: boolean): readonly BootNews[] {
     const stage = this.#stage();
-    if (stage === undefined) return;
-    this.#step(nowMs, 'failed', 'the board started again');
-    this.#state = { at: 'failed', stage, because: 'the board started again' };
+    this.#step(nowMs, 'restart', 'the server was restarted');
+    if (stage === undefined) return [];
+    this.#restarted = true;
+    if (!inOrder) this.#kernelCanBeTold = false;
+    return [{ kind: 'resumed', board: this.board, stage }];
   }
 
   expire(nowMs: number, attached: boolean): readonly BootNews[] {
     const stage = this.#stage();
     if (stage === undefined || nowMs - this.#lastSignMs < STAGE_PATIENCE_MS[stage]) return [];
-    if (attached && this.#beginning.attachedBefore) {
+    if (attached && this.#attachedBefore) {
       this.#state = { at: 'dismissed' };
       return [];
     }
-    const because = WHY_STUCK[stage];
-    this.#step(nowMs, 'failed', because);
-    this.#state = { at: 'failed', stage, because };
+    const because = `${this.#restarted ? 'the server was restarted in the middle, and ' : ''}${WHY_STUCK[stage]}`;
+    this.#fail(nowMs, because);
     return [{ kind: 'failed', board: this.board, stage, because }];
   }
 
@@ -160,11 +219,9 @@ export class BootDiary {
     return this.#state.at === 'underWay' ? this.#state.stage : undefined;
   }
 
-  /** Where the kernel was read from the process before us, or can't be told from other files, the signs of boot have to do. */
+  /** Where nobody can say whether the kernel was read, the signs of boot have to do. */
   #attachCompletes(): boolean {
-    const sinceServerStartMs = this.#beginning.startedMs - this.#beginning.serverStartedMs;
-    const beganBeforeUs = this.by !== 'discover' && sinceServerStartMs < BOOT_ACROSS_RESTART_MS;
-    return this.#kernelReadMs !== undefined || !this.#kernelCanBeTold || beganBeforeUs;
+    return this.#kernelReadMs !== undefined || !this.#kernelCanBeTold;
   }
 
   #reach(stage: BootStage, text: string): readonly BootNews[] {
@@ -173,13 +230,26 @@ export class BootDiary {
     return [{ kind: 'stage', board: this.board, stage, text }];
   }
 
-  #step(nowMs: number, kind: BootStep['kind'], text: string): void {
+  #fail(nowMs: number, because: string): void {
+    const stage = this.#stage();
+    if (stage === undefined) return;
+    this.#step(nowMs, 'failed', because);
+    this.#state = { at: 'failed', stage, because };
+  }
+
+  #step(nowMs: number, kind: BootStep['kind'], said: string): void {
     this.#lastSignMs = nowMs;
+    const text = bounded(said);
     // A loader that asks again, or somebody who forges it: once is enough.
     if (this.#steps.at(-1)?.text === text) return;
-    if (this.#steps.length < BOOT_STEPS_MAX)
-      this.#steps.push({ afterMs: nowMs - this.#beginning.startedMs, kind, text });
+    if (this.#steps.length >= BOOT_STEPS_MAX) return;
+    this.#steps.push({ afterMs: Math.round(nowMs - this.#startedMs), kind, text });
   }
+}
+
+function bounded(text: string): string {
+  const cut = text.length > BOOT_TEXT_CHARACTERS_MAX ? `${text.slice(0, BOOT_TEXT_CHARACTERS_MAX - 1)}…` : text;
+  return printable(cut);
 }
 
 const WHY_STUCK: Readonly<Record<BootStage, string>> = {

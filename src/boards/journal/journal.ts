@@ -1,8 +1,8 @@
 import type { Clock } from '../../base/clock.js';
-import { BOOT_ACROSS_RESTART_MS, BOOTS_REMEMBERED_MAX } from '../../base/limits.js';
+import { BOOT_ACROSS_ABSENCE_MS, BOOT_ACROSS_RESTART_MS, BOOTS_REMEMBERED_MAX } from '../../base/limits.js';
 import { unreachable } from '../../base/unreachable.js';
-import { BootDiary, type FirstSign } from './boot-diary.js';
-import type { BootNews, BootRecord } from './boot-record.js';
+import { BootDiary, beginningOf } from './boot-diary.js';
+import type { BoardPast, BootMemory, BootNews, BootRecord, FirstSign } from './boot-record.js';
 import type { BoardEvent } from './events.js';
 
 /** What is known of one board's life. */
@@ -16,7 +16,14 @@ export interface BoardLife {
 interface Life {
   boots: BootDiary[];
   attachedFrom: string | undefined;
+  /** Who had the disk when the server before us ended; until somebody has it, or a boot begins. */
+  attachedAtEnd: string | undefined;
+  /** Its boots before our start are known, as far as there were any. */
+  readonly pastKnown: boolean;
 }
+
+/** How much a change is worth keeping, should the process crash: what decides of boots, or just what is nice to read. */
+export type Weight = 'heavy' | 'light';
 
 /**
  * The boots of all boards, drawn from what the servers tell. It decides what belongs to one boot, when a boot is complete, and
@@ -25,11 +32,15 @@ interface Life {
 export class Journal {
   readonly #clock: Clock;
   readonly #startedMs: number;
+  readonly #changed: (board: string, weight: Weight) => void;
   readonly #lives = new Map<string, Life>();
+  #stopping = false;
 
-  constructor(clock: Clock) {
+  /** `changed` is told of which board there is something new to keep. */
+  constructor(clock: Clock, changed: (board: string, weight: Weight) => void = () => {}) {
     this.#clock = clock;
     this.#startedMs = clock.nowMs();
+    this.#changed = changed;
   }
 
   life(board: string): BoardLife {
@@ -37,8 +48,45 @@ export class Journal {
     return { boots: (life?.boots ?? []).map((diary) => diary.record()), attachedFrom: life?.attachedFrom };
   }
 
+  /** What the next process should know of the board. */
+  past(board: string): BoardPast {
+    const nowMs = this.#clock.nowMs();
+    const life = this.#lives.get(board);
+    return {
+      boots: (life?.boots ?? []).map((diary) => diary.memory(nowMs)),
+      attachedFrom: life?.attachedFrom ?? life?.attachedAtEnd,
+      isLast: this.#stopping,
+    };
+  }
+
+  /**
+   * What the process before us knew, before anything is recorded. `absentMs` is how long ago that was, undefined where nobody can
+   * say. A boot under way goes on with new patience: while nobody served the board, it could not help being late.
+   */
+  remember(board: string, past: BoardPast, absentMs: number | undefined): readonly BootNews[] {
+    const nowMs = this.#clock.nowMs();
+    const { attachedFrom, isLast } = past;
+    const boots = past.boots
+      .slice(0, BOOTS_REMEMBERED_MAX)
+      .map((boot) => new BootDiary(boot, { startedMs: nowMs - boot.ageMs - (absentMs ?? 0), nowMs }));
+    this.#lives.set(board, { boots, attachedFrom: undefined, attachedAtEnd: attachedFrom, pastKnown: true });
+    const [newest, ...older] = boots;
+    const tooLong = absentMs === undefined || absentMs > BOOT_ACROSS_ABSENCE_MS;
+    for (const boot of older) boot.lostSight(nowMs);
+    if (tooLong) newest?.lostSight(nowMs);
+    if (newest === undefined || (!newest.underWay && attachedFrom === undefined)) return [];
+    this.#changed(board, 'heavy');
+    return newest.resumed(nowMs, isLast);
+  }
+
+  /** From here on a disk that is let go of is our doing; the next process is to know who had it. */
+  stopping(): void {
+    this.#stopping = true;
+    for (const [board, life] of this.#lives) if (this.#current(life) !== undefined) this.#changed(board, 'heavy');
+  }
+
   record(event: BoardEvent): readonly BootNews[] {
-    if (event.board === undefined) return [];
+    if (event.board === undefined || (this.#stopping && event.kind === 'detached')) return [];
     const life = this.#lifeOf(event.board);
     const nowMs = this.#clock.nowMs();
     const begun = this.#startOfBoot(event, life, nowMs);
@@ -46,7 +94,10 @@ export class Journal {
       begun === undefined
         ? []
         : [{ kind: 'started', board: event.board, by: this.#begin(event.board, life, begun, nowMs).by }];
-    return [...started, ...this.#told(event, life, nowMs)];
+    const news = [...started, ...this.#told(event, life, nowMs)];
+    const decides = news.length > 0 || event.kind === 'attached' || event.kind === 'detached';
+    if (decides || this.#current(life) !== undefined) this.#changed(event.board, decides ? 'heavy' : 'light');
+    return news;
   }
 
   #told(event: BoardEvent, life: Life, nowMs: number): readonly BootNews[] {
@@ -60,10 +111,13 @@ export class Journal {
         return current?.fileRequested(nowMs) ?? [];
       case 'transferEnded':
         return current?.transferEnded(event, nowMs) ?? [];
-      case 'attached':
+      case 'attached': {
+        const again = event.peer === life.attachedAtEnd;
         life.attachedFrom = event.peer;
+        life.attachedAtEnd = undefined;
         // Of a board that has booted it is a step of that boot too: it let go of its disk and has it again.
-        return life.boots[0]?.attached(event, nowMs) ?? [];
+        return life.boots[0]?.attached(event, nowMs, again) ?? [];
+      }
       case 'detached':
         life.attachedFrom = undefined;
         life.boots[0]?.detached(event, nowMs);
@@ -81,10 +135,8 @@ export class Journal {
     if (event.kind === 'discover') return current?.expectsDiscover() ? undefined : 'discover';
     if (event.kind === 'bootFileRequested') return current?.expectsFiles(nowMs) ? undefined : 'file';
     if (event.kind === 'addressRequested') {
-      const acrossRestart = nowMs - this.#startedMs < BOOT_ACROSS_RESTART_MS;
-      return current === undefined && life.boots.length === 0 && life.attachedFrom === undefined && acrossRestart
-        ? 'address'
-        : undefined;
+      const unknown = life.boots.length === 0 && life.attachedFrom === undefined;
+      return unknown && this.#mayHaveBegunBefore(life, nowMs) ? 'address' : undefined;
     }
     return undefined;
   }
@@ -92,9 +144,13 @@ export class Journal {
   /** To be asked every few seconds: boots that have stayed too long where they are. */
   expire(): readonly BootNews[] {
     const nowMs = this.#clock.nowMs();
-    return [...this.#lives.values()].flatMap(
-      (life) => this.#current(life)?.expire(nowMs, life.attachedFrom !== undefined) ?? [],
-    );
+    return [...this.#lives].flatMap(([board, life]) => {
+      const current = this.#current(life);
+      const inUse = (life.attachedFrom ?? life.attachedAtEnd) !== undefined;
+      const news = current?.expire(nowMs, inUse) ?? [];
+      if (current?.underWay === false) this.#changed(board, 'heavy');
+      return news;
+    });
   }
 
   #current(life: Life): BootDiary | undefined {
@@ -104,20 +160,30 @@ export class Journal {
 
   #begin(board: string, life: Life, by: FirstSign, nowMs: number): BootDiary {
     this.#current(life)?.abandoned(nowMs);
-    const diary = new BootDiary(board, by, {
+    const memory: BootMemory = beginningOf({
+      board,
+      by,
       startedAt: this.#clock.today(),
-      startedMs: nowMs,
-      attachedBefore: life.attachedFrom !== undefined,
-      serverStartedMs: this.#startedMs,
+      attachedBefore: (life.attachedFrom ?? life.attachedAtEnd) !== undefined,
+      kernelCanBeTold: by === 'discover' || !this.#mayHaveBegunBefore(life, nowMs),
     });
-    life.boots = [diary, ...life.boots].slice(0, BOOTS_REMEMBERED_MAX);
+    const diary = new BootDiary(memory, { startedMs: nowMs, nowMs });
+    life.attachedAtEnd = undefined;
+    // Files asked for under a board that runs are no boots: who keeps asking must not push the boots out.
+    const boots = life.boots.filter(({ state }) => state.at !== 'dismissed');
+    life.boots = [diary, ...boots].slice(0, BOOTS_REMEMBERED_MAX);
     return diary;
+  }
+
+  /** Where nothing is left of what the process before us knew: what begins soon after our start may have begun under it. */
+  #mayHaveBegunBefore(life: Life, nowMs: number): boolean {
+    return !life.pastKnown && nowMs - this.#startedMs < BOOT_ACROSS_RESTART_MS;
   }
 
   #lifeOf(board: string): Life {
     const known = this.#lives.get(board);
     if (known !== undefined) return known;
-    const life: Life = { boots: [], attachedFrom: undefined };
+    const life: Life = { boots: [], attachedFrom: undefined, attachedAtEnd: undefined, pastKnown: false };
     this.#lives.set(board, life);
     return life;
   }
