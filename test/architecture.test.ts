@@ -34,7 +34,7 @@ const DOORS: Readonly<Record<string, readonly RegExp[]>> = {
     /^block\/file-device\.ts$/,
     /^inventory\/(read|files)\.ts$/,
     /^os\//,
-    /^app\/state-folder\.ts$/,
+    /^app\/(state|history)-folder\.ts$/,
     /^cli\//,
     /^workshop\//,
   ],

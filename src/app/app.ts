@@ -4,6 +4,7 @@ import type { Log } from '../base/log.js';
 import { AddressBook } from '../boards/identity/address-book.js';
 import { Discovery, inventoryLines, inventoryLinesFor } from '../boards/identity/discovery.js';
 import { lookupAmong } from '../boards/identity/inventory-lookup.js';
+import type { BootNews } from '../boards/journal/boot-record.js';
 import { Journal } from '../boards/journal/journal.js';
 import {
   boardState,
@@ -17,6 +18,7 @@ import { startDhcpServer } from '../dhcp/server.js';
 import { controlSocketPath, type Inventory } from '../inventory/inventory.js';
 import { startNbdServer } from '../nbd/server.js';
 import { DescriptorWatch } from '../os/descriptor-watch.js';
+import { hostTime } from '../os/host-time.js';
 import { neighbourMac } from '../os/neighbours.js';
 import { chooseInterfaces, interfaceIndex, type NetworkInterface } from '../os/network-interfaces.js';
 import { type Courier, startCourier } from '../tftp/courier/courier.js';
@@ -25,11 +27,13 @@ import { Metrics } from '../web/metrics.js';
 import { startControlServer, startWebServer } from '../web/server.js';
 import { addressOn, isLoopbackOnly } from './addresses.js';
 import { Audience } from './audience.js';
+import { BootHistories } from './boot-histories.js';
 import { Doorkeeper } from './doorkeeper.js';
+import { HistoryFolder } from './history-folder.js';
 import { Listener } from './listener.js';
 import { narration, report } from './narration.js';
 import { Network } from './network.js';
-import { closeToOthers, removeStaleSocket, type StateFolder } from './state-folder.js';
+import { bootsFolder, closeToOthers, removeStaleSocket, type StateFolder } from './state-folder.js';
 
 export interface AppOptions {
   readonly inventory: Inventory;
@@ -63,6 +67,7 @@ class Appliance implements App {
   readonly #startedAt: Date;
   readonly #discovery = new Discovery();
   readonly #journal: Journal;
+  readonly #histories: BootHistories;
   readonly #metrics: Metrics;
   readonly #network: Network;
   readonly #doorkeeper: Doorkeeper;
@@ -72,10 +77,14 @@ class Appliance implements App {
   #missing: readonly string[] | undefined;
 
   constructor(options: AppOptions) {
-    const { inventory, boards, clock, log, version } = options;
+    const { inventory, boards, state, clock, log, version } = options;
     this.#options = options;
     this.#startedAt = clock.today();
-    this.#journal = new Journal(clock);
+    this.#journal = new Journal(clock, (board, weight) => this.#histories.changed(board, weight));
+    this.#histories = new BootHistories({
+      ...{ journal: this.#journal, boards: boards.all.map(({ name }) => name), hostTime, clock, log },
+      folder: new HistoryFolder(bootsFolder(state.path)),
+    });
     this.#metrics = new Metrics(() => this.#discovery.count(), { version, boardNames: [...inventory.boards.keys()] });
     const { tftp } = inventory;
     this.#courier = tftp.enabled && !tftp.singlePort ? startCourier({ clock, log }) : undefined;
@@ -102,6 +111,7 @@ class Appliance implements App {
   }
 
   async start(): Promise<void> {
+    this.#report(await this.#histories.restore());
     await this.#network.start();
     this.#watchJournal();
   }
@@ -152,9 +162,12 @@ class Appliance implements App {
 
   async stop(): Promise<void> {
     this.#stopped = true;
+    this.#journal.stopping();
     await this.#network.stop();
     await this.#courier?.stop();
-    for (const failure of await this.#options.boards.close()) this.#options.log.error(failure, 'disk.flush.failed');
+    // Side by side: a history that can't be written must keep no disk from being flushed.
+    const [failures] = await Promise.all([this.#options.boards.close(), this.#histories.stop()]);
+    for (const failure of failures) this.#options.log.error(failure, 'disk.flush.failed');
     this.#options.state.release();
   }
 
@@ -235,9 +248,13 @@ class Appliance implements App {
   #watchJournal(): void {
     this.#options.clock.after(JOURNAL_LOOK_MS, () => {
       if (this.#stopped) return;
-      for (const news of this.#journal.expire()) report(news, { metrics: this.#metrics, log: this.#options.log });
+      this.#report(this.#journal.expire());
       this.#watchJournal();
     });
+  }
+
+  #report(all: readonly BootNews[]): void {
+    for (const news of all) report(news, { metrics: this.#metrics, log: this.#options.log });
   }
 
   /** For the lines that would add a board: a direct disk serves one board, so an image that none has. */

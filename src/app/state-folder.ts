@@ -28,6 +28,11 @@ export function takeStateFolder(path: string): StateFolder {
   return { path, release: () => closeSync(descriptor) };
 }
 
+/** Where each board's boots are kept. */
+export function bootsFolder(statePath: string): string {
+  return join(statePath, 'boots');
+}
+
 /** Only our own user may ask there: what changes state will be asked there. */
 export function closeToOthers(socketPath: string): void {
   chmodSync(socketPath, 0o600);

@@ -31,6 +31,16 @@ describe('docs/errors.md', () => {
   });
 });
 
+describe('docs/errors.md on boot histories', () => {
+  test('lists each event that the log has of them, and no other', () => {
+    const source = readFileSync(projectFile('src/app/boot-histories.ts'), 'utf8');
+    const said = [...source.matchAll(/'(history\.[a-z.]+)'/g)].map(([, event]) => event);
+    const text = section('errors.md', 'Boot histories');
+    const documented = [...text.matchAll(/`(history\.[a-z.]+)`/g)].map(([, event]) => event);
+    assert.deepEqual([...new Set(documented)].sort(), [...new Set(said)].sort());
+  });
+});
+
 describe('docs/how-a-pi-netboots.md', () => {
   test('explains the failure of each stage', () => {
     const text = section('how-a-pi-netboots.md', 'When it does not boot');
@@ -53,7 +63,7 @@ describe('docs/http.md', () => {
     assert.ok(named.length > 10);
     // Those of the journal are made of its news: `boot.${kind}`.
     const kinds = new Set(
-      [...source.matchAll(/kind: '(started|stage|booted|failed)'/g)].map(([, kind]) => `boot.${kind}`),
+      [...source.matchAll(/kind: '(started|stage|resumed|booted|failed)'/g)].map(([, kind]) => `boot.${kind}`),
     );
     assert.deepEqual(
       named.filter((event) => !source.includes(`'${event}'`) && !kinds.has(event)),
