@@ -1,12 +1,15 @@
 import type { Clock } from '../base/clock.js';
 import { JOURNAL_LOOK_MS } from '../base/limits.js';
 import type { Log } from '../base/log.js';
+import type { Board } from '../boards/board.js';
 import { AddressBook } from '../boards/identity/address-book.js';
 import { Discovery, inventoryLines, inventoryLinesFor } from '../boards/identity/discovery.js';
 import { lookupAmong } from '../boards/identity/inventory-lookup.js';
 import type { BootNews } from '../boards/journal/boot-record.js';
 import { Journal } from '../boards/journal/journal.js';
 import {
+  type BoardFacts,
+  type BoardVerdict,
   boardState,
   type ListenerStatus,
   lastBoot,
@@ -34,6 +37,7 @@ import { Listener } from './listener.js';
 import { narration, report } from './narration.js';
 import { Network } from './network.js';
 import { bootsFolder, closeToOthers, removeStaleSocket, type StateFolder } from './state-folder.js';
+import { unknownBoard } from './unknown-board.js';
 
 export interface AppOptions {
   readonly inventory: Inventory;
@@ -46,6 +50,8 @@ export interface AppOptions {
 
 export interface App {
   status(): ServerStatus;
+  /** A board with all its boots, or why there is none. */
+  board(name: string): BoardVerdict;
   /** Stops in the reverse order of starting: nobody is told to boot any more, transfers end, requests are finished, disks are closed. */
   stop(): Promise<void>;
 }
@@ -117,27 +123,41 @@ class Appliance implements App {
   }
 
   status(): ServerStatus {
-    const { inventory, boards, version } = this.#options;
+    const { boards, version } = this.#options;
     return {
       version,
       startedAt: this.#startedAt,
       listeners: this.#network.listeners(),
-      boards: boards.all.map((board) => {
-        const life = this.#journal.life(board.name);
-        const entry = inventory.boards.get(board.name);
-        return {
-          name: board.name,
-          serial: board.serial,
-          mac: board.mac,
-          image: entry?.image ?? '',
-          disk: entry?.disk ?? '',
-          sizeBytes: board.disk.sizeBytes,
-          state: boardState(life),
-          attachedFrom: life.attachedFrom,
-          lastBoot: lastBoot(life),
-        };
-      }),
+      boards: boards.all.map((board) => ({
+        ...this.#factsOf(board),
+        lastBoot: lastBoot(this.#journal.life(board.name)),
+      })),
       unknownBoards: this.#unknownBoards(),
+    };
+  }
+
+  board(name: string): BoardVerdict {
+    const { all } = this.#options.boards;
+    const board = all.find((candidate) => candidate.name === name);
+    if (board === undefined) {
+      const names = all.map((candidate) => candidate.name);
+      return { answer: 'unknown', because: unknownBoard(name, names) };
+    }
+    return { answer: 'board', board: { ...this.#factsOf(board), boots: this.#journal.life(name).boots } };
+  }
+
+  #factsOf(board: Board): BoardFacts {
+    const life = this.#journal.life(board.name);
+    const entry = this.#options.inventory.boards.get(board.name);
+    return {
+      name: board.name,
+      serial: board.serial,
+      mac: board.mac,
+      image: entry?.image ?? '',
+      disk: entry?.disk ?? '',
+      sizeBytes: board.disk.sizeBytes,
+      state: boardState(life),
+      attachedFrom: life.attachedFrom,
     };
   }
 
@@ -231,7 +251,10 @@ class Appliance implements App {
 
   #web(): readonly Listener[] {
     const { inventory, state, clock, log } = this.#options;
-    const sources = { status: () => this.status(), metrics: () => this.#metrics.text() };
+    const sources = {
+      ...{ status: () => this.status(), board: (name: string) => this.board(name) },
+      ...{ listeners: () => this.#network.listeners(), metrics: () => this.#metrics.text() },
+    };
     const socketPath = controlSocketPath(state.path);
     const control = async () => {
       removeStaleSocket(socketPath);

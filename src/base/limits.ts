@@ -333,6 +333,9 @@ export const HTTP_CHECK_MS = 1_000;
 /** Browsers send the cookies of every port of a host, so that what a Grafana beside us sets comes here too. */
 export const HTTP_HEADER_BYTES_MAX = 16 * 1024;
 
+/** Boards named to somebody who asks for one that is not there: a line or two of a terminal. */
+export const UNKNOWN_BOARD_NAMES_MAX = 20;
+
 /** For the last lines of the log to be taken by whoever reads it, when all else has ended. */
 export const LOG_FAREWELL_MS = 1000;
 

@@ -1,5 +1,5 @@
 import { request } from 'node:http';
-import type { ServerStatus } from '../boards/journal/status.js';
+import type { BoardHistory, ServerStatus } from '../boards/journal/status.js';
 
 /** As JSON brings it: dates are text. */
 export type Wire<T> = T extends Date
@@ -20,6 +20,22 @@ const ANSWER_BYTES_MAX = 64 * 1024 * 1024;
 export async function askServer(place: ServerPlace): Promise<Wire<ServerStatus> | string> {
   const answer = await get(place, '/api/boards');
   return typeof answer === 'string' ? answer : (statusIn(answer) ?? 'that is no Brambleboot');
+}
+
+export type BoardAnswer =
+  | { readonly answer: 'board'; readonly board: Wire<BoardHistory> }
+  /** There is none of that name, in the server's words. */
+  | { readonly answer: 'unknown'; readonly because: string }
+  | { readonly answer: 'none'; readonly because: string };
+
+/** One board of a running server, with all its boots. */
+export async function askForBoard(place: ServerPlace, name: string): Promise<BoardAnswer> {
+  const bytes = await get(place, `/api/boards/${encodeURIComponent(name)}`);
+  if (typeof bytes === 'string') return { answer: 'none', because: bytes };
+  const answer = json(bytes);
+  if (Array.isArray(answer?.boots)) return { answer: 'board', board: answer };
+  if (typeof answer?.error === 'string') return { answer: 'unknown', because: answer.error };
+  return { answer: 'none', because: 'that is no Brambleboot' };
 }
 
 function get(place: ServerPlace, path: string): Promise<Buffer | string> {
@@ -43,9 +59,13 @@ function get(place: ServerPlace, path: string): Promise<Buffer | string> {
 
 /** Undefined if something else than Brambleboot answers there. */
 function statusIn(answer: Buffer): Wire<ServerStatus> | undefined {
+  const status = json(answer);
+  return Array.isArray(status?.boards) && Array.isArray(status?.listeners) ? status : undefined;
+}
+
+function json(answer: Buffer): ReturnType<typeof JSON.parse> {
   try {
-    const status = JSON.parse(answer.toString('utf8'));
-    return Array.isArray(status?.boards) && Array.isArray(status?.listeners) ? status : undefined;
+    return JSON.parse(answer.toString('utf8'));
   } catch {
     return undefined;
   }

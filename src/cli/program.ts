@@ -60,7 +60,7 @@ export function commandLine(done: (status: ExitStatus) => void): Command {
     .action(run(check));
   program
     .command('boards')
-    .description('show the boards of the running server; of one board the steps of its last boot')
+    .description('show the boards of the running server; of one board its boots, step by step')
     .argument('[board]', 'name of a board')
     .addOption(config())
     .option('--json', 'print all that is known, as JSON')

@@ -1,7 +1,5 @@
-import { bytesText, durationText } from '../base/amounts.js';
-import { unreachable } from '../base/unreachable.js';
-import type { BootRecord } from '../boards/journal/boot-record.js';
 import type { BoardState, BoardStatus, ListenerStatus, ServerStatus, UnknownBoard } from '../boards/journal/status.js';
+import { boardHeading, bootSummary, instant, timeline } from './boot-markup.js';
 import { type Markup, markup } from './markup.js';
 
 /** The status page: what every board does now, and how its last boot went. Plain HTML that loads itself again; no script. */
@@ -33,15 +31,17 @@ export const STYLE_SHEET = `
 body { font: 15px/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 60rem; padding: 1rem; }
 header p { color: #777; margin-top: -.8rem; }
 section { border: 1px solid var(--line); border-radius: .5rem; margin: 1rem 0; padding: .2rem 1rem .8rem; }
+h1 { display: flex; gap: .6rem; align-items: baseline; flex-wrap: wrap; }
 h2 { font-size: 1.1rem; display: flex; gap: .6rem; align-items: baseline; }
-h2 small { color: #777; font-weight: normal; }
-.state { border-radius: 1rem; color: #fff; font-size: .8rem; padding: 0 .6rem; background: #777; }
+h1 small { font-size: 1rem; } h1 small, h2 small { color: #777; font-weight: normal; }
+.state { align-self: center; border-radius: 1rem; color: #fff; font-size: .8rem; padding: 0 .6rem; background: #777; }
 .running { background: var(--good); } .booting { background: var(--busy); } .failed { background: var(--bad); }
 table { border-collapse: collapse; width: 100%; }
 td { border-top: 1px solid var(--line); padding: .1rem .5rem .1rem 0; vertical-align: top; overflow-wrap: anywhere; }
 td:first-child { color: #777; text-align: right; white-space: nowrap; width: 5rem; }
 pre { background: #8882; overflow-x: auto; padding: .5rem; }
 .why { color: var(--bad); }
+a { color: inherit; }
 `;
 
 /** A boot is worth watching; otherwise who reads should not have the page pulled away. */
@@ -55,35 +55,15 @@ function byUrgency(boards: readonly BoardStatus[]): readonly BoardStatus[] {
   return order.flatMap((state) => boards.filter((board) => board.state === state));
 }
 
+/** The steps of a boot that needs to be looked at; of the others they are a click away. Nothing here can be unfolded: the page loads itself again. */
 function boardSection(board: BoardStatus): Markup {
+  const { lastBoot } = board;
+  const steps = lastBoot === undefined || board.state === 'running' ? markup`` : timeline(lastBoot);
   return markup`<section>
-<h2>${board.name} <span class="state ${board.state}">${board.state}</span>
-<small>serial ${board.serial} · image ${board.image} (${board.disk}, ${bytesText(board.sizeBytes)})${board.attachedFrom === undefined ? '' : ` · disk in use by ${board.attachedFrom}`}</small></h2>
-${board.lastBoot === undefined ? markup`<p>Not seen yet.</p>` : bootTable(board, board.lastBoot)}
+<h2>${boardHeading(board, markup`<a href="/boards/${board.name}">${board.name}</a>`)}</h2>
+${lastBoot === undefined ? markup`<p>Not seen yet.</p>` : markup`<p>${bootSummary(lastBoot)} <a href="/boards/${board.name}">All its boots</a></p>`}
+${steps}
 </section>`;
-}
-
-function bootTable(board: BoardStatus, boot: BootRecord): Markup {
-  const open = board.state === 'running' ? markup`` : markup` open`;
-  return markup`<details${open}><summary>${bootSummary(boot)}</summary>
-<table>${boot.steps.map((step) => markup`<tr><td>${seconds(step.afterMs)}</td><td>${step.text}</td></tr>`)}</table></details>`;
-}
-
-function bootSummary(boot: BootRecord): Markup {
-  const files = `${boot.filesRead} files, ${bytesText(boot.bytesRead)}, ${boot.probes} probes`;
-  const since = instant(boot.startedAt);
-  switch (boot.state.at) {
-    case 'booted':
-      return markup`Booted in ${durationText(boot.state.durationMs)} at ${since}: ${files}.`;
-    case 'failed':
-      return markup`<span class="why">Failed at ${boot.state.stage}: ${boot.state.because}.</span> Began ${since}; ${files}.`;
-    case 'underWay':
-      return markup`Booting since ${since}, now at ${boot.state.stage}: ${files}.`;
-    case 'dismissed':
-      return markup`Asked for files at ${since} and went on running: ${files}.`;
-    default:
-      return unreachable(boot.state);
-  }
 }
 
 function listenersSection(missing: readonly ListenerStatus[]): Markup {
@@ -106,12 +86,4 @@ function unknownName({ model, mac, serial }: UnknownBoard): string {
 function summary(boards: readonly BoardStatus[]): string {
   const running = boards.filter((board) => board.state === 'running').length;
   return `${running} of ${boards.length} ${boards.length === 1 ? 'board' : 'boards'} running`;
-}
-
-function instant(date: Date): string {
-  return `${date.toISOString().slice(0, 19).replace('T', ' ')} UTC`;
-}
-
-function seconds(ms: number): string {
-  return `${(ms / 1000).toFixed(ms < 10_000 ? 3 : 1)} s`;
 }

@@ -9,13 +9,16 @@ import {
   HTTP_KEEP_ALIVE_MS,
   HTTP_REQUEST_MS,
 } from '../base/limits.js';
-import type { ServerStatus } from '../boards/journal/status.js';
+import type { BoardVerdict, ListenerStatus, ServerStatus } from '../boards/journal/status.js';
+import { boardPage, unknownBoardPage } from './board-page.js';
 import { Connections } from './connections.js';
 import { STYLE_SHEET, statusPage } from './page.js';
 
 /** What the outside may know. Everything is asked for anew at each request. */
 export interface WebSources {
   readonly status: () => ServerStatus;
+  readonly board: (name: string) => BoardVerdict;
+  readonly listeners: () => readonly ListenerStatus[];
   readonly metrics: () => Promise<string>;
 }
 
@@ -58,6 +61,10 @@ const PATIENCE: HttpPatience = {
   keepAliveMs: HTTP_KEEP_ALIVE_MS,
   checkMs: HTTP_CHECK_MS,
 };
+
+interface Named {
+  readonly Params: { readonly name: string };
+}
 
 /** Serves metrics, health, API and page: read-only, all of it. */
 export async function startWebServer(options: WebAddress, sources: WebSources): Promise<WebServer> {
@@ -122,6 +129,8 @@ export function webServer(sources: WebSources, patience = PATIENCE): FastifyInst
       connectionsCheckingInterval: patience.checkMs,
       maxHeaderSize: HTTP_HEADER_BYTES_MAX,
     },
+    // A name that is too long for a board is answered with a sentence too.
+    routerOptions: { maxParamLength: 1024 },
   });
   // A connection that could not be taken (no descriptor left): the next one can be. Unheard, it would end the whole process.
   server.server.on('error', () => {});
@@ -133,7 +142,7 @@ export function webServer(sources: WebSources, patience = PATIENCE): FastifyInst
   );
   server.get('/healthz', async (_request, reply) => reply.type('text/plain').send('alive\n'));
   server.get('/readyz', async (_request, reply) => {
-    const missing = sources.status().listeners.filter((listener) => listener.missing !== undefined);
+    const missing = sources.listeners().filter((listener) => listener.missing !== undefined);
     const text = missing.map((listener) => `${listener.name}: ${listener.missing}\n`).join('');
     return reply
       .code(missing.length === 0 ? 200 : 503)
@@ -141,6 +150,17 @@ export function webServer(sources: WebSources, patience = PATIENCE): FastifyInst
       .send(missing.length === 0 ? 'ready\n' : text);
   });
   server.get('/api/boards', async () => sources.status());
+  server.get<Named>('/api/boards/:name', async (request, reply) => {
+    const verdict = sources.board(request.params.name);
+    if (verdict.answer === 'unknown') return reply.code(404).send({ error: verdict.because });
+    return verdict.board;
+  });
+  server.get<Named>('/boards/:name', async (request, reply) => {
+    reply.type('text/html; charset=utf-8');
+    const verdict = sources.board(request.params.name);
+    if (verdict.answer === 'unknown') return reply.code(404).send(unknownBoardPage(verdict.because));
+    return reply.send(boardPage(verdict.board));
+  });
   server.get('/style.css', async (_request, reply) => reply.type('text/css').send(STYLE_SHEET));
   server.get('/', async (_request, reply) => reply.type('text/html; charset=utf-8').send(statusPage(sources.status())));
   return server;

@@ -192,11 +192,15 @@ describe('boards', () => {
     assert.match(brambleboot('boards', '--config', config).stdout, /booted in \d/);
     assert.equal(JSON.parse(brambleboot('boards', '--config', config, '--json').stdout).boards[0].name, 'node1');
     assert.match(brambleboot('boards', 'node1', '--config', config).stdout, /kernel8\.img \(6\.3 MB in/);
-    const unknown = brambleboot('boards', 'nobody', '--config', config);
-    assert.deepEqual(
-      [unknown.status, unknown.stderr],
-      [1, 'brambleboot: there is no board "nobody"; there are node1\n'],
-    );
+    assert.equal(JSON.parse(brambleboot('boards', 'node1', '--config', config, '--json').stdout).boots.length, 1);
+    for (const [name, sentence] of [
+      ['nobody', 'there is no board "nobody"; there are node1'],
+      ['nod1', 'there is no board "nod1": did you mean node1?'],
+      ['../x\u001b', 'there is no board "../x\ufffd"; there are node1'],
+    ] as const) {
+      const unknown = brambleboot('boards', name, '--config', config);
+      assert.deepEqual([unknown.status, unknown.stderr], [1, `brambleboot: ${sentence}\n`]);
+    }
   });
 
   test('without a server says where it looked', async (context) => {

@@ -3,10 +3,11 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { describe, test } from 'node:test';
 import { STAGE_PATIENCE_MS } from '../../src/base/limits.js';
 import { BLOCK_ERROR_CODES } from '../../src/block/block-error.js';
+import { BOOT_STEP_KINDS } from '../../src/boards/journal/boot-record.js';
 import { ExitStatus } from '../../src/cli/exit-status.js';
 import { errnoOf } from '../../src/nbd/transmission.js';
 import { projectFile } from '../support/project.js';
-import { sampleStatus } from '../support/status.js';
+import { sampleHistory, sampleStatus } from '../support/status.js';
 
 function section(document: string, title: string): string {
   const text = readFileSync(projectFile('docs', document), 'utf8');
@@ -77,5 +78,13 @@ describe('docs/http.md', () => {
     assert.deepEqual(Object.keys(example).sort(), Object.keys(real).sort());
     assert.deepEqual(Object.keys(example.boards[0].lastBoot).sort(), Object.keys(real.boards[0].lastBoot).sort());
     assert.deepEqual(Object.keys(example.unknownBoards[0]).sort(), Object.keys(real.unknownBoards[0]).sort());
+  });
+
+  test('shows the fields that /api/boards/NAME has, and every kind of step', () => {
+    const [, example] = [...text.matchAll(/```json\n(.*?)```/gs)].map(([, json = '']) => JSON.parse(json));
+    const real = sampleHistory('x');
+    assert.deepEqual(Object.keys(example).sort(), Object.keys(real).sort());
+    assert.deepEqual(Object.keys(example.boots[0]).sort(), Object.keys(real.boots[0] ?? {}).sort());
+    for (const kind of BOOT_STEP_KINDS) assert.ok(text.includes(`\`${kind}\``), kind);
   });
 });

@@ -17,7 +17,7 @@ const INVENTORY = `images: { demo: { file: demo.img } }
 boards: { node1: { serial: ${SERIAL}, image: demo, disk: direct } }
 `;
 
-test('Chromium shows a board that booted, step by step, and its disk in use', {
+test('Chromium shows a board that booted, step by step, and its disk in use, with its boots a link away', {
   skip: without('chromium', 'chromium'),
 }, async (context) => {
   const folder = scratchFolder(context);
@@ -29,18 +29,25 @@ test('Chromium shows a board that booted, step by step, and its disk in use', {
   const disk = await (await connectNbd({ host: '127.0.0.1', port: ports.nbd }, systemClock)).go('node1');
   whenOver(context, () => disk.disconnect());
 
-  const dom = (
-    await run('chromium', [
-      ...QUIET,
-      `--user-data-dir=${join(folder, 'browser')}`,
-      '--dump-dom',
-      `http://127.0.0.1:${ports.http}/`,
-    ])
-  ).toString();
-  assert.match(dom, /<span class="state running">running<\/span>/);
-  assert.match(dom, /disk in use by 127\.0\.0\.1/);
-  assert.match(dom, /kernel8\.img \(6\.3 MB in/);
-  assert.match(dom, /Booted in/);
+  const shown = async (path: string) =>
+    (
+      await run('chromium', [
+        ...QUIET,
+        `--user-data-dir=${join(folder, 'browser')}`,
+        '--dump-dom',
+        `http://127.0.0.1:${ports.http}${path}`,
+      ])
+    ).toString();
+  const status = await shown('/');
+  assert.match(status, /<span class="state running">running<\/span>/);
+  assert.match(status, /disk in use by 127\.0\.0\.1/);
+  assert.match(status, /Booted in/);
+  const [, link = ''] = /<a href="([^"]+)">All its boots<\/a>/.exec(status) ?? [];
+  const board = await shown(link);
+  assert.match(board, /Booted in/);
+  assert.match(board, /kernel8\.img \(6\.3 MB in/);
+  assert.match(board, /disk attached by 127\.0\.0\.1/);
+  assert.doesNotMatch(board, /<b>bold/);
 });
 
 /** Headless, as root in a test, and without a word to the world outside. */

@@ -1,4 +1,6 @@
-import type { ServerStatus } from '../../src/boards/journal/status.js';
+import type { BootRecord } from '../../src/boards/journal/boot-record.js';
+import type { BoardFacts, BoardHistory, ServerStatus } from '../../src/boards/journal/status.js';
+import type { WebSources } from '../../src/web/server.js';
 
 const STARTED = new Date(Date.UTC(2026, 0, 2, 3, 4, 5));
 
@@ -13,25 +15,51 @@ export function sampleStatus(text: string): ServerStatus {
     ],
     boards: [
       {
-        name: 'node1',
-        serial: 'bf9fed6f',
-        mac: undefined,
-        image: 'noble',
-        disk: 'direct',
-        sizeBytes: 4e9,
-        state: 'failed',
-        attachedFrom: undefined,
-        lastBoot: {
-          board: 'node1',
-          startedAt: STARTED,
-          state: { at: 'failed', stage: 'tftp', because: text },
-          steps: [{ afterMs: 12, kind: 'file', text }],
-          filesRead: 1,
-          bytesRead: 2,
-          probes: 3,
-        },
+        ...NODE1,
+        lastBoot: failedBoot(text),
       },
     ],
     unknownBoards: [{ serial: text, mac: 'dc:a6:32:00:00:01', model: text, seenAt: STARTED, suggestion: text }],
+  };
+}
+
+/** The same board with two boots. */
+export function sampleHistory(text: string): BoardHistory {
+  return { ...NODE1, boots: [failedBoot(text), { ...failedBoot(text), state: { at: 'booted', durationMs: 31_200 } }] };
+}
+
+/** What a web server needs, from a server in this state. */
+export function sourcesOf(status: ServerStatus, metricsText = 'some_metric 1\n'): WebSources {
+  return {
+    status: () => status,
+    board: (name) =>
+      name === 'node1'
+        ? { answer: 'board', board: sampleHistory('x') }
+        : { answer: 'unknown', because: `there is no board "${name}"` },
+    listeners: () => status.listeners,
+    metrics: async () => metricsText,
+  };
+}
+
+const NODE1: BoardFacts = {
+  name: 'node1',
+  serial: 'bf9fed6f',
+  mac: undefined,
+  image: 'noble',
+  disk: 'direct',
+  sizeBytes: 4e9,
+  state: 'failed',
+  attachedFrom: undefined,
+};
+
+function failedBoot(text: string): BootRecord {
+  return {
+    board: 'node1',
+    startedAt: STARTED,
+    state: { at: 'failed', stage: 'tftp', because: text },
+    steps: [{ afterMs: 12, kind: 'file', text }],
+    filesRead: 1,
+    bytesRead: 2,
+    probes: 3,
   };
 }

@@ -15,7 +15,7 @@ import { startWebServer } from '../../src/web/server.js';
 import { whenOver } from '../support/cleanup.js';
 import { until } from '../support/commands.js';
 import { FakeClock } from '../support/fake-clock.js';
-import { sampleStatus } from '../support/status.js';
+import { sampleStatus, sourcesOf } from '../support/status.js';
 
 /** A socket that knows whether it was closed, and by us. */
 function fakeConnection() {
@@ -135,7 +135,7 @@ const SHORT = { headersMs: 100, requestMs: 200, keepAliveMs: 100, checkMs: 20 };
 const LONG = { headersMs: 600_000, requestMs: 600_000, keepAliveMs: 600_000, checkMs: 1000 };
 
 async function serve(context: TestContext, patience = LONG, clock: Clock = systemClock, text = 'some_metric 1\n') {
-  const sources = { status: () => sampleStatus('x'), metrics: async () => text };
+  const sources = sourcesOf(sampleStatus('x'), text);
   const server = await startWebServer({ address: '127.0.0.1', port: 0, answers: () => true, clock, patience }, sources);
   whenOver(context, () => server.stop());
   return { port: server.port, text };

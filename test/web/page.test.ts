@@ -1,12 +1,13 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { boardPage, unknownBoardPage } from '../../src/web/board-page.js';
 import { escapeHtml, markup } from '../../src/web/markup.js';
 import { statusPage } from '../../src/web/page.js';
-import { sampleStatus } from '../support/status.js';
+import { sampleHistory, sampleStatus } from '../support/status.js';
+
+const hostile = '<script>alert(1)</script>&"\'\u001b[31m\u0000\u202e';
 
 describe('the status page', () => {
-  const hostile = '<script>alert(1)</script>&"\'\u001b[31m\u0000\u202e';
-
   test('shows whatever a LAN can say as text', () => {
     const page = statusPage(sampleStatus(hostile));
     assert.ok(!page.includes('<script'));
@@ -22,8 +23,31 @@ describe('the status page', () => {
     }
   });
 
+  test('leads to the boots of each board, and has nothing that its reload would fold again', () => {
+    const page = statusPage(sampleStatus('x'));
+    assert.ok(page.includes('<a href="/boards/node1">'));
+    assert.ok(!page.includes('<details'));
+  });
+
   test('markup escapes strings and numbers, and takes markup as it is', () => {
     assert.equal(markup`<b>${'<i>'}${1}${markup`<u>`}${[markup`a`, markup`b`]}</b>`.text, '<b>&lt;i&gt;1<u>ab</b>');
     assert.equal(escapeHtml('a\tb\nc'), 'a→b\nc');
+  });
+});
+
+describe('the page of a board', () => {
+  test('shows every boot with its steps, and whatever a LAN can say as text', () => {
+    const page = boardPage(sampleHistory(hostile));
+    for (const part of ['Failed at tftp', 'Booted in 31.2 s', '0.012 s']) assert.ok(page.includes(part), part);
+    assert.ok(!page.includes('<script'));
+    assert.ok(!page.includes('\u001b'));
+    assert.equal(page.split('&lt;script&gt;').length - 1, 3);
+    assert.ok(!unknownBoardPage(hostile).includes('<script'));
+  });
+
+  test('loads itself again only while the board boots', () => {
+    const history = sampleHistory('x');
+    assert.ok(!boardPage(history).includes('http-equiv'));
+    assert.ok(boardPage({ ...history, state: 'booting' }).includes('http-equiv="refresh"'));
   });
 });

@@ -3,6 +3,7 @@ import { describe, test } from 'node:test';
 import { systemClock } from '../../src/base/clock.js';
 import type { ServerStatus } from '../../src/boards/journal/status.js';
 import { startWebServer, webServer } from '../../src/web/server.js';
+import { sourcesOf } from '../support/status.js';
 
 const ready: ServerStatus = {
   version: '1',
@@ -11,10 +12,6 @@ const ready: ServerStatus = {
   boards: [],
   unknownBoards: [],
 };
-
-function sourcesOf(status: ServerStatus) {
-  return { status: () => status, metrics: async () => 'some_metric 1\n' };
-}
 
 function serverWith(status: ServerStatus) {
   return webServer(sourcesOf(status));
@@ -77,6 +74,27 @@ describe('the web server', () => {
     context.after(() => server.stop());
     assert.equal((await fetch(`http://127.0.0.1:${server.port}/healthz`)).status, 200);
     assert.equal((await fetch(`http://[::1]:${server.port}/healthz`)).status, 403);
+  });
+
+  test('gives one board with its boots, as JSON and as a page', async () => {
+    const server = serverWith(ready);
+    const answer = (await server.inject('/api/boards/node1')).json();
+    assert.deepEqual([answer.name, answer.boots.length], ['node1', 2]);
+    const page = await server.inject('/boards/node1');
+    assert.match(page.body, /<h1>node1/);
+    assert.match(String(page.headers['content-security-policy']), /default-src 'none'/);
+  });
+
+  test('of a board that is not there says so in a sentence, escaped on the page', async () => {
+    const server = serverWith(ready);
+    for (const name of ['nobody', '<b>', '', 'a/b', 'x'.repeat(500)]) {
+      const path = encodeURIComponent(name);
+      const answer = await server.inject(`/api/boards/${path}`);
+      assert.deepEqual([answer.statusCode, answer.json()], [404, { error: `there is no board "${name}"` }]);
+      const page = await server.inject(`/boards/${path}`);
+      assert.equal(page.statusCode, 404);
+      assert.ok(!page.body.includes('<b>'));
+    }
   });
 
   test('allows no script, and changes nothing for anybody', async () => {

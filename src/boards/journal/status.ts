@@ -17,7 +17,7 @@ export interface ListenerStatus {
   readonly missing: string | undefined;
 }
 
-export interface BoardStatus {
+export interface BoardFacts {
   readonly name: string;
   readonly serial: string;
   readonly mac: string | undefined;
@@ -27,9 +27,23 @@ export interface BoardStatus {
   readonly state: BoardState;
   /** Address that uses the disk now. */
   readonly attachedFrom: string | undefined;
+}
+
+export interface BoardStatus extends BoardFacts {
   /** The newest that came to something; undefined if it was never seen. */
   readonly lastBoot: BootRecord | undefined;
 }
+
+/** One board with all that is remembered of it. */
+export interface BoardHistory extends BoardFacts {
+  /** Newest first. */
+  readonly boots: readonly BootRecord[];
+}
+
+export type BoardVerdict =
+  | { readonly answer: 'board'; readonly board: BoardHistory }
+  /** A sentence. */
+  | { readonly answer: 'unknown'; readonly because: string };
 
 /** `away`: never seen, or its disk was let go of. */
 export type BoardState = 'away' | 'booting' | 'running' | 'failed';

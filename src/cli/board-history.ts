@@ -1,0 +1,37 @@
+import { bytesText, durationText, sinceText } from '../base/amounts.js';
+import { printable } from '../base/printable.js';
+import type { BootRecord } from '../boards/journal/boot-record.js';
+import type { BoardHistory } from '../boards/journal/status.js';
+import type { Wire } from './ask-server.js';
+
+/** All boots of a board with their steps, for a terminal: the newest last, where the eye is when it has scrolled by, and then how the board is now. */
+export function historyText(board: Wire<BoardHistory>): string {
+  const boots = [...board.boots].reverse().map((boot) => `${bootText(boot)}\n`);
+  const use = board.attachedFrom === undefined ? '' : `, disk in use by ${board.attachedFrom}`;
+  const now = `${board.name}: ${board.state}, serial ${board.serial}, image ${board.image} (${board.disk})${use}`;
+  return `${boots.join('')}${now}${boots.length === 0 ? '; not seen yet' : ''}\n`;
+}
+
+/** When it began and how it went, in half a line. */
+export function bootLine(boot: Wire<BootRecord>): string {
+  const at = `${boot.startedAt.slice(0, 19).replace('T', ' ')} UTC`;
+  switch (boot.state.at) {
+    case 'booted':
+      return `${at}, booted in ${durationText(boot.state.durationMs)}`;
+    case 'failed':
+      return `${at}, failed at ${boot.state.stage}`;
+    case 'underWay':
+      return `${at}, now at ${boot.state.stage}`;
+    default:
+      return `${at}, asked for files and ran on`;
+  }
+}
+
+function bootText(boot: Wire<BootRecord>): string {
+  const files = `${boot.filesRead} files, ${bytesText(boot.bytesRead)}, ${boot.probes} probes`;
+  const steps = boot.steps.map((step) => `${sinceText(step.afterMs).padStart(12)}  ${printable(step.text)}\n`);
+  // A boot with too many steps to remember has no step that says it.
+  const { state } = boot;
+  const unsaid = state.at === 'failed' && boot.steps.at(-1)?.text !== state.because;
+  return `${bootLine(boot)} (${files})\n${steps.join('')}${unsaid ? `${printable(state.because)}\n` : ''}`;
+}

@@ -1,0 +1,38 @@
+import { bytesText, durationText, sinceText } from '../base/amounts.js';
+import { unreachable } from '../base/unreachable.js';
+import type { BootRecord } from '../boards/journal/boot-record.js';
+import type { BoardFacts } from '../boards/journal/status.js';
+import { type Markup, markup } from './markup.js';
+
+/** Name, state, and what is so of a board whether it boots or not: the inside of a heading. */
+export function boardHeading(board: BoardFacts, name: Markup): Markup {
+  const use = board.attachedFrom === undefined ? '' : ` · disk in use by ${board.attachedFrom}`;
+  return markup`${name} <span class="state ${board.state}">${board.state}</span>
+<small>serial ${board.serial} · image ${board.image} (${board.disk}, ${bytesText(board.sizeBytes)})${use}</small>`;
+}
+
+/** How a boot went, in a sentence. */
+export function bootSummary(boot: BootRecord): Markup {
+  const files = `${boot.filesRead} files, ${bytesText(boot.bytesRead)}, ${boot.probes} probes`;
+  const since = instant(boot.startedAt);
+  switch (boot.state.at) {
+    case 'booted':
+      return markup`Booted in ${durationText(boot.state.durationMs)} at ${since}: ${files}.`;
+    case 'failed':
+      return markup`<span class="why">Failed at ${boot.state.stage}: ${boot.state.because}.</span> Began ${since}; ${files}.`;
+    case 'underWay':
+      return markup`Booting since ${since}, now at ${boot.state.stage}: ${files}.`;
+    case 'dismissed':
+      return markup`Asked for files at ${since} and went on running: ${files}.`;
+    default:
+      return unreachable(boot.state);
+  }
+}
+
+export function timeline(boot: BootRecord): Markup {
+  return markup`<table>${boot.steps.map((step) => markup`<tr><td>${sinceText(step.afterMs)}</td><td>${step.text}</td></tr>`)}</table>`;
+}
+
+export function instant(date: Date): string {
+  return `${date.toISOString().slice(0, 19).replace('T', ' ')} UTC`;
+}
