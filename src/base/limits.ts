@@ -92,6 +92,8 @@ export const STAGE_PATIENCE_MS = { dhcp: 60_000, tftp: 60_000, kernel: 120_000, 
 
 /** Files asked for this long after the kernel was read whole belong to a new boot: loaders read the kernel last or nearly so. */
 export const KERNEL_LAST_FILES_MS = 10_000;
+/** The end of a transfer may be told this much later than what the board did next: less than a millisecond, but for a machine at its limits. */
+export const KERNEL_TOLD_LATE_MS_MAX = 1_000;
 
 /** A boot whose first sign came this soon after our own start may have read its kernel from the process before us, where nothing is left of that. */
 export const BOOT_ACROSS_RESTART_MS = 180_000;

@@ -1,6 +1,7 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as passed } from 'node:timers/promises';
 import { type App, startApp } from '../app/app.js';
 import { openConfiguration } from '../app/configuration.js';
 import { systemClock } from '../base/clock.js';
@@ -16,6 +17,8 @@ import { programVersion } from './version.js';
 const SERIAL = 'bf9fed6f';
 const MAC = 'dc:a6:32:01:02:03';
 const ATTEMPTS = 5;
+const LOOKS_MAX = 100;
+const LOOK_MS = 10;
 
 /** The main job from end to end on one machine: image, inventory, server, and a board that boots from it. */
 export async function demo(): Promise<ExitStatus> {
@@ -48,7 +51,7 @@ async function demonstrate(folder: string, image: DemoImage): Promise<ExitStatus
       clock: systemClock,
       report: () => {},
     });
-    printTimeline(app);
+    await printTimeline(app);
     const faults =
       result.outcome === 'booted' ? await compare(result, image) : [`stuck at ${result.stage}: ${result.because}`];
     for (const fault of faults) say(`WRONG: ${fault}`);
@@ -114,10 +117,16 @@ boards:
 `;
 }
 
-function printTimeline(app: App): void {
-  const boot = app.status().boards[0]?.lastBoot;
+async function printTimeline(app: App): Promise<void> {
+  // The board is through a moment before the server has heard of its last ACK.
+  for (let look = 0; look < LOOKS_MAX && lastBoot(app)?.state.at !== 'booted'; look += 1) await passed(LOOK_MS);
+  const boot = lastBoot(app);
   for (const step of boot?.steps ?? []) say(`${(step.afterMs / 1000).toFixed(3).padStart(8)} s  ${step.text}`);
   say(`            ${boot?.probes ?? 0} probes for files, of which most are never there`);
+}
+
+function lastBoot(app: App) {
+  return app.status().boards[0]?.lastBoot;
 }
 
 /** What differs between what the board has got and what the image holds. */

@@ -11,6 +11,7 @@ import { type PlayResult, type PrefixKind, playBoot } from '../../src/pretend/pl
 import { PROFILES, type ProfileName } from '../../src/pretend/profile.js';
 import { type DemoImage, makeDemoImage } from '../../src/workshop/demo-image.js';
 import { whenOver } from '../support/cleanup.js';
+import { until } from '../support/commands.js';
 import { scratchFolder } from '../support/scratch.js';
 import { startTestServer, type TestServer } from '../support/server.js';
 
@@ -77,8 +78,7 @@ describe('pretend boards', () => {
     test(`${name} boots, and the server has seen it`, async (context) => {
       const { server, image } = await served(context);
       await assertBooted(await play(context, server, name), image);
-      const [board] = server.app.status().boards;
-      assert.equal(board?.lastBoot?.state.at, 'booted');
+      await until(() => server.app.status().boards[0]?.lastBoot?.state.at === 'booted', 'the server to have seen it');
     });
   }
 

@@ -3,6 +3,7 @@ import {
   BOOT_STEPS_MAX,
   BOOT_TEXT_CHARACTERS_MAX,
   KERNEL_LAST_FILES_MS,
+  KERNEL_TOLD_LATE_MS_MAX,
   STAGE_PATIENCE_MS,
 } from '../../base/limits.js';
 import { printable } from '../../base/printable.js';
@@ -53,6 +54,7 @@ export class BootDiary {
   #state: BootState;
   #lastSignMs: number;
   #kernelReadMs: number | undefined;
+  #early: EarlyAttachment | undefined;
   #kernelCanBeTold: boolean;
   #loaderWasLast: boolean;
   #filesRead: number;
@@ -150,6 +152,7 @@ export class BootDiary {
       this.#step(nowMs, 'file', `${event.path}: ${event.because ?? event.outcome}`);
       return [];
     }
+    const early = this.#earlyAttachment(event, nowMs);
     this.#filesRead += 1;
     this.#loaderWasLast = /^boot(code|sig)\.bin$/.test(event.path);
     this.#step(
@@ -159,19 +162,27 @@ export class BootDiary {
     );
     if (event.role !== 'kernel') return [];
     this.#kernelReadMs = nowMs;
+    if (early !== undefined) {
+      // In the timeline it stands where it was in truth.
+      const last = this.#steps.pop();
+      if (last !== undefined) this.#steps.splice(early.stepIndex, 0, { ...last, afterMs: early.afterMs });
+      return this.#booted(early.afterMs);
+    }
     return this.#stage() === 'tftp' ? this.#reach('kernel', `has read its kernel, ${event.path}`) : [];
   }
 
   /** `again`: by who had it before the server was restarted, which ends no boot. */
   attached(event: DiskAttached, nowMs: number, again: boolean): readonly BootNews[] {
     this.#step(nowMs, 'attached', `disk attached by ${event.peer}${again ? ', which had it before' : ''}`);
-    if (!this.underWay || again || !this.#attachCompletes()) return [];
-    const durationMs = Math.round(nowMs - this.#startedMs);
-    this.#state = { at: 'booted', durationMs };
-    return [{ kind: 'booted', board: this.board, durationMs, filesRead: this.#filesRead, bytesRead: this.#bytesRead }];
+    if (!this.underWay || again) return [];
+    const afterMs = nowMs - this.#startedMs;
+    if (this.#attachCompletes()) return this.#booted(afterMs);
+    this.#early = { afterMs, stepIndex: this.#steps.length - 1 };
+    return [];
   }
 
   detached(event: DiskDetached, nowMs: number): void {
+    this.#early = undefined;
     this.#step(nowMs, 'detached', `${event.peer}: ${event.because}`);
   }
 
@@ -215,6 +226,19 @@ export class BootDiary {
     return [{ kind: 'failed', board: this.board, stage, because }];
   }
 
+  #booted(afterMs: number): readonly BootNews[] {
+    const durationMs = Math.round(afterMs);
+    this.#state = { at: 'booted', durationMs };
+    return [{ kind: 'booted', board: this.board, durationMs, filesRead: this.#filesRead, bytesRead: this.#bytesRead }];
+  }
+
+  /** An attachment that was told a moment before this file's last ACK was: files and disks are served by different threads. */
+  #earlyAttachment({ role }: TransferEnded, nowMs: number): EarlyAttachment | undefined {
+    const early = this.#early;
+    if (role !== 'kernel' || early === undefined || !this.underWay) return undefined;
+    return nowMs - this.#startedMs - early.afterMs <= KERNEL_TOLD_LATE_MS_MAX ? early : undefined;
+  }
+
   #stage(): BootStage | undefined {
     return this.#state.at === 'underWay' ? this.#state.stage : undefined;
   }
@@ -250,6 +274,12 @@ export class BootDiary {
 function bounded(text: string): string {
   const cut = text.length > BOOT_TEXT_CHARACTERS_MAX ? `${text.slice(0, BOOT_TEXT_CHARACTERS_MAX - 1)}…` : text;
   return printable(cut);
+}
+
+/** A disk was attached before the kernel was seen to be read. */
+interface EarlyAttachment {
+  readonly afterMs: number;
+  readonly stepIndex: number;
 }
 
 const WHY_STUCK: Readonly<Record<BootStage, string>> = {

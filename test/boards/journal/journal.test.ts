@@ -58,6 +58,36 @@ describe('the journal of boots', () => {
     );
   });
 
+  test('a disk attached a moment before the kernel’s last ACK is seen ends the boot with it, in the true order', () => {
+    const clock = new FakeClock();
+    const { journal, tell, state } = journalAt(clock);
+    tell(discover, asks('kernel8.img'));
+    clock.advance(2_000);
+    assert.deepEqual(tell(attached), []);
+    clock.advance(3);
+    assert.deepEqual(tell(read('kernel8.img', 'kernel')), ['booted']);
+    assert.deepEqual(state(), { at: 'booted', durationMs: 2_000 });
+    const steps = journal.life('node1').boots[0]?.steps ?? [];
+    assert.deepEqual(
+      steps.map((step) => [step.afterMs, step.kind]),
+      [
+        [0, 'discover'],
+        [2_000, 'file'],
+        [2_000, 'attached'],
+      ],
+    );
+  });
+
+  test('an attachment long before the kernel, or let go before it, ends no boot', () => {
+    for (const between of [[], [detached]]) {
+      const clock = new FakeClock();
+      const { tell } = journalAt(clock);
+      tell(discover, asks('kernel8.img'), attached, ...between);
+      clock.advance(between.length === 0 ? 5_000 : 3);
+      assert.deepEqual(tell(read('kernel8.img', 'kernel')), ['stage']);
+    }
+  });
+
   test('bootcode.bin sends a DISCOVER of its own and it is still the same boot', () => {
     const { journal, tell } = journalAt(new FakeClock());
     tell(discover, asks('bootcode.bin'), read('bootcode.bin'), discover, asks('start.elf'));
