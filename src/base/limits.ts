@@ -39,6 +39,9 @@ export const FAT_DIRECTORY_PIECE_BYTES = 64 * 1024;
 /** Steps of a few nanoseconds between two looks at the event loop: half a millisecond, so that a hostile image delays nobody. */
 export const DISK_WORK_PER_TURN = 65_536;
 
+/** How often what waits for space is tried again: each try is one system call, and a board should not notice that there was space a while ago. */
+export const FULL_DISK_RETRY_MS = 1_000;
+
 // ── boards ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 /**
@@ -242,6 +245,16 @@ export const NBD_PIECE_BYTES = 1024 * 1024;
  */
 export const NBD_BYTES_IN_FLIGHT_MAX = 4 * 1024 * 1024;
 
+/**
+ * Payloads that wait for space on a full filesystem, beyond NBD_BYTES_IN_FLIGHT_MAX: without them a board that writes much would
+ * fill its connection with writes that wait, and its reads could not get through. Linux leaves a quarter of its 128 requests to
+ * reads, and 96 writes of 128 KiB are 12 MiB. Past it the socket is not read until there is space.
+ */
+export const NBD_HELD_BYTES_PER_CONNECTION_MAX = 16 * 1024 * 1024;
+
+/** The same for all connections together: who comes too late has NBD_BYTES_IN_FLIGHT_MAX as always. */
+export const NBD_HELD_BYTES_MAX = 128 * 1024 * 1024;
+
 /** Buffers kept to be used again, for all connections together: what four busy ones have in flight. */
 export const NBD_POOLED_BYTES_MAX = 16 * 1024 * 1024;
 
@@ -337,6 +350,22 @@ export const HTTP_HEADER_BYTES_MAX = 16 * 1024;
 
 /** Boards named to somebody who asks for one that is not there: a line or two of a terminal. */
 export const UNKNOWN_BOARD_NAMES_MAX = 20;
+
+/** How often a board whose writes wait for space is said again: not to be missed, and no flood from a whole rack. */
+export const FULL_DISK_LOG_AGAIN_MS = 300_000;
+
+/** How often the filesystems under images and state are looked at: one statfs(2) each. */
+export const STORAGE_LOOK_MS = 10_000;
+
+/** A filesystem that does not answer (NFS, FUSE) keeps a scrape no longer than this; Prometheus gives up after 10 s. */
+export const STORAGE_PATIENCE_MS = 1_000;
+
+/** What was last known of a filesystem that does not answer is shown for as long, and then nothing. */
+export const STORAGE_FORGOTTEN_MS = 60_000;
+
+/** Free space below this share of a filesystem is warned of; above the second one the warning is over, so that it is not said at each write. */
+export const STORAGE_LOW_SHARE = 0.1;
+export const STORAGE_ENOUGH_SHARE = 0.12;
 
 /** For the last lines of the log to be taken by whoever reads it, when all else has ended. */
 export const LOG_FAREWELL_MS = 1000;

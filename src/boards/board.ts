@@ -1,6 +1,7 @@
 import type { MacAddress } from '../base/addresses.js';
 import type { Serial } from '../base/serial.js';
 import type { BlockDevice } from '../block/block-device.js';
+import type { SpaceQueue } from '../block/space-queue.js';
 import type { BootFiles } from './boot-files/boot-file.js';
 import type { WriterLock } from './writer-lock/writer-lock.js';
 
@@ -12,6 +13,8 @@ export interface Board {
   readonly mac: MacAddress | undefined;
   /** What NBD serves: the one device that TFTP reads from too. */
   readonly disk: BlockDevice;
+  /** Where its changes wait while the filesystem under the disk is full; undefined: they fail (`server.on_full: error`). */
+  readonly space: SpaceQueue | undefined;
   readonly bootFiles: BootFiles;
   readonly writerLock: WriterLock;
 }

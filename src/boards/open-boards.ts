@@ -8,10 +8,12 @@ import {
 import type { BlockDevice } from '../block/block-device.js';
 import { BlockError } from '../block/block-error.js';
 import { openFileDevice } from '../block/file-device.js';
+import { SpaceQueue } from '../block/space-queue.js';
 import { watched } from '../block/watched-device.js';
 import type { Fault } from '../inventory/fault.js';
 import type { BoardEntry, ImageEntry, Inventory } from '../inventory/inventory.js';
 import type { InventorySource } from '../inventory/source.js';
+import { findsFullLate } from '../os/filesystem.js';
 import type { Board } from './board.js';
 import { type BootMemory, BootPartition } from './boot-files/boot-partition.js';
 import { Budget } from './boot-files/budget.js';
@@ -44,6 +46,10 @@ export type OpenBoardsVerdict =
   /** All of them; then nothing is open. */
   | { readonly answer: 'faults'; readonly faults: readonly Fault[] };
 
+/** On NFS a full server makes write(2) fail for what was answered long before: to hold the write that was told would hide that. */
+export const FINDS_FULL_LATE =
+  'it is NFS, which says that it is full only after writes were answered: they fail then, whatever `server.on_full` says';
+
 /** Opens the disk of every board, each under its lock, and looks whether it can be booted from. */
 export async function openBoards(
   inventory: Inventory,
@@ -60,7 +66,8 @@ export async function openBoards(
   for (const entry of inventory.boards.values()) {
     const image = inventory.images.get(entry.image);
     if (image === undefined) continue; // a fault that parsing has told
-    const result = await openBoard({ entry, image, nbdPort: inventory.nbd.port, memory, options });
+    const { nbd, server } = inventory;
+    const result = await openBoard({ entry, image, nbdPort: nbd.port, onFull: server.onFull, memory, options });
     if ('problem' in result) faults.push(source.faultAt(['images', image.name, 'file'], result));
     else opened.push(result);
   }
@@ -83,6 +90,7 @@ interface Opening {
   readonly entry: BoardEntry;
   readonly image: ImageEntry;
   readonly nbdPort: number;
+  readonly onFull: 'wait' | 'error';
   readonly memory: BootMemory;
   readonly options: OpenBoardsOptions;
 }
@@ -93,7 +101,14 @@ async function openBoard(opening: Opening): Promise<OpenBoard | { readonly probl
   try {
     device = await openFileDevice(image.file, { access: 'readWrite', lock: 'exclusive' });
     const verdict = await readLayout(device, image);
-    if (verdict.answer === 'layout') return boardOf(opening, device, imageWarnings(image, verdict.layout));
+    if (verdict.answer === 'layout') {
+      const findsLate = opening.onFull === 'wait' && (await findsFullLate(image.file));
+      const warnings = [
+        ...imageWarnings(image, verdict.layout),
+        ...(findsLate ? [{ image: image.name, because: FINDS_FULL_LATE }] : []),
+      ];
+      return boardOf(opening, device, { warnings, waitsForSpace: opening.onFull === 'wait' && !findsLate });
+    }
     await device.close();
     return { problem: `${image.file} can't be booted from: ${verdict.because}`, remedy: verdict.remedy };
   } catch (error) {
@@ -106,7 +121,7 @@ async function openBoard(opening: Opening): Promise<OpenBoard | { readonly probl
 function boardOf(
   { entry, image, nbdPort, memory, options }: Opening,
   device: BlockDevice,
-  warnings: readonly ImageWarning[],
+  { warnings, waitsForSpace }: { readonly warnings: readonly ImageWarning[]; readonly waitsForSpace: boolean },
 ): OpenBoard {
   const disk = watched(device);
   const partition = new BootPartition(disk, () => locateBoot(disk, image), memory);
@@ -118,8 +133,9 @@ function boardOf(
     serverAddress,
   });
   const { name, serial, mac } = entry;
+  const space = waitsForSpace ? new SpaceQueue(clock) : undefined;
   return {
-    board: { name, serial, mac, disk, bootFiles, writerLock: addressLock(clock) },
+    board: { name, serial, mac, disk, space, bootFiles, writerLock: addressLock(clock) },
     image: image.name,
     partition,
     warnings,

@@ -27,6 +27,8 @@ export interface ServerSettings {
   readonly state: string;
   /** Who is answered besides this machine and the subnets of the served interfaces; no network twice. */
   readonly allow: readonly Subnet[];
+  /** What becomes of writes that meet a full filesystem: held until there is space, or failed. */
+  readonly onFull: 'wait' | 'error';
 }
 
 /** What boards are told to ask. */

@@ -64,6 +64,7 @@ function completed({ server, dhcp, tftp, nbd, http, images, boards }: InventoryA
       address: server.address,
       state: resolve(folder, server.state),
       allow: server.allow,
+      onFull: server.on_full,
     },
     dhcp: { enabled: dhcp.enabled, port: dhcp.port, replyPort: dhcp.reply_port, answer: dhcp.answer },
     tftp: {

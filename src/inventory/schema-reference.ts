@@ -48,6 +48,13 @@ export const KEYS = {
     meaning:
       'Who is answered by TFTP, NBD and HTTP besides this machine itself and the subnets of the served interfaces, such as a Prometheus in another network.',
   },
+  'server.on_full': {
+    expects: 'wait or error',
+    example: 'wait',
+    default: 'wait',
+    meaning:
+      'What becomes of writes that the filesystem under a disk has no space for. `wait`: they are held until there is space, and the board waits with them. `error`: the board is told, and a Linux board then makes its root read-only for good.',
+  },
   'dhcp.enabled': {
     expects: SWITCH,
     example: 'true',
@@ -191,7 +198,6 @@ export const NOT_YET: Readonly<Record<string, string>> = {
   'server.watch': 'reloading by itself when this file changes',
   'server.handover_limit': 'keeping connections over a restart',
   'server.state_limit': 'a limit on the size of the state folder',
-  'server.on_full': 'choosing what happens when the disk is full',
   'nbd.tls': 'encrypted disk connections',
   'boards.*.tls': 'encrypted disk connections',
   'boards.*.allow': 'tying a board to addresses',

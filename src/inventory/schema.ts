@@ -53,6 +53,7 @@ const server = section({
     .default({ kind: 'primary' }),
   state: scalar(readPath).default('./state'),
   allow: oneOrMore(readSubnet).default([]),
+  on_full: scalar(oneOf('wait', 'error')).default('wait'),
 } satisfies Fields<'server'>);
 
 const dhcp = section({

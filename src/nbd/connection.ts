@@ -4,7 +4,9 @@ import { NBD_EARLY_BYTES_MAX, NBD_HANDSHAKE_MS, NBD_LINGER_MS } from '../base/li
 import type { Log } from '../base/log.js';
 import { Malformed } from '../base/malformed.js';
 import { unreachable } from '../base/unreachable.js';
+import { WaitingDevice } from '../block/waiting-device.js';
 import type { Board } from '../boards/board.js';
+import type { Budget } from '../boards/boot-files/budget.js';
 import type { BoardLookup } from '../boards/identity/lookup.js';
 import type { DiskUser } from '../boards/writer-lock/writer-lock.js';
 import type { BufferPool } from './buffer-pool.js';
@@ -33,6 +35,8 @@ export interface ConnectionWorld {
   readonly meter: NbdMeter;
   readonly turn: TurnBudget;
   readonly pool: BufferPool;
+  /** For payloads that wait for space. */
+  readonly heldMemory: Budget;
   /** Of the socket beneath the stream. */
   probe(): Promise<'alive' | 'gone'>;
   /** The socket beneath drops what it has not sent yet when it is destroyed. */
@@ -53,11 +57,13 @@ type Phase =
       readonly session: DiskSession;
       readonly use: DiskUse;
     }
-  | { readonly at: 'closing'; readonly detached: Promise<void> };
+  | { readonly at: 'closing'; readonly detached: Promise<void>; readonly giveUp: () => void };
 
 interface DiskUse {
   readonly board: Board;
   readonly user: DiskUser;
+  /** What waits for space does so no longer, and is not done. */
+  readonly giveUp: () => void;
 }
 
 /**
@@ -108,8 +114,9 @@ export class NbdConnection {
   }
 
   /**
-   * Reads no more; requests under way are finished, and answered if `how` is graceful. Resolves when the disk is no longer
-   * touched. A second call changes nothing.
+   * Reads no more; requests under way are finished, and answered if `how` is graceful. Those that wait for space are given up
+   * when nobody could take the answer any more: at once if `how` is abrupt, else after `lingerMs`. Resolves when the disk is
+   * no longer touched. A second call changes nothing, unless it is abrupt.
    */
   close(because: string, how: 'graceful' | 'abrupt', lingerMs = NBD_LINGER_MS): Promise<void> {
     const phase = this.#phase;
@@ -120,7 +127,7 @@ export class NbdConnection {
     this.#deadline.cancel();
     this.#queue.clear();
     const detached = phase.at === 'transmitting' ? this.#detach(phase, because) : Promise.resolve();
-    this.#phase = { at: 'closing', detached };
+    this.#phase = { at: 'closing', detached, giveUp: phase.at === 'transmitting' ? phase.use.giveUp : () => {} };
     if (how === 'abrupt') this.#drop();
     else this.#sayGoodbye(detached, lingerMs);
     this.#world.log.debug({ peer: this.peer, because }, 'nbd.connection.ended');
@@ -141,9 +148,11 @@ export class NbdConnection {
     void detached.then(() => this.#stream.end(() => this.#stream.destroy()));
   }
 
+  // A write that was held must not come over whatever the board does to its disk after it was started again.
   #drop(): void {
     this.#world.abandon();
     this.#stream.destroy();
+    if (this.#phase.at === 'closing') this.#phase.giveUp();
   }
 
   #streamClosed(): void {
@@ -270,29 +279,32 @@ export class NbdConnection {
       return;
     }
     this.#step({ kind: 'lock', verdict });
-    if (verdict.answer === 'granted') this.#transmit({ board, user });
+    if (verdict.answer === 'granted') this.#transmit(board, user);
     else if (!this.#isClosing()) this.#deadline = this.#startDeadline();
     this.#advance();
   }
 
-  #transmit(use: DiskUse): void {
-    const { turn, pool, meter, clock, log } = this.#world;
+  #transmit(board: Board, user: DiskUser): void {
+    const { turn, pool, heldMemory, meter, clock, log } = this.#world;
+    const waiting = board.space && new WaitingDevice(board.disk, board.space, (bytes) => session.setAside(bytes));
     const session = new DiskSession({
       turn,
       pool,
+      heldMemory,
       meter,
       clock,
       log,
-      board: use.board.name,
-      device: use.board.disk,
+      board: board.name,
+      device: waiting ?? board.disk,
       outbox: this.#outbox,
       roomMade: () => this.#advance(),
       broken: (because) => void this.close(because, 'abrupt'),
       failed: (error) => this.#fail(error),
     });
-    const framing = new RequestFraming(this.#queue, (request) => refusal(request, use.board.disk), pool);
+    const framing = new RequestFraming(this.#queue, (request) => refusal(request, board.disk), pool);
+    const use = { board, user, giveUp: () => waiting?.giveUp() };
     this.#phase = { at: 'transmitting', framing, session, use };
-    this.#world.attached(this, use.board.name);
+    this.#world.attached(this, board.name);
   }
 
   #isChoosing(): boolean {

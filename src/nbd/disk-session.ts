@@ -1,9 +1,16 @@
 import type { Clock } from '../base/clock.js';
-import { NBD_BYTES_IN_FLIGHT_MAX, NBD_PIECE_BYTES, NBD_REQUESTS_IN_FLIGHT_MAX } from '../base/limits.js';
+import {
+  NBD_BYTES_IN_FLIGHT_MAX,
+  NBD_HELD_BYTES_PER_CONNECTION_MAX,
+  NBD_PIECE_BYTES,
+  NBD_REQUESTS_IN_FLIGHT_MAX,
+} from '../base/limits.js';
 import type { Log } from '../base/log.js';
 import { unreachable } from '../base/unreachable.js';
 import type { BlockDevice } from '../block/block-device.js';
 import { BlockError } from '../block/block-error.js';
+import { GivenUp } from '../block/space-queue.js';
+import type { Budget } from '../boards/boot-files/budget.js';
 import type { BufferPool } from './buffer-pool.js';
 import { Command, Errno, type ErrnoName } from './constants.js';
 import type { Arrival } from './framing.js';
@@ -17,6 +24,8 @@ export interface SessionWorld {
   /** Name of the board whose disk it is. */
   readonly board: string;
   readonly device: BlockDevice;
+  /** For payloads that wait for space, of all connections. */
+  readonly heldMemory: Budget;
   readonly outbox: Outbox;
   readonly turn: TurnBudget;
   readonly pool: BufferPool;
@@ -43,8 +52,11 @@ interface RunningWrite {
   readonly running: Running;
   piecesOnDevice: number;
   hasCome: boolean;
-  failure: ErrnoName | undefined;
+  failure: Failure | undefined;
 }
+
+/** What was given up is not answered: silence can be waited out, an error costs a board its root disk. */
+type Failure = ErrnoName | 'givenUp';
 
 /**
  * Executes the requests of one connection against its board's device, many at a time, and answers in the order in which they
@@ -53,6 +65,8 @@ interface RunningWrite {
 export class DiskSession {
   readonly #world: SessionWorld;
   #claimedBytes = 0;
+  /** Of these, the payloads that wait for space and were found room elsewhere. */
+  #asideBytes = 0;
   #runningCount = 0;
   /** What may still touch the device or has still to hand its reply to the outbox. */
   #taskCount = 0;
@@ -69,7 +83,21 @@ export class DiskSession {
 
   /** Whether to read the next request: may be exceeded by what that one needs, which is two pieces at most. */
   hasRoom(): boolean {
-    return this.#claimedBytes < NBD_BYTES_IN_FLIGHT_MAX && this.#runningCount < NBD_REQUESTS_IN_FLIGHT_MAX;
+    const inFlightBytes = this.#claimedBytes - this.#asideBytes;
+    return inFlightBytes < NBD_BYTES_IN_FLIGHT_MAX && this.#runningCount < NBD_REQUESTS_IN_FLIGHT_MAX;
+  }
+
+  /** A payload waits for space: as far as there is memory for it elsewhere it makes room for other requests, so that reads go on. */
+  setAside(bytes: number): () => void {
+    const { heldMemory, roomMade } = this.#world;
+    const fits = this.#asideBytes + bytes <= NBD_HELD_BYTES_PER_CONNECTION_MAX;
+    if (!fits || !heldMemory.take(bytes)) return () => {};
+    this.#asideBytes += bytes;
+    roomMade();
+    return () => {
+      this.#asideBytes -= bytes;
+      heldMemory.giveBack(bytes);
+    };
   }
 
   /** Resolves when nothing that was begun touches the device any more and every reply was handed to the outbox. */
@@ -120,7 +148,7 @@ export class DiskSession {
 
   #change(request: NbdRequest, action: () => Promise<void>): void {
     const running = this.#begin(request, SIMPLE_REPLY_BYTES);
-    this.#task(async () => this.#answer(running, await this.#attempt(action)));
+    this.#task(async () => this.#answerUnlessGivenUp(running, await this.#attemptChange(action)));
   }
 
   async #trim(request: NbdRequest, offset: number): Promise<void> {
@@ -198,16 +226,16 @@ export class DiskSession {
       write.failure ??= failure;
       write.piecesOnDevice -= 1;
       this.#claimedBytes -= bytes.length;
-      if (write.hasCome && write.piecesOnDevice === 0) this.#answer(write.running, write.failure);
+      if (write.hasCome && write.piecesOnDevice === 0) this.#answerUnlessGivenUp(write.running, write.failure);
       else this.#world.roomMade();
     });
   }
 
-  async #writeUnlessFailed(write: RunningWrite, at: number, bytes: Uint8Array): Promise<ErrnoName | undefined> {
+  async #writeUnlessFailed(write: RunningWrite, at: number, bytes: Uint8Array): Promise<Failure | undefined> {
     if (write.failure !== undefined) return write.failure;
     const { request } = write.running;
     const durable = isDurable(request);
-    return await this.#attempt(() => this.#world.device.write(Number(request.offset) + at, bytes, { durable }));
+    return await this.#attemptChange(() => this.#world.device.write(Number(request.offset) + at, bytes, { durable }));
   }
 
   async #fill(offset: number, target: Uint8Array): Promise<ErrnoName | undefined> {
@@ -227,6 +255,15 @@ export class DiskSession {
     return true;
   }
 
+  async #attemptChange(action: () => Promise<void>): Promise<Failure | undefined> {
+    try {
+      return await this.#attempt(action);
+    } catch (error) {
+      if (error instanceof GivenUp) return 'givenUp';
+      throw error;
+    }
+  }
+
   /** A failure that no device should have is logged with its stack. It is answered EIO: closing would take the board's root disk away. */
   async #attempt(action: () => Promise<void>): Promise<ErrnoName | undefined> {
     const { board, log } = this.#world;
@@ -238,6 +275,7 @@ export class DiskSession {
         log.warn({ board, code: error.code, ...error.facts }, 'nbd.request.failed');
         return errnoOf(error.code);
       }
+      if (error instanceof GivenUp) throw error;
       log.error({ board, err: error }, 'nbd.request.bug');
       return 'EIO';
     }
@@ -250,6 +288,11 @@ export class DiskSession {
       if (arrived) this.#world.pool.give(reply);
       this.#release(running);
     });
+  }
+
+  #answerUnlessGivenUp(running: Running, failure: Failure | undefined): void {
+    if (failure === 'givenUp') this.#release(running);
+    else this.#answer(running, failure);
   }
 
   #answer(running: Running, errno: ErrnoName | undefined): void {

@@ -4,11 +4,13 @@ import type { Clock } from '../base/clock.js';
 import {
   NBD_CONNECTIONS_MAX,
   NBD_CONNECTIONS_PER_ADDRESS_MAX,
+  NBD_HELD_BYTES_MAX,
   NBD_LOG_AGAIN_MS,
   NBD_REFUSALS_LOGGED_MAX,
   NBD_STOP_MS,
 } from '../base/limits.js';
 import type { Log } from '../base/log.js';
+import { Budget } from '../boards/boot-files/budget.js';
 import type { BoardLookup } from '../boards/identity/lookup.js';
 import type { TellBoardEvent } from '../boards/journal/events.js';
 import { dropUnsent, keepConnected, probePeer } from '../os/tcp-probe.js';
@@ -98,6 +100,7 @@ class Floor {
   readonly #options: NbdServerOptions;
   readonly #turn = new TurnBudget();
   readonly #pool = new BufferPool();
+  readonly #heldMemory = new Budget(NBD_HELD_BYTES_MAX);
   readonly #connections = new Set<NbdConnection>();
   readonly #countByPeer = new Map<string, number>();
   /** Per board, those that use its disk: all from one address, which the writer lock sees to. */
@@ -156,6 +159,7 @@ class Floor {
       meter,
       turn: this.#turn,
       pool: this.#pool,
+      heldMemory: this.#heldMemory,
       probe: () => probePeer(socket, clock),
       abandon: () => dropUnsent(socket),
       attached: (connection, board) => this.#attach(connection, board),

@@ -56,7 +56,13 @@ describe('a sound inventory', () => {
 
   test('has every default where nothing is said', () => {
     const { server, dhcp, tftp, nbd, http } = sound('boards:\n', '/srv/config.yaml');
-    assert.deepEqual(server, { interfaces: undefined, address: { kind: 'primary' }, state: '/srv/state', allow: [] });
+    assert.deepEqual(server, {
+      interfaces: undefined,
+      address: { kind: 'primary' },
+      state: '/srv/state',
+      allow: [],
+      onFull: 'wait',
+    });
     assert.deepEqual(dhcp, { enabled: true, port: 67, replyPort: 68, answer: 'known' });
     assert.deepEqual(tftp, { enabled: true, port: 69, blockSizeMax: 1468, windowSizeMax: 64, singlePort: false });
     assert.deepEqual(nbd, { enabled: true, port: 10809 });

@@ -15,6 +15,7 @@ export function boardOf(name: string, serial: string, mac?: string): Board {
     serial: parseSerial(serial),
     mac,
     disk: new MemoryDevice(512),
+    space: undefined,
     bootFiles: { open: async () => ({ answer: 'notFound' }) },
     writerLock: {
       acquire: async () => ({ answer: 'granted' }),
