@@ -6,6 +6,7 @@ import { AddressBook } from '../boards/identity/address-book.js';
 import { Discovery, inventoryLines, inventoryLinesFor } from '../boards/identity/discovery.js';
 import { lookupAmong } from '../boards/identity/inventory-lookup.js';
 import type { BootNews } from '../boards/journal/boot-record.js';
+import type { TellBoardEvent } from '../boards/journal/events.js';
 import { Journal } from '../boards/journal/journal.js';
 import {
   type BoardFacts,
@@ -26,17 +27,19 @@ import { neighbourMac } from '../os/neighbours.js';
 import { chooseInterfaces, interfaceIndex, type NetworkInterface } from '../os/network-interfaces.js';
 import { type Courier, startCourier } from '../tftp/courier/courier.js';
 import { startTftpServer } from '../tftp/server.js';
-import { Metrics } from '../web/metrics.js';
+import { type MeasuredStates, type MeasuredStorage, Metrics } from '../web/metrics.js';
 import { startControlServer, startWebServer } from '../web/server.js';
 import { addressOn, isLoopbackOnly } from './addresses.js';
 import { Audience } from './audience.js';
 import { BootHistories } from './boot-histories.js';
 import { Doorkeeper } from './doorkeeper.js';
+import { watchSpace } from './full-disk.js';
 import { HistoryFolder } from './history-folder.js';
 import { Listener } from './listener.js';
 import { narration, report } from './narration.js';
 import { Network } from './network.js';
 import { bootsFolder, closeToOthers, removeStaleSocket, type StateFolder } from './state-folder.js';
+import { Storage, storedThings, systemStorage } from './storage.js';
 import { unknownBoard } from './unknown-board.js';
 
 export interface AppOptions {
@@ -79,6 +82,7 @@ class Appliance implements App {
   readonly #doorkeeper: Doorkeeper;
   readonly #courier: Courier | undefined;
   readonly #watch = new DescriptorWatch();
+  readonly #storage: Storage;
   #stopped = false;
   #missing: readonly string[] | undefined;
 
@@ -91,15 +95,17 @@ class Appliance implements App {
       ...{ journal: this.#journal, boards: boards.all.map(({ name }) => name), hostTime, clock, log },
       folder: new HistoryFolder(bootsFolder(state.path)),
     });
-    this.#metrics = new Metrics(() => this.#discovery.count(), { version, boardNames: [...inventory.boards.keys()] });
     const { tftp } = inventory;
     this.#courier = tftp.enabled && !tftp.singlePort ? startCourier({ clock, log }) : undefined;
+    this.#storage = new Storage({ things: storedThings(inventory), calls: systemStorage, clock, log });
+    this.#metrics = new Metrics(this.#states(), { version, boardNames: [...inventory.boards.keys()] });
     const addresses = new AddressBook(neighbourMac);
     const lookup = lookupAmong(boards.all, addresses);
     const tell = narration({
       ...{ journal: this.#journal, metrics: this.#metrics, discovery: this.#discovery },
       ...{ addresses, lookup, log, clock, imageName: this.#freeImage() },
     });
+    this.#watchSpace(tell);
     const shared = { lookup, tell, clock, log };
     const audience = new Audience(inventory.server.allow);
     this.#doorkeeper = new Doorkeeper(audience, { clock, log });
@@ -118,6 +124,7 @@ class Appliance implements App {
 
   async start(): Promise<void> {
     this.#report(await this.#histories.restore());
+    await this.#storage.start();
     await this.#network.start();
     this.#watchJournal();
   }
@@ -133,6 +140,32 @@ class Appliance implements App {
         lastBoot: lastBoot(this.#journal.life(board.name)),
       })),
       unknownBoards: this.#unknownBoards(),
+      filesystems: this.#storage.filesystems(),
+    };
+  }
+
+  #watchSpace(tell: TellBoardEvent): void {
+    const { inventory, boards, clock, log } = this.#options;
+    for (const { name, space } of boards.all) {
+      const file = inventory.images.get(inventory.boards.get(name)?.image ?? '')?.file ?? '';
+      if (space !== undefined) watchSpace({ board: name, file, space }, { storage: this.#storage, tell, clock, log });
+    }
+  }
+
+  #states(): MeasuredStates {
+    const { all } = this.#options.boards;
+    return {
+      unknownBoards: () => this.#discovery.count(),
+      storage: () => this.#measuredStorage(),
+      heldRequests: () => all.map(({ name, space }) => [name, space?.waiting?.requests ?? 0]),
+    };
+  }
+
+  async #measuredStorage(): Promise<MeasuredStorage> {
+    await this.#storage.look();
+    return {
+      free: this.#storage.filesystems().map(({ mountPoint, freeBytes }) => [mountPoint, freeBytes]),
+      allocated: this.#storage.allocated().map(({ board, bytes }) => [board, bytes]),
     };
   }
 
@@ -158,6 +191,7 @@ class Appliance implements App {
       sizeBytes: board.disk.sizeBytes,
       state: boardState(life),
       attachedFrom: life.attachedFrom,
+      waitingForSpace: board.space?.waiting,
     };
   }
 
@@ -185,6 +219,7 @@ class Appliance implements App {
     this.#journal.stopping();
     await this.#network.stop();
     await this.#courier?.stop();
+    this.#storage.stop();
     // Side by side: a history that can't be written must keep no disk from being flushed.
     const [failures] = await Promise.all([this.#options.boards.close(), this.#histories.stop()]);
     for (const failure of failures) this.#options.log.error(failure, 'disk.flush.failed');

@@ -1,7 +1,7 @@
 import { bytesText, durationText, sinceText } from '../base/amounts.js';
 import { printable } from '../base/printable.js';
 import type { BootRecord } from '../boards/journal/boot-record.js';
-import type { BoardHistory } from '../boards/journal/status.js';
+import type { BoardFacts, BoardHistory } from '../boards/journal/status.js';
 import type { Wire } from './ask-server.js';
 
 /** All boots of a board with their steps, for a terminal: the newest last, where the eye is when it has scrolled by, and then how the board is now. */
@@ -9,12 +9,20 @@ export function historyText(board: Wire<BoardHistory>): string {
   const boots = [...board.boots].reverse().map((boot) => `${bootText(boot)}\n`);
   const use = board.attachedFrom === undefined ? '' : `, disk in use by ${board.attachedFrom}`;
   const now = `${board.name}: ${board.state}, serial ${board.serial}, image ${board.image} (${board.disk})${use}`;
-  return `${boots.join('')}${now}${boots.length === 0 ? '; not seen yet' : ''}\n`;
+  return `${boots.join('')}${now}${boots.length === 0 ? '; not seen yet' : ''}\n${waitLine(board)}`;
+}
+
+/** What a full disk holds up, and what to do; nothing where it holds up nothing. */
+export function waitLine({ name, waitingForSpace }: Wire<BoardFacts>): string {
+  if (waitingForSpace === undefined) return '';
+  const { since, requests, bytes } = waitingForSpace;
+  const writes = `${requests} ${requests === 1 ? 'write' : 'writes'} (${bytesText(bytes)})`;
+  return `\nWaiting for space: ${name}: ${writes}, since ${instant(since)}. Make room on the server, and it goes on.\n`;
 }
 
 /** When it began and how it went, in half a line. */
 export function bootLine(boot: Wire<BootRecord>): string {
-  const at = `${boot.startedAt.slice(0, 19).replace('T', ' ')} UTC`;
+  const at = instant(boot.startedAt);
   switch (boot.state.at) {
     case 'booted':
       return `${at}, booted in ${durationText(boot.state.durationMs)}`;
@@ -34,4 +42,8 @@ function bootText(boot: Wire<BootRecord>): string {
   const { state } = boot;
   const unsaid = state.at === 'failed' && boot.steps.at(-1)?.text !== state.because;
   return `${bootLine(boot)} (${files})\n${steps.join('')}${unsaid ? `${printable(state.because)}\n` : ''}`;
+}
+
+function instant(date: string): string {
+  return `${date.slice(0, 19).replace('T', ' ')} UTC`;
 }

@@ -1,11 +1,11 @@
 import { printable } from '../base/printable.js';
 import { unreachable } from '../base/unreachable.js';
-import type { ServerStatus } from '../boards/journal/status.js';
+import { type ServerStatus, spaceText } from '../boards/journal/status.js';
 import { renderFaults } from '../inventory/fault.js';
 import { controlSocketPath } from '../inventory/inventory.js';
 import { readInventory } from '../inventory/read.js';
 import { askForBoard, askServer, type Wire } from './ask-server.js';
-import { bootLine, historyText } from './board-history.js';
+import { bootLine, historyText, waitLine } from './board-history.js';
 import { configPath } from './config-path.js';
 import { ExitStatus } from './exit-status.js';
 import { table } from './table.js';
@@ -66,7 +66,7 @@ function show(json: unknown, text: string): ExitStatus {
 function overview(status: Wire<ServerStatus>): string {
   const rows = status.boards.map((board) => [
     board.name,
-    board.state,
+    board.waitingForSpace === undefined ? board.state : `${board.state}, disk full`,
     board.serial,
     `${board.image} (${board.disk})`,
     board.attachedFrom ?? '-',
@@ -79,7 +79,15 @@ function overview(status: Wire<ServerStatus>): string {
   const missing = status.listeners
     .filter((listener) => listener.missing !== undefined)
     .map((listener) => `\nNot ready: ${listener.name}: ${listener.missing}\n`);
-  return [table(['BOARD', 'STATE', 'SERIAL', 'IMAGE', 'DISK USED BY', 'LAST BOOT'], rows), ...unknown, ...missing].join(
-    '',
-  );
+  const heads = ['BOARD', 'STATE', 'SERIAL', 'IMAGE', 'DISK USED BY', 'LAST BOOT'];
+  return [table(heads, rows), ...status.boards.map(waitLine), ...lowText(status), ...unknown, ...missing].join('');
+}
+
+function lowText({ filesystems }: Wire<ServerStatus>): readonly string[] {
+  return filesystems
+    .filter(({ low }) => low)
+    .map(
+      (filesystem) =>
+        `\nLittle space left: ${filesystem.mountPoint}: ${spaceText(filesystem)}; it holds ${filesystem.holds.join(', ')}\n`,
+    );
 }

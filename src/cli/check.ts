@@ -7,6 +7,7 @@ import { readInventory } from '../inventory/read.js';
 import { chooseInterfaces } from '../os/network-interfaces.js';
 import { reportImage } from '../workshop/image-report.js';
 import { networkReport } from './check-network.js';
+import { storageReport } from './check-storage.js';
 import { configPath } from './config-path.js';
 import { ExitStatus } from './exit-status.js';
 
@@ -36,7 +37,11 @@ export async function check(options: CheckOptions): Promise<ExitStatus> {
     if (report.bootsNothing)
       warnings.push(`image ${image.name}: no board can boot from it and get its disk, for the reasons above`);
   }
-  process.stdout.write([block('boards', boardLines(inventory)), block('network', network.lines)].join(''));
+  const storage = await storageReport(inventory);
+  warnings.push(...storage.warnings);
+  process.stdout.write(
+    [block('storage', storage.lines), block('boards', boardLines(inventory)), block('network', network.lines)].join(''),
+  );
   if (warnings.length > 0) process.stdout.write(block('warnings', warnings));
   if (faults.length > 0) return complain(faults);
   process.stdout.write(

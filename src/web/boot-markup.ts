@@ -1,14 +1,22 @@
 import { bytesText, durationText, sinceText } from '../base/amounts.js';
 import { unreachable } from '../base/unreachable.js';
 import type { BootRecord } from '../boards/journal/boot-record.js';
-import type { BoardFacts } from '../boards/journal/status.js';
+import type { BoardFacts, SpaceWaitStatus } from '../boards/journal/status.js';
 import { type Markup, markup } from './markup.js';
 
 /** Name, state, and what is so of a board whether it boots or not: the inside of a heading. */
 export function boardHeading(board: BoardFacts, name: Markup): Markup {
   const use = board.attachedFrom === undefined ? '' : ` · disk in use by ${board.attachedFrom}`;
   return markup`${name} <span class="state ${board.state}">${board.state}</span>
+${board.waitingForSpace === undefined ? markup`` : markup`<span class="state failed">waiting for space</span>`}
 <small>serial ${board.serial} · image ${board.image} (${board.disk}, ${bytesText(board.sizeBytes)})${use}</small>`;
+}
+
+/** What a full disk holds up, and what to do; nothing where it holds up nothing. */
+export function spaceParagraph(wait: SpaceWaitStatus | undefined): Markup {
+  if (wait === undefined) return markup``;
+  const writes = `${wait.requests} ${wait.requests === 1 ? 'write' : 'writes'} (${bytesText(wait.bytes)})`;
+  return markup`<p class="why">The filesystem under its disk is full: ${writes} waiting since ${instant(wait.since)}. Make room on the server, and the board goes on.</p>`;
 }
 
 /** How a boot went, in a sentence. */

@@ -40,6 +40,21 @@ export const METRICS = {
     help: 'NBD requests answered with an error',
     labels: ['board', 'errno'],
   },
+  storageFree: {
+    name: 'brambleboot_storage_free_bytes',
+    help: 'Free space of a filesystem that images or state lie on',
+    labels: ['filesystem'],
+  },
+  diskAllocated: {
+    name: 'brambleboot_disk_allocated_bytes',
+    help: 'What the file of a disk takes of its filesystem',
+    labels: ['board'],
+  },
+  heldRequests: {
+    name: 'brambleboot_disk_held_requests',
+    help: 'Requests that wait for space on a full filesystem',
+    labels: ['board'],
+  },
   unknownBoards: { name: 'brambleboot_unknown_boards', help: 'Boards seen that are not in the inventory', labels: [] },
   inventoryFaults: {
     name: 'brambleboot_inventory_faults',
@@ -51,6 +66,20 @@ export const METRICS = {
 
 const BOOT_SECONDS = [5, 10, 20, 30, 45, 60, 90, 120, 180, 300];
 const REQUEST_SECONDS = [0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 2.5, 10];
+
+/** What is a state, not an event: asked at each scrape. */
+export interface MeasuredStates {
+  readonly unknownBoards: () => number;
+  /** May wait for a filesystem, but not without end. */
+  readonly storage: () => Promise<MeasuredStorage>;
+  readonly heldRequests: () => readonly (readonly [board: string, requests: number])[];
+}
+
+/** Without what could not be measured. */
+export interface MeasuredStorage {
+  readonly free: readonly (readonly [filesystem: string, bytes: number])[];
+  readonly allocated: readonly (readonly [board: string, bytes: number])[];
+}
 
 /** Counts what happens, for Prometheus. One for each running server. */
 export class Metrics {
@@ -67,12 +96,24 @@ export class Metrics {
   readonly #requestDuration = this.#histogram(METRICS.requestDuration, REQUEST_SECONDS);
   readonly #requestErrors = this.#counter(METRICS.requestErrors);
 
-  /** `unknownBoards` is asked at each scrape: a state, not an event. */
   constructor(
-    unknownBoards: () => number,
+    { unknownBoards, storage, heldRequests }: MeasuredStates,
     { version, boardNames }: { readonly version: string; readonly boardNames: readonly string[] },
   ) {
     collectDefaultMetrics({ register: this.#registry });
+    this.#gauge(METRICS.storageFree, async (gauge) => {
+      const { free } = await storage();
+      gauge.reset();
+      for (const [filesystem, bytes] of free) gauge.set({ filesystem }, bytes);
+    });
+    this.#gauge(METRICS.diskAllocated, async (gauge) => {
+      const { allocated } = await storage();
+      gauge.reset();
+      for (const [board, bytes] of allocated) gauge.set({ board }, bytes);
+    });
+    this.#gauge(METRICS.heldRequests, (gauge) => {
+      for (const [board, requests] of heldRequests()) gauge.set({ board }, requests);
+    });
     this.#gauge(METRICS.unknownBoards, (gauge) => gauge.set(unknownBoards()));
     this.#gauge(METRICS.inventoryFaults).set(0);
     this.#gauge(METRICS.buildInfo).set({ version }, 1);
@@ -138,7 +179,7 @@ export class Metrics {
     });
   }
 
-  #gauge(metric: Declared, collect: (gauge: Gauge) => void = () => {}): Gauge {
+  #gauge(metric: Declared, collect: (gauge: Gauge) => void | Promise<void> = () => {}): Gauge {
     const gauge: Gauge = new Gauge({
       name: metric.name,
       help: metric.help,

@@ -1,10 +1,19 @@
-import type { BoardState, BoardStatus, ListenerStatus, ServerStatus, UnknownBoard } from '../boards/journal/status.js';
-import { boardHeading, bootSummary, instant, timeline } from './boot-markup.js';
+import {
+  type BoardState,
+  type BoardStatus,
+  type FilesystemStatus,
+  type ListenerStatus,
+  type ServerStatus,
+  spaceText,
+  type UnknownBoard,
+} from '../boards/journal/status.js';
+import { boardHeading, bootSummary, instant, spaceParagraph, timeline } from './boot-markup.js';
 import { type Markup, markup } from './markup.js';
 
 /** The status page: what every board does now, and how its last boot went. Plain HTML that loads itself again; no script. */
 export function statusPage(status: ServerStatus): string {
   const missing = status.listeners.filter((listener) => listener.missing !== undefined);
+  const low = status.filesystems.filter((filesystem) => filesystem.low);
   return markup`<!doctype html>
 <html lang="en">
 <head>
@@ -17,6 +26,7 @@ export function statusPage(status: ServerStatus): string {
 <body>
 <header><h1>Brambleboot</h1><p>${summary(status.boards)} · version ${status.version} · up since ${instant(status.startedAt)}</p></header>
 <main>
+${low.length === 0 ? markup`` : storageSection(low)}
 ${missing.length === 0 ? markup`` : listenersSection(missing)}
 ${byUrgency(status.boards).map(boardSection)}
 ${status.unknownBoards.length === 0 ? markup`` : unknownSection(status.unknownBoards)}
@@ -52,7 +62,9 @@ function refreshSeconds(boards: readonly BoardStatus[]): number {
 /** What needs somebody comes first; otherwise as in the inventory. */
 function byUrgency(boards: readonly BoardStatus[]): readonly BoardStatus[] {
   const order: readonly BoardState[] = ['failed', 'booting', 'away', 'running'];
-  return order.flatMap((state) => boards.filter((board) => board.state === state));
+  const waiting = boards.filter((board) => board.waitingForSpace !== undefined);
+  const others = boards.filter((board) => board.waitingForSpace === undefined);
+  return [...waiting, ...order.flatMap((state) => others.filter((board) => board.state === state))];
 }
 
 /** The steps of a boot that needs to be looked at; of the others they are a click away. Nothing here can be unfolded: the page loads itself again. */
@@ -61,8 +73,15 @@ function boardSection(board: BoardStatus): Markup {
   const steps = lastBoot === undefined || board.state === 'running' ? markup`` : timeline(lastBoot);
   return markup`<section>
 <h2>${boardHeading(board, markup`<a href="/boards/${board.name}">${board.name}</a>`)}</h2>
+${spaceParagraph(board.waitingForSpace)}
 ${lastBoot === undefined ? markup`<p>Not seen yet.</p>` : markup`<p>${bootSummary(lastBoot)} <a href="/boards/${board.name}">All its boots</a></p>`}
 ${steps}
+</section>`;
+}
+
+function storageSection(filesystems: readonly FilesystemStatus[]): Markup {
+  return markup`<section><h2><span class="state failed">little space left</span></h2>
+<table>${filesystems.map((filesystem) => markup`<tr><td>${filesystem.mountPoint}</td><td class="why">${spaceText(filesystem)}; it holds ${filesystem.holds.join(', ')}</td></tr>`)}</table>
 </section>`;
 }
 

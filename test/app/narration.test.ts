@@ -10,6 +10,7 @@ import { Journal } from '../../src/boards/journal/journal.js';
 import { Metrics } from '../../src/web/metrics.js';
 import { boardOf } from '../support/boards.js';
 import { FakeClock } from '../support/fake-clock.js';
+import { noStates } from '../support/status.js';
 
 function fixture() {
   const clock = new FakeClock();
@@ -23,7 +24,10 @@ function fixture() {
   };
   const addresses = new AddressBook(() => undefined);
   const discovery = new Discovery();
-  const metrics = new Metrics(() => discovery.count(), { version: '1', boardNames: ['node1'] });
+  const metrics = new Metrics(
+    { ...noStates, unknownBoards: () => discovery.count() },
+    { version: '1', boardNames: ['node1'] },
+  );
   const lookup = lookupAmong([node1], addresses);
   const tell = narration({
     journal: new Journal(clock),

@@ -1,6 +1,14 @@
 import type { BootRecord } from '../../src/boards/journal/boot-record.js';
 import type { BoardFacts, BoardHistory, ServerStatus } from '../../src/boards/journal/status.js';
+import type { MeasuredStates } from '../../src/web/metrics.js';
 import type { WebSources } from '../../src/web/server.js';
+
+/** For metrics that nobody looks at. */
+export const noStates: MeasuredStates = {
+  unknownBoards: () => 0,
+  storage: async () => ({ free: [], allocated: [] }),
+  heldRequests: () => [],
+};
 
 const STARTED = new Date(Date.UTC(2026, 0, 2, 3, 4, 5));
 
@@ -20,6 +28,7 @@ export function sampleStatus(text: string): ServerStatus {
       },
     ],
     unknownBoards: [{ serial: text, mac: 'dc:a6:32:00:00:01', model: text, seenAt: STARTED, suggestion: text }],
+    filesystems: [{ mountPoint: text, sizeBytes: 100e9, freeBytes: 3e9, low: true, holds: ['image noble', text] }],
   };
 }
 
@@ -50,6 +59,7 @@ const NODE1: BoardFacts = {
   sizeBytes: 4e9,
   state: 'failed',
   attachedFrom: undefined,
+  waitingForSpace: { since: STARTED, requests: 3, bytes: 12_288 },
 };
 
 function failedBoot(text: string): BootRecord {

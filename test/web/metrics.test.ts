@@ -2,10 +2,16 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import type { BoardEvent } from '../../src/boards/journal/events.js';
 import { METRICS, Metrics } from '../../src/web/metrics.js';
+import { noStates } from '../support/status.js';
 
 function metrics(): Metrics {
   const version = '9.9.9';
-  return new Metrics(() => 0, { version, boardNames: ['node1'] });
+  const states = {
+    ...noStates,
+    storage: async () => ({ free: [['/srv', 5000] as const], allocated: [['node1', 4096] as const] }),
+    heldRequests: () => [['node1', 3] as const],
+  };
+  return new Metrics(states, { version, boardNames: ['node1'] });
 }
 
 async function ours(subject: Metrics): Promise<string[]> {
@@ -63,10 +69,22 @@ describe('metrics', () => {
       'brambleboot_nbd_request_duration_seconds_sum{command="write"} 0.001',
       'brambleboot_nbd_request_duration_seconds_count{command="write"} 1',
       'brambleboot_nbd_errors_total{board="node1",errno="ENOSPC"} 1',
+      'brambleboot_storage_free_bytes{filesystem="/srv"} 5000',
+      'brambleboot_disk_allocated_bytes{board="node1"} 4096',
+      'brambleboot_disk_held_requests{board="node1"} 3',
       'brambleboot_unknown_boards 0',
       'brambleboot_inventory_faults 0',
       'brambleboot_build_info{version="9.9.9"} 1',
     ]);
+  });
+
+  test('what is no longer measured is no longer shown', async () => {
+    let measured = true;
+    const storage = async () => ({ free: measured ? [['/srv', 1] as const] : [], allocated: [] });
+    const subject = new Metrics({ ...noStates, storage }, { version: '1', boardNames: [] });
+    assert.match(await subject.text(), /storage_free_bytes\{/);
+    measured = false;
+    assert.doesNotMatch(await subject.text(), /storage_free_bytes\{/);
   });
 
   test('every metric of the table is registered under its name, with help', async () => {

@@ -13,7 +13,7 @@ describe('the status page', () => {
     assert.ok(!page.includes('<script'));
     assert.ok(!page.includes('\u001b'));
     assert.ok(!page.includes('\u202e'));
-    assert.equal(page.split('&lt;script&gt;alert(1)&lt;/script&gt;&amp;&quot;&#39;').length - 1, 5);
+    assert.equal(page.split('&lt;script&gt;alert(1)&lt;/script&gt;&amp;&quot;&#39;').length - 1, 7);
   });
 
   test('tells each board, its state and the steps of its last boot', () => {
@@ -27,6 +27,21 @@ describe('the status page', () => {
     const page = statusPage(sampleStatus('x'));
     assert.ok(page.includes('<a href="/boards/node1">'));
     assert.ok(!page.includes('<details'));
+  });
+
+  test('says first whose writes wait for space, and which filesystem has little left', () => {
+    const { boards, ...status } = sampleStatus('/srv');
+    const running = boards.map((board) => ({
+      ...board,
+      name: 'node0',
+      state: 'failed' as const,
+      waitingForSpace: undefined,
+    }));
+    const page = statusPage({ ...status, boards: [...running, ...boards] });
+    assert.ok(page.indexOf('node1') < page.indexOf('node0'));
+    assert.match(page, /3 writes \(12\.3 kB\) waiting since 2026-01-02 03:04:05 UTC/);
+    assert.match(page, /3 GB of 100 GB free \(3 %\); it holds image noble, \/srv/);
+    assert.equal(page.split('waiting for space').length, 2);
   });
 
   test('markup escapes strings and numbers, and takes markup as it is', () => {

@@ -11,6 +11,7 @@ const ready: ServerStatus = {
   listeners: [{ name: 'nbd 0.0.0.0:10809', missing: undefined }],
   boards: [],
   unknownBoards: [],
+  filesystems: [],
 };
 
 function serverWith(status: ServerStatus) {

@@ -14,6 +14,7 @@ import type {
   DiskAttached,
   DiskDetached,
   DiskRefused,
+  SpaceAwaitOver,
   TransferEnded,
 } from './events.js';
 
@@ -152,20 +153,18 @@ export class BootDiary {
       this.#step(nowMs, 'file', `${event.path}: ${event.because ?? event.outcome}`);
       return [];
     }
-    const early = this.#earlyAttachment(event, nowMs);
+    const early = this.#takeBackEarlyAttachment(event, nowMs);
     this.#filesRead += 1;
     this.#loaderWasLast = /^boot(code|sig)\.bin$/.test(event.path);
     this.#step(
-      nowMs,
+      early === undefined ? nowMs : this.#startedMs + early.afterMs,
       'file',
       `${event.path} (${bytesText(event.sizeBytes ?? event.sentBytes)} in ${durationText(event.durationMs)})`,
     );
     if (event.role !== 'kernel') return [];
     this.#kernelReadMs = nowMs;
     if (early !== undefined) {
-      // In the timeline it stands where it was in truth.
-      const last = this.#steps.pop();
-      if (last !== undefined) this.#steps.splice(early.stepIndex, 0, { ...last, afterMs: early.afterMs });
+      if (early.step !== undefined) this.#steps.push(early.step);
       return this.#booted(early.afterMs);
     }
     return this.#stage() === 'tftp' ? this.#reach('kernel', `has read its kernel, ${event.path}`) : [];
@@ -177,7 +176,8 @@ export class BootDiary {
     if (!this.underWay || again) return [];
     const afterMs = nowMs - this.#startedMs;
     if (this.#attachCompletes()) return this.#booted(afterMs);
-    this.#early = { afterMs, stepIndex: this.#steps.length - 1 };
+    const last = this.#steps.at(-1);
+    this.#early = { afterMs, step: last?.kind === 'attached' ? last : undefined };
     return [];
   }
 
@@ -189,6 +189,16 @@ export class BootDiary {
   refused(event: DiskRefused, nowMs: number): readonly BootNews[] {
     this.#step(nowMs, 'refused', `${event.peer} asked for the disk: ${event.because}`);
     return this.#kernelReadMs === undefined ? [] : this.#reach('nbd', 'asks for its disk');
+  }
+
+  /** It concerns the board that was booted; nothing of its boot depends on it. */
+  spaceAwaited(nowMs: number): void {
+    this.#step(nowMs, 'space', 'the filesystem under its disk is full: its writes wait for space');
+  }
+
+  spaceAwaitOver({ because, waitedMs }: SpaceAwaitOver, nowMs: number): void {
+    const what = because === 'done' ? 'its writes go on' : 'its writes were given up with their connection';
+    this.#step(nowMs, 'space', `${what}, after ${durationText(waitedMs)} without space`);
   }
 
   /** The board began again before this boot was complete. */
@@ -232,11 +242,17 @@ export class BootDiary {
     return [{ kind: 'booted', board: this.board, durationMs, filesRead: this.#filesRead, bytesRead: this.#bytesRead }];
   }
 
-  /** An attachment that was told a moment before this file's last ACK was: files and disks are served by different threads. */
-  #earlyAttachment({ role }: TransferEnded, nowMs: number): EarlyAttachment | undefined {
+  /**
+   * An attachment that was told a moment before this file's last ACK was: files and disks are served by different threads. It is
+   * taken out of the timeline, to be put behind the file.
+   */
+  #takeBackEarlyAttachment({ role }: TransferEnded, nowMs: number): EarlyAttachment | undefined {
     const early = this.#early;
     if (role !== 'kernel' || early === undefined || !this.underWay) return undefined;
-    return nowMs - this.#startedMs - early.afterMs <= KERNEL_TOLD_LATE_MS_MAX ? early : undefined;
+    if (nowMs - this.#startedMs - early.afterMs > KERNEL_TOLD_LATE_MS_MAX) return undefined;
+    const index = this.#steps.findIndex((step) => step === early.step);
+    if (index >= 0) this.#steps.splice(index, 1);
+    return early;
   }
 
   #stage(): BootStage | undefined {
@@ -279,7 +295,8 @@ function bounded(text: string): string {
 /** A disk was attached before the kernel was seen to be read. */
 interface EarlyAttachment {
   readonly afterMs: number;
-  readonly stepIndex: number;
+  /** Its line of the timeline, if there was room for one. */
+  readonly step: BootStep | undefined;
 }
 
 const WHY_STUCK: Readonly<Record<BootStage, string>> = {

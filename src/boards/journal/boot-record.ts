@@ -14,6 +14,7 @@ export const BOOT_STEP_KINDS = [
   'attached',
   'detached',
   'refused',
+  'space',
   'failed',
   'restart',
 ] as const;

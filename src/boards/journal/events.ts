@@ -12,6 +12,8 @@ export type BoardEvent = { readonly board: string | undefined } & (
   | DiskAttached
   | DiskDetached
   | DiskRefused
+  | SpaceAwaited
+  | SpaceAwaitOver
 );
 
 /** A PXE DISCOVER of a Pi: the first thing a booting board says. */
@@ -80,6 +82,19 @@ export interface DiskRefused {
   readonly peer: string;
   readonly exportName: string;
   readonly because: string;
+}
+
+/** The filesystem under the board's disk is full: writes wait for space, unanswered. */
+export interface SpaceAwaited {
+  readonly kind: 'spaceAwaited';
+}
+
+/** None of its writes waits any more. */
+export interface SpaceAwaitOver {
+  readonly kind: 'spaceAwaitOver';
+  /** `givenUp`: the connection that they came by is gone, and they were not done. */
+  readonly because: 'done' | 'givenUp';
+  readonly waitedMs: number;
 }
 
 /** Where servers put their events. Must not throw and must not wait. */

@@ -122,6 +122,12 @@ export class Journal {
         life.attachedFrom = undefined;
         life.boots[0]?.detached(event, nowMs);
         return [];
+      case 'spaceAwaited':
+        life.boots[0]?.spaceAwaited(nowMs);
+        return [];
+      case 'spaceAwaitOver':
+        life.boots[0]?.spaceAwaitOver(event, nowMs);
+        return [];
       case 'refused':
         return current?.refused(event, nowMs) ?? [];
       default:

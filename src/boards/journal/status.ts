@@ -1,3 +1,4 @@
+import { bytesText } from '../../base/amounts.js';
 import type { BootRecord } from './boot-record.js';
 import type { BoardLife } from './journal.js';
 
@@ -8,6 +9,18 @@ export interface ServerStatus {
   readonly listeners: readonly ListenerStatus[];
   readonly boards: readonly BoardStatus[];
   readonly unknownBoards: readonly UnknownBoard[];
+  /** Under images and state; without those that do not answer. */
+  readonly filesystems: readonly FilesystemStatus[];
+}
+
+export interface FilesystemStatus {
+  readonly mountPoint: string;
+  readonly sizeBytes: number;
+  readonly freeBytes: number;
+  /** Little is left: worth a warning. */
+  readonly low: boolean;
+  /** `image noble`, `state`. */
+  readonly holds: readonly string[];
 }
 
 export interface ListenerStatus {
@@ -27,6 +40,8 @@ export interface BoardFacts {
   readonly state: BoardState;
   /** Address that uses the disk now. */
   readonly attachedFrom: string | undefined;
+  /** The filesystem under its disk is full, and writes wait for space; undefined if none does. */
+  readonly waitingForSpace: SpaceWaitStatus | undefined;
 }
 
 export interface BoardStatus extends BoardFacts {
@@ -45,6 +60,12 @@ export type BoardVerdict =
   /** A sentence. */
   | { readonly answer: 'unknown'; readonly because: string };
 
+export interface SpaceWaitStatus {
+  readonly since: Date;
+  readonly requests: number;
+  readonly bytes: number;
+}
+
 /** `away`: never seen, or its disk was let go of. */
 export type BoardState = 'away' | 'booting' | 'running' | 'failed';
 
@@ -57,6 +78,12 @@ export interface UnknownBoard {
   readonly seenAt: Date;
   /** The YAML lines that would add it. */
   readonly suggestion: string;
+}
+
+/** "3 GB of 100 GB free (3 %)". */
+export function spaceText({ sizeBytes, freeBytes }: Pick<FilesystemStatus, 'sizeBytes' | 'freeBytes'>): string {
+  const share = sizeBytes === 0 ? '' : ` (${Math.floor((100 * freeBytes) / sizeBytes)} %)`;
+  return `${bytesText(freeBytes)} of ${bytesText(sizeBytes)} free${share}`;
 }
 
 /** Its disk in use is what makes a board run, whoever asks for its files meanwhile; else the newest boot tells. */

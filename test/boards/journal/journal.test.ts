@@ -32,6 +32,28 @@ function journalAt(clock: FakeClock) {
 }
 
 describe('the journal of boots', () => {
+  test('writes that wait for space are steps of the boot that they belong to, and no news of it', () => {
+    const { journal, tell, state } = journalAt(new FakeClock());
+    tell(discover, asks('kernel8.img'), read('kernel8.img', 'kernel'), attached);
+    const full: BoardEvent = { ...BOARD, kind: 'spaceAwaited' };
+    const over: BoardEvent = { ...BOARD, kind: 'spaceAwaitOver', because: 'done', waitedMs: 61_000 };
+    assert.deepEqual(tell(full, over, full, { ...over, because: 'givenUp' }), []);
+    assert.equal(state()?.at, 'booted');
+    assert.deepEqual(
+      journal
+        .life('node1')
+        .boots[0]?.steps.filter(({ kind }) => kind === 'space')
+        .map(({ text }) => text),
+      [
+        'the filesystem under its disk is full: its writes wait for space',
+        'its writes go on, after 61 s without space',
+        'the filesystem under its disk is full: its writes wait for space',
+        'its writes were given up with their connection, after 61 s without space',
+      ],
+    );
+    assert.deepEqual(journalAt(new FakeClock()).tell(full, over), [], 'nor of a board that was never seen to boot');
+  });
+
   test('a boot goes from DISCOVER over files and kernel to its disk', () => {
     const clock = new FakeClock();
     const { journal, tell, state } = journalAt(clock);

@@ -1,0 +1,186 @@
+import type { Clock, Timer } from '../base/clock.js';
+import {
+  STORAGE_ENOUGH_SHARE,
+  STORAGE_FORGOTTEN_MS,
+  STORAGE_LOOK_MS,
+  STORAGE_LOW_SHARE,
+  STORAGE_PATIENCE_MS,
+} from '../base/limits.js';
+import type { Log } from '../base/log.js';
+import type { FilesystemStatus } from '../boards/journal/status.js';
+import type { Inventory } from '../inventory/inventory.js';
+import { allocationOf, type FilesystemSpace, filesystemOf, spaceOf } from '../os/filesystem.js';
+
+/** Something of ours that takes space: an image, or the state folder. */
+export interface StoredThing {
+  /** `image noble`, `state`. */
+  readonly name: string;
+  readonly path: string;
+  /** Whose disk it is. */
+  readonly board: string | undefined;
+}
+
+/** The system's answers, each of which may be long in coming. */
+export interface StorageCalls {
+  readonly filesystemOf: typeof filesystemOf;
+  readonly spaceOf: typeof spaceOf;
+  readonly allocationOf: typeof allocationOf;
+}
+
+export const systemStorage: StorageCalls = { filesystemOf, spaceOf, allocationOf };
+
+export interface StorageOptions {
+  readonly things: readonly StoredThing[];
+  readonly calls: StorageCalls;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+interface Watched {
+  /** As the first of its things is reached. */
+  mountPoint: string;
+  /** In the order of the inventory. */
+  things: readonly StoredThing[];
+  seen: Seen | undefined;
+  low: boolean;
+  /** At most one at a time, so that a filesystem that hangs holds one thread of libuv's few and no more. */
+  look: Promise<void> | undefined;
+}
+
+interface Seen extends FilesystemSpace {
+  readonly atMs: number;
+  readonly allocated: ReadonlyMap<string, number>;
+}
+
+export function storedThings({ images, boards, server }: Inventory): readonly StoredThing[] {
+  const owners = new Map([...boards.values()].map(({ name, image }) => [image, name]));
+  const ofImages = [...images.values()].map(({ name, file }) => ({
+    name: `image ${name}`,
+    path: file,
+    board: owners.get(name),
+  }));
+  return [...ofImages, { name: 'state', path: server.state, board: undefined }];
+}
+
+/** Whether so little is free that it is worth a warning; once it was, until there is clearly more. */
+export function isLow({ sizeBytes, freeBytes }: FilesystemSpace, wasLow: boolean): boolean {
+  return freeBytes < sizeBytes * (wasLow ? STORAGE_ENOUGH_SHARE : STORAGE_LOW_SHARE);
+}
+
+/**
+ * The filesystems under images and state folder: what is free, and what each board's disk takes. Looked at every
+ * STORAGE_LOOK_MS and when somebody asks. A filesystem that does not answer holds up nobody for longer than
+ * STORAGE_PATIENCE_MS, and is forgotten after STORAGE_FORGOTTEN_MS until it answers again.
+ */
+export class Storage {
+  readonly #options: StorageOptions;
+  readonly #filesystems = new Map<number, Watched>();
+  #timer: Timer | undefined;
+  #isStopped = false;
+
+  constructor(options: StorageOptions) {
+    this.#options = options;
+  }
+
+  async start(): Promise<void> {
+    await this.#patiently(Promise.all(this.#options.things.map((thing) => this.#place(thing))));
+    await this.look();
+    this.#lookLater();
+  }
+
+  stop(): void {
+    this.#isStopped = true;
+    this.#timer?.cancel();
+  }
+
+  /** Resolves when all have been looked at anew, or are too slow to wait for. */
+  async look(): Promise<void> {
+    const looks = [...this.#filesystems.values()].map((watched) => {
+      watched.look ??= this.#lookAt(watched).finally(() => {
+        watched.look = undefined;
+      });
+      return watched.look;
+    });
+    await this.#patiently(Promise.all(looks));
+  }
+
+  filesystems(): readonly FilesystemStatus[] {
+    return this.#known().map(({ mountPoint, things, low, seen: { sizeBytes, freeBytes } }) => {
+      return { mountPoint, sizeBytes, freeBytes, low, holds: things.map(({ name }) => name) };
+    });
+  }
+
+  /** Of the boards whose disk is a file. */
+  allocated(): readonly { readonly board: string; readonly bytes: number }[] {
+    return this.#known().flatMap(({ seen }) => [...seen.allocated].map(([board, bytes]) => ({ board, bytes })));
+  }
+
+  /** The one under a board's disk. */
+  filesystemOf(board: string): FilesystemStatus | undefined {
+    const [watched] = this.#known().filter(({ things }) => things.some((thing) => thing.board === board));
+    return this.filesystems().find(({ mountPoint }) => mountPoint === watched?.mountPoint);
+  }
+
+  #known(): readonly (Watched & { readonly seen: Seen })[] {
+    const nowMs = this.#options.clock.nowMs();
+    return [...this.#filesystems.values()].flatMap((watched) => {
+      const { seen } = watched;
+      return seen === undefined || nowMs - seen.atMs > STORAGE_FORGOTTEN_MS ? [] : [{ ...watched, seen }];
+    });
+  }
+
+  async #place(thing: StoredThing): Promise<void> {
+    // What can't be found any more was there a moment ago, when it was opened; there is nothing to measure then.
+    const place = await this.#options.calls.filesystemOf(thing.path).catch(() => undefined);
+    if (place === undefined || !place.holdsIt) return;
+    const { mountPoint, device } = place;
+    const fresh = { mountPoint, things: [], seen: undefined, low: false, look: undefined };
+    const watched = this.#filesystems.get(device) ?? fresh;
+    this.#filesystems.set(device, watched);
+    const there = [...watched.things, thing];
+    watched.things = this.#options.things.filter((one) => there.includes(one));
+    if (watched.things[0] === thing) watched.mountPoint = mountPoint;
+  }
+
+  async #lookAt(watched: Watched): Promise<void> {
+    const { calls, clock } = this.#options;
+    try {
+      const space = await calls.spaceOf(watched.mountPoint);
+      const allocated = new Map<string, number>();
+      for (const { board, path } of watched.things) {
+        if (board === undefined) continue;
+        const allocation = await calls.allocationOf(path).catch(() => undefined);
+        if (allocation !== undefined) allocated.set(board, allocation.allocatedBytes);
+      }
+      watched.seen = { ...space, atMs: clock.nowMs(), allocated };
+      this.#judge(watched, space);
+    } catch {
+      watched.seen = undefined;
+    }
+  }
+
+  #judge(watched: Watched, space: FilesystemSpace): void {
+    const low = isLow(space, watched.low);
+    if (low === watched.low) return;
+    watched.low = low;
+    const { mountPoint, things } = watched;
+    const facts = { filesystem: mountPoint, ...space, holds: things.map(({ name }) => name) };
+    if (low) this.#options.log.warn(facts, 'storage.low');
+    else this.#options.log.info(facts, 'storage.enough');
+  }
+
+  #lookLater(): void {
+    if (this.#isStopped) return;
+    this.#timer = this.#options.clock.after(STORAGE_LOOK_MS, () => void this.look().then(() => this.#lookLater()));
+  }
+
+  #patiently(work: Promise<unknown>): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = this.#options.clock.after(STORAGE_PATIENCE_MS, resolve);
+      void work.finally(() => {
+        timer.cancel();
+        resolve();
+      });
+    });
+  }
+}

@@ -1,0 +1,132 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { Storage, type StorageCalls, storedThings } from '../../src/app/storage.js';
+import { STORAGE_FORGOTTEN_MS, STORAGE_LOOK_MS, STORAGE_PATIENCE_MS } from '../../src/base/limits.js';
+import type { Log } from '../../src/base/log.js';
+import { parseInventory } from '../../src/inventory/parse.js';
+import { FakeClock } from '../support/fake-clock.js';
+
+const THINGS = [
+  { name: 'image one', path: '/srv/one.img', board: 'node1' },
+  { name: 'image spare', path: '/srv/spare.img', board: undefined },
+  { name: 'image lvm', path: '/dev/vg0/two', board: 'node2' },
+  { name: 'image gone', path: '/srv/gone.img', board: 'node3' },
+  { name: 'state', path: '/var/state', board: undefined },
+];
+
+/** Two filesystems of 1000 bytes: /srv and /var; a device that lies on neither. */
+function fixture() {
+  const clock = new FakeClock();
+  const said: string[] = [];
+  const write = (facts: object, event: string) =>
+    void said.push(`${event} ${'filesystem' in facts && facts.filesystem}`);
+  const log: Log = { debug: write, info: write, warn: write, error: write };
+  const free = new Map([
+    ['/srv', 500],
+    ['/var', 500],
+  ]);
+  /** Those that do not answer, and how many of their calls wait. */
+  const stuck = new Map<string, number>();
+  const calls: StorageCalls = {
+    async filesystemOf(path) {
+      if (path.includes('gone')) throw new Error('ENOENT');
+      const device = path.startsWith('/srv') ? 1 : 2;
+      return { device, mountPoint: device === 1 ? '/srv' : '/var', holdsIt: !path.startsWith('/dev') };
+    },
+    async spaceOf(path) {
+      if (stuck.has(path)) {
+        stuck.set(path, (stuck.get(path) ?? 0) + 1);
+        await new Promise(() => {});
+      }
+      const freeBytes = free.get(path);
+      if (freeBytes === undefined) throw new Error('ESTALE');
+      return { sizeBytes: 1000, freeBytes };
+    },
+    allocationOf: async () => ({ sizeBytes: 100, allocatedBytes: 42 }),
+  };
+  const storage = new Storage({ things: THINGS, calls, clock, log });
+  return { clock, said, free, stuck, storage };
+}
+
+async function turns(): Promise<void> {
+  for (let turn = 0; turn < 3; turn += 1) await new Promise((resolve) => setImmediate(resolve));
+}
+
+describe('storage', () => {
+  test('tells each filesystem once, with what it holds and what the disks there take', async () => {
+    const { storage } = fixture();
+    await storage.start();
+    const common = { sizeBytes: 1000, freeBytes: 500, low: false };
+    assert.deepEqual(storage.filesystems(), [
+      { mountPoint: '/srv', ...common, holds: ['image one', 'image spare'] },
+      { mountPoint: '/var', ...common, holds: ['state'] },
+    ]);
+    assert.deepEqual(storage.allocated(), [{ board: 'node1', bytes: 42 }]);
+    assert.equal(storage.filesystemOf('node1')?.mountPoint, '/srv');
+    assert.equal(storage.filesystemOf('node2'), undefined);
+    storage.stop();
+  });
+
+  test('warns once below 10 % and is content above 12 %', async () => {
+    const { storage, free, said, clock } = fixture();
+    await storage.start();
+    for (const bytes of [100, 99, 50, 110, 99, 119, 120, 110, 99]) {
+      free.set('/srv', bytes);
+      clock.advance(STORAGE_LOOK_MS);
+      await turns();
+    }
+    assert.deepEqual(said, ['storage.low /srv', 'storage.enough /srv', 'storage.low /srv']);
+    storage.stop();
+    free.set('/srv', 999);
+    clock.advance(STORAGE_LOOK_MS);
+    await turns();
+    assert.equal(said.length, 3, 'nothing is looked at any more');
+  });
+
+  test('a filesystem that hangs keeps nobody waiting, holds one call, and is forgotten after a minute', async () => {
+    const { storage, stuck, clock } = fixture();
+    await storage.start();
+    stuck.set('/srv', 0);
+    const scrape = async () => {
+      const look = storage.look();
+      clock.advance(STORAGE_PATIENCE_MS);
+      await look;
+    };
+    for (let count = 0; count < 5; count += 1) await scrape();
+    assert.equal(stuck.get('/srv'), 1);
+    assert.equal(storage.filesystems().length, 2, 'what was known last');
+    clock.advance(STORAGE_FORGOTTEN_MS);
+    await turns();
+    await scrape();
+    assert.deepEqual(
+      storage.filesystems().map(({ mountPoint }) => mountPoint),
+      ['/var'],
+    );
+    assert.deepEqual(storage.allocated(), []);
+    storage.stop();
+  });
+
+  test('one that fails is not shown, until it answers again', async () => {
+    const { storage, free } = fixture();
+    await storage.start();
+    free.delete('/var');
+    await storage.look();
+    assert.equal(storage.filesystems().length, 1);
+    free.set('/var', 1);
+    await storage.look();
+    assert.equal(storage.filesystems()[1]?.low, true);
+    storage.stop();
+  });
+
+  test('is about every image and the state folder', () => {
+    const yaml = `images: { one: { file: one.img }, spare: { file: /img/spare.img } }
+boards: { node1: { serial: 1, image: one } }`;
+    const verdict = parseInventory(yaml, '/srv/config.yaml');
+    assert.ok(verdict.answer === 'inventory');
+    assert.deepEqual(storedThings(verdict.inventory), [
+      { name: 'image one', path: '/srv/one.img', board: 'node1' },
+      { name: 'image spare', path: '/img/spare.img', board: undefined },
+      { name: 'state', path: '/srv/state', board: undefined },
+    ]);
+  });
+});

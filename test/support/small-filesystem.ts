@@ -1,0 +1,62 @@
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { join } from 'node:path';
+import type { TestContext } from 'node:test';
+import { whenOver } from './cleanup.js';
+import { until } from './commands.js';
+import { anyOf, without, withoutRoot } from './programs.js';
+import { scratchFolder } from './scratch.js';
+
+/** A filesystem of so many bytes in a mount namespace of its own: it can really be filled, and it is gone with its test. */
+export interface SmallFilesystem {
+  /** Where it is mounted, for what is started in it. */
+  readonly folder: string;
+  /** The same for this process, which lives outside. */
+  reach(...parts: readonly string[]): string;
+  /** Starts a program that sees it; it is killed, by its id, when the test is over. */
+  spawn(program: string, words: readonly string[]): ChildProcess;
+}
+
+/** For `test(name, { skip: withoutMounts() }, …)`. */
+export function withoutMounts(): string | false {
+  const missing = anyOf(withoutRoot(), without('unshare', 'util-linux'), without('nsenter', 'util-linux'));
+  if (missing !== false) return missing;
+  const tried = spawnSync('unshare', ['--mount', 'mount', '-t', 'tmpfs', 'none', '/mnt']);
+  return tried.status === 0 ? false : 'needs the right to mount in a namespace of its own';
+}
+
+export async function smallFilesystem(context: TestContext, sizeBytes: number): Promise<SmallFilesystem> {
+  const folder = scratchFolder(context);
+  const script = 'mount -t tmpfs -o size="$1" none "$2" && echo mounted && exec cat';
+  // It holds the namespace for as long as its input is open: also a test that is killed leaves nothing behind.
+  const holder = spawn('unshare', ['--mount', 'sh', '-c', script, 'sh', String(sizeBytes), folder], {
+    stdio: ['pipe', 'pipe', 'inherit'],
+  });
+  const children: ChildProcess[] = [holder];
+  whenOver(context, async () => {
+    for (const child of children.reverse()) await end(child);
+  });
+  let said = '';
+  holder.stdout.on('data', (chunk: Buffer) => {
+    said += chunk.toString();
+  });
+  await until(() => said.includes('mounted'), 'the mount');
+  return {
+    folder,
+    reach: (...parts) => join(`/proc/${holder.pid}/root`, folder, ...parts),
+    spawn(program, words) {
+      const child = spawn('nsenter', [`--mount=/proc/${holder.pid}/ns/mnt`, program, ...words], {
+        stdio: ['ignore', 'pipe', 'pipe'],
+      });
+      children.push(child);
+      return child;
+    },
+  };
+}
+
+async function end(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  await new Promise<void>((resolve) => {
+    child.once('exit', () => resolve());
+    child.kill('SIGKILL');
+  });
+}
