@@ -250,7 +250,7 @@ export class BootDiary {
     const early = this.#early;
     if (role !== 'kernel' || early === undefined || !this.underWay) return undefined;
     if (nowMs - this.#startedMs - early.afterMs > KERNEL_TOLD_LATE_MS_MAX) return undefined;
-    const index = this.#steps.findIndex((step) => step === early.step);
+    const index = early.step === undefined ? -1 : this.#steps.indexOf(early.step);
     if (index >= 0) this.#steps.splice(index, 1);
     return early;
   }
