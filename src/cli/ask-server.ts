@@ -60,7 +60,7 @@ function get(place: ServerPlace, path: string): Promise<Buffer | string> {
 /** Undefined if something else than Brambleboot answers there. */
 function statusIn(answer: Buffer): Wire<ServerStatus> | undefined {
   const status = json(answer);
-  return Array.isArray(status?.boards) && Array.isArray(status?.listeners) ? status : undefined;
+  return areObjects(status?.boards) && areObjects(status?.listeners) ? status : undefined;
 }
 
 function json(answer: Buffer): ReturnType<typeof JSON.parse> {
@@ -69,4 +69,8 @@ function json(answer: Buffer): ReturnType<typeof JSON.parse> {
   } catch {
     return undefined;
   }
+}
+
+function areObjects(list: unknown): boolean {
+  return Array.isArray(list) && list.every((entry) => typeof entry === 'object' && entry !== null);
 }

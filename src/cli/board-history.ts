@@ -9,15 +9,15 @@ export function historyText(board: Wire<BoardHistory>): string {
   const boots = [...board.boots].reverse().map((boot) => `${bootText(boot)}\n`);
   const use = board.attachedFrom === undefined ? '' : `, disk in use by ${board.attachedFrom}`;
   const now = `${board.name}: ${board.state}, serial ${board.serial}, image ${board.image} (${board.disk})${use}`;
-  return `${boots.join('')}${now}${boots.length === 0 ? '; not seen yet' : ''}\n${waitLine(board)}`;
+  return `${boots.join('')}${printable(now)}${boots.length === 0 ? '; not seen yet' : ''}\n${waitLine(board)}`;
 }
 
 /** What a full disk holds up, and what to do; nothing where it holds up nothing. */
 export function waitLine({ name, waitingForSpace }: Wire<BoardFacts>): string {
   if (waitingForSpace === undefined) return '';
   const { since, requests, bytes } = waitingForSpace;
-  const writes = `${requests} ${requests === 1 ? 'write' : 'writes'} (${bytesText(bytes)})`;
-  return `\nWaiting for space: ${name}: ${writes}, since ${instant(since)}. Make room on the server, and it goes on.\n`;
+  const facts = `${name}: ${requests} ${requests === 1 ? 'write' : 'writes'} (${bytesText(bytes)}), since ${instant(since)}`;
+  return `\nWaiting for space: ${printable(facts)}. Make room on the server, and it goes on.\n`;
 }
 
 /** When it began and how it went, in half a line. */

@@ -1,4 +1,4 @@
-import { printable } from '../base/printable.js';
+import { printable, printableJson, printableLines } from '../base/printable.js';
 import { unreachable } from '../base/unreachable.js';
 import { type ServerStatus, spaceText } from '../boards/journal/status.js';
 import { renderFaults } from '../inventory/fault.js';
@@ -38,7 +38,7 @@ async function showOne(name: string, socketPath: string, { json }: BoardsOptions
     case 'board':
       return show(json ? verdict.board : undefined, historyText(verdict.board));
     case 'unknown':
-      return fail(printable(verdict.because));
+      return fail(verdict.because);
     case 'none':
       return fail(noServer(socketPath, verdict.because));
     default:
@@ -54,12 +54,12 @@ function noServer(socketPath: string, because: string): string {
 }
 
 function fail(sentence: string): ExitStatus {
-  process.stderr.write(`brambleboot: ${sentence}\n`);
+  process.stderr.write(`brambleboot: ${printable(sentence)}\n`);
   return ExitStatus.Failed;
 }
 
 function show(json: unknown, text: string): ExitStatus {
-  process.stdout.write(json === undefined ? text : `${JSON.stringify(json, null, 2)}\n`);
+  process.stdout.write(json === undefined ? text : `${printableJson(JSON.stringify(json, null, 2))}\n`);
   return ExitStatus.Done;
 }
 
@@ -72,13 +72,13 @@ function overview(status: Wire<ServerStatus>): string {
     board.attachedFrom ?? '-',
     board.lastBoot === undefined ? 'not seen yet' : bootLine(board.lastBoot),
   ]);
-  const unknown = status.unknownBoards.map(
-    (board) =>
-      `\nNot in the inventory: ${printable(board.model ?? 'a board')}, ${board.mac ?? `serial ${board.serial}`}. To add it:\n${board.suggestion}\n`,
-  );
+  const unknown = status.unknownBoards.map((board) => {
+    const who = printable(`${board.model ?? 'a board'}, ${board.mac ?? `serial ${board.serial}`}`);
+    return `\nNot in the inventory: ${who}. To add it:\n${printableLines(board.suggestion)}\n`;
+  });
   const missing = status.listeners
     .filter((listener) => listener.missing !== undefined)
-    .map((listener) => `\nNot ready: ${listener.name}: ${listener.missing}\n`);
+    .map((listener) => `\n${printable(`Not ready: ${listener.name}: ${listener.missing}`)}\n`);
   const heads = ['BOARD', 'STATE', 'SERIAL', 'IMAGE', 'DISK USED BY', 'LAST BOOT'];
   return [table(heads, rows), ...status.boards.map(waitLine), ...lowText(status), ...unknown, ...missing].join('');
 }
@@ -86,8 +86,8 @@ function overview(status: Wire<ServerStatus>): string {
 function lowText({ filesystems }: Wire<ServerStatus>): readonly string[] {
   return filesystems
     .filter(({ low }) => low)
-    .map(
-      (filesystem) =>
-        `\nLittle space left: ${filesystem.mountPoint}: ${spaceText(filesystem)}; it holds ${filesystem.holds.join(', ')}\n`,
-    );
+    .map((filesystem) => {
+      const facts = `${filesystem.mountPoint}: ${spaceText(filesystem)}; it holds ${filesystem.holds.join(', ')}`;
+      return `\nLittle space left: ${printable(facts)}\n`;
+    });
 }

@@ -3,7 +3,7 @@ import { networkInterfaces } from 'node:os';
 import { isLoopbackOnly } from '../app/addresses.js';
 import { type Ipv4Address, type MacAddress, parseMac } from '../base/addresses.js';
 import { systemClock } from '../base/clock.js';
-import { printable } from '../base/printable.js';
+import { printable, printableJson } from '../base/printable.js';
 import type { Serial } from '../base/serial.js';
 import { setInterfaceAddress } from '../os/interface-address.js';
 import { SystemCallError } from '../os/libc.js';
@@ -112,7 +112,7 @@ async function attachedAlready(host: Ipv4Address, port: number, serial: string):
   const status = await askServer({ host, port });
   if (typeof status === 'string') return undefined;
   const user = status.boards.find((board) => board.serial === serial)?.attachedFrom;
-  return user === undefined ? undefined : `board ${serial} is running: its disk is in use by ${user}; not played`;
+  return typeof user !== 'string' ? undefined : `board ${serial} is running: its disk is in use by ${user}; not played`;
 }
 
 function printJson(result: PlayResult): void {
@@ -125,7 +125,7 @@ function printJson(result: PlayResult): void {
           diskBytes: result.disk.sizeBytes,
           files: Object.fromEntries([...result.files].map(([name, bytes]) => [name, bytes.length])),
         };
-  process.stdout.write(`${JSON.stringify(facts, null, 2)}\n`);
+  process.stdout.write(`${printableJson(JSON.stringify(facts, null, 2))}\n`);
 }
 
 function prefixOf(text: string): PrefixKind {

@@ -4,6 +4,7 @@ import type { Clock } from '../base/clock.js';
 import { LOG_FAREWELL_MS } from '../base/limits.js';
 import type { Log } from '../base/log.js';
 import { limitedLog } from '../base/log-limit.js';
+import { printableJson } from '../base/printable.js';
 import { LogStream } from './log-stream.js';
 
 export interface ServerLog {
@@ -14,10 +15,11 @@ export interface ServerLog {
 
 const STDOUT = 1;
 
-/** The log on stdout, one JSON object a line. */
+/** The log on stdout, one JSON object a line. Whatever a peer said, a terminal that shows it is not steered by it. */
 export function serverLog(level: string, clock: Clock): ServerLog {
   const stream = new LogStream(STDOUT);
-  const log = pino({ level, base: null, timestamp: pino.stdTimeFunctions.isoTime }, stream);
+  const printed = { write: (line: string) => stream.write(printableJson(line)) };
+  const log = pino({ level, base: null, timestamp: pino.stdTimeFunctions.isoTime }, printed);
   return {
     log: limitedLog(log, clock),
     async flushed() {

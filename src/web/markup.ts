@@ -1,4 +1,4 @@
-import { printable } from '../base/printable.js';
+import { printableLines } from '../base/printable.js';
 
 /** HTML that was made here: whatever is put into it was escaped. */
 export class Markup {
@@ -26,11 +26,7 @@ function rendered(insert: Insert | undefined): string {
 
 /** Markup's five characters become entities; of control characters only the line feed of our own texts stays. */
 export function escapeHtml(text: string): string {
-  return text
-    .split('\n')
-    .map(printable)
-    .join('\n')
-    .replace(/[&<>"']/g, (character) => ENTITIES[character] ?? '');
+  return printableLines(text).replace(/[&<>"']/g, (character) => ENTITIES[character] ?? '');
 }
 
 const ENTITIES: Readonly<Record<string, string>> = {

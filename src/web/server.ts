@@ -9,6 +9,7 @@ import {
   HTTP_KEEP_ALIVE_MS,
   HTTP_REQUEST_MS,
 } from '../base/limits.js';
+import { printableJson } from '../base/printable.js';
 import type { BoardVerdict, ListenerStatus, ServerStatus } from '../boards/journal/status.js';
 import { boardPage, unknownBoardPage } from './board-page.js';
 import { Connections } from './connections.js';
@@ -137,6 +138,8 @@ export function webServer(sources: WebSources, patience = PATIENCE): FastifyInst
   server.addHook('onSend', async (_request, reply) => {
     reply.headers(SECURITY_HEADERS);
   });
+  // Whoever looks at the API with curl looks at it in a terminal.
+  server.setReplySerializer((payload) => printableJson(JSON.stringify(payload)));
   server.get('/metrics', async (_request, reply) =>
     reply.type('text/plain; version=0.0.4; charset=utf-8').send(await sources.metrics()),
   );

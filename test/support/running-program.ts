@@ -1,0 +1,122 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { TestContext } from 'node:test';
+import { makeDemoImage } from '../../src/workshop/demo-image.js';
+import { background, outputOf, until } from './commands.js';
+import { projectFile } from './project.js';
+import { scratchFolder } from './scratch.js';
+import type { TestPorts } from './server.js';
+
+/** The built program, run as its user runs it: `node dist/main.js serve`. */
+export interface RunningProgram {
+  readonly child: ChildProcess;
+  readonly folder: string;
+  readonly config: string;
+  readonly ports: TestPorts;
+  /** All that it has written to stdout so far. */
+  output(): string;
+  /** Bytes of memory that it holds now (VmRSS), and has held at most (VmHWM). */
+  memory(): { readonly nowBytes: number; readonly mostBytes: number };
+}
+
+export interface ProgramOptions {
+  readonly logLevel?: 'debug' | 'info';
+  /** More of `tftp:`, such as `single_port: true`. */
+  readonly tftp?: string;
+  /** Limit of open files, as `ulimit -n` sets it. */
+  readonly openFilesMax?: number;
+}
+
+export const MAIN = projectFile('dist/main.js');
+
+/** The board of its inventory, whose image is the demo's. */
+export const LISTED_SERIAL = 'bf9fed6f';
+
+/** Resolves when it is ready, on ports that were free; it is stopped when the test is over. */
+export async function runProgram(context: TestContext, options: ProgramOptions = {}): Promise<RunningProgram> {
+  const folder = scratchFolder(context);
+  await makeDemoImage(join(folder, 'demo.img'));
+  for (let attempt = 0; attempt < 10; attempt += 1) {
+    const started = await startProgram(context, folder, options);
+    if (started !== undefined) return started;
+  }
+  throw new Error('no free ports');
+}
+
+/** Undefined if one of the ports was taken. */
+async function startProgram(
+  context: TestContext,
+  folder: string,
+  options: ProgramOptions,
+): Promise<RunningProgram | undefined> {
+  const ports = choosePorts();
+  const config = join(folder, 'config.yaml');
+  writeFileSync(config, inventoryText(ports, options.tftp));
+  const serve = [MAIN, 'serve', '--log-level', options.logLevel ?? 'info', '--config', config];
+  const child = background(context, ...withOpenFiles(options.openFilesMax, [process.execPath, ...serve]));
+  const said: Buffer[] = [];
+  child.stdout?.on('data', (chunk: Buffer) => said.push(chunk));
+  const isReady = outputOf(child, 'server.ready');
+  const isMissing = outputOf(child, 'listener.missing');
+  await until(() => isReady() || isMissing(), 'the server');
+  if (isMissing()) {
+    const ended = new Promise((resolve) => child.once('exit', resolve));
+    child.kill('SIGTERM');
+    await ended;
+    return undefined;
+  }
+  return {
+    ...{ child, folder, config, ports },
+    output: () => Buffer.concat(said).toString('utf8'),
+    memory: () => memoryOf(child.pid),
+  };
+}
+
+/** Below the ports that the system hands out by itself. */
+function choosePorts(): TestPorts {
+  const first = 10_000 + Math.floor(Math.random() * 1000) * 10;
+  return { dhcp: first, dhcpReply: first + 1, tftp: first + 2, nbd: first + 3, http: first + 4 };
+}
+
+function inventoryText(ports: TestPorts, tftp: string | undefined): string {
+  return `server: { interface: lo, state: ./state }
+dhcp: { port: ${ports.dhcp}, reply_port: ${ports.dhcpReply} }
+tftp: { port: ${ports.tftp}${tftp === undefined ? '' : `, ${tftp}`} }
+nbd: { port: ${ports.nbd} }
+http: { address: 127.0.0.1, port: ${ports.http} }
+images: { demo: { file: demo.img } }
+boards: { node1: { serial: ${LISTED_SERIAL}, image: demo, disk: direct } }
+`;
+}
+
+/** The shell becomes the program, so that its id is the program's. */
+function withOpenFiles(most: number | undefined, words: readonly [string, ...string[]]): [string, readonly string[]] {
+  const [program, ...rest] = words;
+  return most === undefined ? [program, rest] : ['sh', ['-c', `ulimit -n ${most}; exec "$0" "$@"`, ...words]];
+}
+
+export interface ProgramOutcome {
+  readonly status: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** Runs one command to its end, while this process goes on: it may be the server that the command talks to. */
+export function brambleboot(...words: readonly string[]): Promise<ProgramOutcome> {
+  const child = spawn(process.execPath, [MAIN, ...words], { stdio: ['ignore', 'pipe', 'pipe'], timeout: 60_000 });
+  const said = { stdout: '', stderr: '' };
+  child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    said.stdout += text;
+  });
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    said.stderr += text;
+  });
+  return new Promise((resolve) => child.once('close', (status) => resolve({ status, ...said })));
+}
+
+function memoryOf(pid: number | undefined): { readonly nowBytes: number; readonly mostBytes: number } {
+  const status = readFileSync(`/proc/${pid}/status`, 'latin1');
+  const kibibytes = (name: string) => Number(new RegExp(`^${name}:\\s+(\\d+) kB$`, 'm').exec(status)?.[1]);
+  return { nowBytes: kibibytes('VmRSS') * 1024, mostBytes: kibibytes('VmHWM') * 1024 };
+}
