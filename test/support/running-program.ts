@@ -24,8 +24,6 @@ export interface ProgramOptions {
   readonly logLevel?: 'debug' | 'info';
   /** More of `tftp:`, such as `single_port: true`. */
   readonly tftp?: string;
-  /** Limit of open files, as `ulimit -n` sets it. */
-  readonly openFilesMax?: number;
 }
 
 export const MAIN = projectFile('dist/main.js');
@@ -54,7 +52,7 @@ async function startProgram(
   const config = join(folder, 'config.yaml');
   writeFileSync(config, inventoryText(ports, options.tftp));
   const serve = [MAIN, 'serve', '--log-level', options.logLevel ?? 'info', '--config', config];
-  const child = background(context, ...withOpenFiles(options.openFilesMax, [process.execPath, ...serve]));
+  const child = background(context, process.execPath, serve);
   const said: Buffer[] = [];
   child.stdout?.on('data', (chunk: Buffer) => said.push(chunk));
   const isReady = outputOf(child, 'server.ready');
@@ -88,12 +86,6 @@ http: { address: 127.0.0.1, port: ${ports.http} }
 images: { demo: { file: demo.img } }
 boards: { node1: { serial: ${LISTED_SERIAL}, image: demo, disk: direct } }
 `;
-}
-
-/** The shell becomes the program, so that its id is the program's. */
-function withOpenFiles(most: number | undefined, words: readonly [string, ...string[]]): [string, readonly string[]] {
-  const [program, ...rest] = words;
-  return most === undefined ? [program, rest] : ['sh', ['-c', `ulimit -n ${most}; exec "$0" "$@"`, ...words]];
 }
 
 export interface ProgramOutcome {
