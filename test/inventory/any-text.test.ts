@@ -6,6 +6,7 @@ import fc from 'fast-check';
 import { INVENTORY_BYTES_MAX, INVENTORY_FAULTS_MAX } from '../../src/base/limits.js';
 import { renderFaults } from '../../src/inventory/fault.js';
 import { parseInventory } from '../../src/inventory/parse.js';
+import { holds } from '../support/any-inventory.js';
 import { projectFile } from '../support/project.js';
 
 const example = readFileSync(projectFile('config.example.yaml'), 'utf8').replaceAll(/#(?=[a-z0-9_]+:)/g, '');
@@ -143,15 +144,6 @@ describe('hostile text', () => {
     assert.match(verdict.answer === 'faults' ? renderFaults(verdict.faults) : '', /\n… and 180 more faults\n$/);
   });
 });
-
-function holds(text: string): void {
-  const verdict = parseInventory(text, 'config.yaml');
-  if (verdict.answer === 'inventory') return;
-  assert.ok(verdict.faults.length > 0);
-  assert.ok(verdict.faults.every(({ problem, remedy }) => problem.length > 0 && remedy.length > 0));
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: that none is printed is the point
-  assert.doesNotMatch(renderFaults(verdict.faults), /undefined|\[object|[\0-\x09\x0b-\x1f\x7f]/);
-}
 
 function mutate(
   from: readonly string[],

@@ -12,37 +12,13 @@ import {
   DRACUT_WITH_NBD,
   INITRAMFS_TOOLS_PLAIN,
   INITRAMFS_TOOLS_WITH_NBD,
+  PACKED_INITRAMFS,
 } from '../../support/initramfs-archive.js';
 import { anyOf, without } from '../../support/programs.js';
 import { noise } from '../../support/random.js';
 import { scratchFolder } from '../../support/scratch.js';
 
-/**
- * `cpioArchive(INITRAMFS_TOOLS_WITH_NBD)` packed by gzip 1.12 (-9n), zstd 1.5.4 (-19), lz4 1.9.4 (-l -9) and
- * xz 5.4.1 (--check=crc32 -9).
- */
-const GOLDEN = {
-  gzip:
-    'H4sIAAAAAAACA72SwWrDMBBE/Ss+F2slx018dUgOhULB5AdiWaaLlZWQ5JD26xuldQkhueSgAaHRZecxK77iKy74ry53LZqK35fgz+l1' +
-    'NkgYsownyBT/86ShAWKw2x8Gz+IzS8RQzs5LhzZ4GCaSAQ35NPn1bb42cq+LYCx8tJttm6qH5WMO6vrE/2HyDnyHFKMLqVFRSNRDVV8z' +
-    'aOzgYPpJKw9LJkq2qF6cDYWzWBxrGJUjpaF3eFTOA6kA9vMrHo00stGw03cq7vJ57u686jFW/UecgpevZ7Nrm7f3bZvn+bmq7Ac051Xm' +
-    '7AQAAA==',
-  zstd:
-    'KLUv/QRovQYAAssjGVDXAzMVEiysQhHCvC6I//p/kxKrImamOwkQQggAQNQ8jhJJi8QottTwdRFjEbtvvUvzXa/rXLnPldt6c8U84YTX' +
-    'srC1HBREHGY8XFe7VThz6m1S7FvfUuE+pT3rraLuETVMBLmGt2Anim2iL/5N72a53tpnqgcYtZVN2a2LaTEh3H9fGnLKQpmJnBKRiAwa' +
-    'ILBKAglqPRAoZqeoDYGblr6TlR3KXrvCwzhMOI1/Vs4mlM6C9lUWTquIOAal7T1yGMkkC3nX+9vCTYLdNpxN1Wvs9YwYZo/7',
-  lz4:
-    'AiFMGAsBAAByMDcwNzAxMAEAAQgAXzgxQTQwAQADLzEwAQAjFDUJAG9pbml0AAB0AFEVMVAAUGNvbmYveQBgcmFtZnMuDwAfAIQAVBQy' +
-    'CgD/AnNjcmlwdHMvZnVuY3Rpb25zgABTHDiAAP8AbG9jYWwtdG9wL09SREVSCAFVHzaIAAc/bmJkEAJcgHVzci9zYmluewB/LWNsaWVu' +
-    'dAgBVCg0OIQA8CZsaWIvbW9kdWxlcy82LjEyLjM0K3JwdC1ycGktdjgva2VybmVsL2RyaXZlcnMvbmV0L3BoeQQAr2xpbmsua28ueHq4' +
-    'AFUfMrgAJ1BibG9ja2sBA7IAD3AEUhRCCQDgVFJBSUxFUiEhIQAAAAA=',
-  xz:
-    '/Td6WFoAAAFpIt42AgAhARwAAAAQz1jM4ATrANVdABgN3QRjnHIbdqG6wB11LqvzQk2LeZrCQAORNTSEjj5cSKsk68TON1qlYMkcONIG' +
-    'Nep4ay4izd6nygC3N3aWN3bx3rHAEpK0am2rvLlIxMzTrJXzfiH1dXdapMUqrUNoGzMDgjQ8CShb0rm2eK1eTu/s3UEM8mki2LN/gJKJ' +
-    'J8y4a38ibDCrOQGAwB5r8RSCy0L0xAH2cErYChqKh+lj/QZ06TRfamoBUF5nOrpQ4nI30IaLN92RnPlVsR/fIeE0DfrBjAhtLAul1V80' +
-    'bMS1kfoTegLIAAAAAAA051XmAAHtAewJAAA+MJfHPjANiwIAAAAAAVla',
-} as const;
-type Packer = keyof typeof GOLDEN;
+type Packer = keyof typeof PACKED_INITRAMFS;
 const PACKERS: readonly Packer[] = ['gzip', 'zstd', 'lz4', 'xz'];
 
 const READY = {
@@ -260,7 +236,7 @@ describe('what real programs pack', () => {
 });
 
 function golden(packer: Packer): Uint8Array {
-  return Buffer.from(GOLDEN[packer], 'base64');
+  return Buffer.from(PACKED_INITRAMFS[packer], 'base64');
 }
 
 /** An archive with nothing of interest, packed so that it can be told where it ends. */
