@@ -69,7 +69,8 @@ export function bootArguments(original: string, options: BootArgumentsOptions): 
     ...found.slice(place).filter(isKept),
     ...append.kernel,
   ];
-  const init = [...withoutTail(line.init, append.init), ...append.init];
+  // What stands behind `--` is for init, but initramfs-tools looks for these in all of /proc/cmdline, and takes the last.
+  const init = [...withoutTail(line.init, append.init).filter((argument) => !isOurs(argument)), ...append.init];
   const text =
     [...kernel, ...(init.length > 0 ? ['--', ...init] : [])].join(' ') + (/[\r\n]/.test(original) ? '\n' : '');
   return text.length <= CMDLINE_BYTES_MAX ? { answer: 'line', text } : { answer: 'tooLong', lengthBytes: text.length };

@@ -80,7 +80,11 @@ describe('the virtual cmdline.txt', () => {
   test('without a root= of its own ends with ours, in front of what is for init', () => {
     assert.equal(lineOf('quiet'), `quiet ${OURS}`);
     assert.equal(lineOf(''), OURS);
-    assert.equal(lineOf('quiet -- single root=x'), `quiet ${OURS} -- single root=x`);
+    assert.equal(lineOf('quiet -- single'), `quiet ${OURS} -- single`);
+  });
+
+  test('has no root behind what is for init either: initramfs-tools would take it, as it takes the last of the whole line', () => {
+    assert.equal(lineOf('quiet -- single root=x ip=off 3'), `quiet ${OURS} -- single 3`);
   });
 
   test('is made of the first line alone', () => {

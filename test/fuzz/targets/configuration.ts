@@ -79,7 +79,8 @@ export const cmdlineTxt: FuzzTarget = {
         assert.deepEqual(bootArguments(made.text, { ...options, cmdline }), made);
       }
       const served = virtualCmdline(input, { ...options, cmdline: 'auto' });
-      if (served.answer !== 'file') return;
+      // The scripts of an initramfs split at white space whatever is quoted: what an image hides in quotes it may find there.
+      if (served.answer !== 'file' || original.includes('"')) return;
       const root = parseNbdRoot(Buffer.from(served.bytes).toString('latin1'));
       assert.ok(typeof root !== 'string' && root.exportName === 'node1', 'a board finds its disk in it');
       parseNbdRoot(original);
