@@ -141,6 +141,26 @@ describe('in the handshake', () => {
     assert.equal(await replyTo(raw, go('node2')), OptionReply.Info);
   });
 
+  test('STARTTLS and what is pipelined behind it (nbdkit CVE-2021-3716)', async (context) => {
+    const { port } = await served(context);
+    const raw = await rawNbd(context, port).greeted();
+    const structured = encodeOption(Option.StructuredReply, NOTHING);
+    // There is no TLS yet: the option is refused, and what follows it is the next option, in the clear as before.
+    await raw.send(structured, encodeOption(Option.StartTls, NOTHING), structured, go('node1'));
+    for (const code of [Option.StructuredReply, Option.StartTls, Option.StructuredReply]) {
+      const answer = await raw.optionReply();
+      assert.deepEqual([answer?.option, answer?.reply], [code, OptionReply.ErrUnsup]);
+    }
+    assert.equal((await raw.optionReply())?.reply, OptionReply.Info);
+    assert.equal((await raw.optionReply())?.reply, OptionReply.Ack);
+    await raw.send(requestBytes({ command: Command.Read, lengthBytes: 512, cookie: 9n }));
+    assert.deepEqual(await raw.reply(), { error: 0, cookie: 9n }, 'replies are simple ones');
+    const hello = await rawNbd(context, port).greeted();
+    await hello.send(encodeOption(Option.StartTls, NOTHING), hex('1603010200 010001fc 0303'), new Uint8Array(500));
+    await hello.ended();
+    await assertServes(context, port);
+  });
+
   test('a client that leaves after any byte of it (qemu CVE-2017-9524), politely or not', async (context) => {
     const { port, server, events } = await served(context);
     const whole = joined(encodeClientFlags(3), encodeOption(Option.List, NOTHING), go('node1'));
