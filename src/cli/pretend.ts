@@ -8,6 +8,7 @@ import type { Serial } from '../base/serial.js';
 import { setInterfaceAddress } from '../os/interface-address.js';
 import { SystemCallError } from '../os/libc.js';
 import type { AddressFound } from '../pretend/address-stage.js';
+import { withinPatience } from '../pretend/disk-stage.js';
 import { type DhcpLine, type LinePlace, loopbackLine, packetLine } from '../pretend/line.js';
 import { type Play, type PlayResult, type PrefixKind, playBoot } from '../pretend/play.js';
 import { PROFILES, type ProfileName } from '../pretend/profile.js';
@@ -39,7 +40,7 @@ export async function pretend(options: PretendOptions): Promise<ExitStatus> {
       process.stderr.write(`stuck at ${result.stage}: ${printable(result.because)}\n`);
       return ExitStatus.Failed;
     }
-    await result.disk.disconnect();
+    await withinPatience(result.disk, systemClock, () => result.disk.disconnect());
     if (!options.json)
       process.stdout.write(
         `files and disk were served (whether its Linux would start, \`check\` may tell)\ncmdline: ${printable(result.cmdline)}\n`,

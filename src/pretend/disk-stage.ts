@@ -1,6 +1,7 @@
 import type { Ipv4Address } from '../base/addresses.js';
 import { bytesText } from '../base/amounts.js';
 import type { Clock } from '../base/clock.js';
+import { NBD_CLIENT_PATIENCE_MS } from '../base/limits.js';
 import { NBD_PORT } from '../boards/boot-config/cmdline.js';
 import { connectNbd } from '../nbd/client.js';
 import type { NbdDisk } from '../nbd/client-disk.js';
@@ -49,9 +50,21 @@ export async function attachDisk(
   });
   report('nbd', `attached ${root.exportName} of ${root.host}:${root.port}: ${bytesText(disk.sizeBytes)}`);
   const sector = 512;
-  await Promise.all([disk.read(0, Math.min(1024 * 1024, disk.sizeBytes)), disk.read(disk.sizeBytes - sector, sector)]);
+  await withinPatience(disk, clock, () =>
+    Promise.all([disk.read(0, Math.min(1024 * 1024, disk.sizeBytes)), disk.read(disk.sizeBytes - sector, sector)]),
+  );
   report('nbd', 'read the partition table and the end of the disk');
   return disk;
+}
+
+/** A server that attaches and then says nothing more: the connection is dropped after NBD_CLIENT_PATIENCE_MS, which ends the action. */
+export async function withinPatience<T>(disk: NbdDisk, clock: Clock, action: () => Promise<T>): Promise<T> {
+  const patience = clock.after(NBD_CLIENT_PATIENCE_MS, () => disk.destroy());
+  try {
+    return await action();
+  } finally {
+    patience.cancel();
+  }
 }
 
 function splitOnce(argument: string): [string, string] {
