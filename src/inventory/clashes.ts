@@ -6,7 +6,7 @@ import { parseSerial } from '../base/serial.js';
 import { parseSubnet, subnetText } from '../base/subnets.js';
 import type { Complaint } from './fault.js';
 import { controlSocketPath } from './inventory.js';
-import { quote } from './quotation.js';
+import { quote, shown } from './quotation.js';
 import type { Finding, KeyPath, Part, PositionTable, SourceText } from './source.js';
 import { nearest } from './suggestion.js';
 import { at, type Tree } from './tree.js';
@@ -72,7 +72,7 @@ function unknownImages(file: ParsedFile): readonly Finding[] {
 
 function knownImages(image: string, images: readonly string[]): string {
   const meant = nearest(image, images);
-  if (meant !== undefined) return `did you mean \`${meant}\`?`;
+  if (meant !== undefined) return `did you mean \`${shown(meant)}\`?`;
   if (images.length === 0) return 'list it under `images:`, with the `file:` it is in';
   const some = images.slice(0, 5).map(quote).join(', ');
   return `list it under \`images:\`, where there ${images.length === 1 ? 'is' : 'are'} ${some}${images.length > 5 ? ', …' : ''}`;
@@ -188,7 +188,7 @@ function unservedInterfaces(file: ParsedFile): readonly Finding[] {
     .map((name) => {
       const meant = nearest(name, served);
       const remedy =
-        meant === undefined ? `add it to \`interface:\`, or remove this line` : `did you mean \`${meant}\`?`;
+        meant === undefined ? `add it to \`interface:\`, or remove this line` : `did you mean \`${shown(meant)}\`?`;
       return finding(
         file,
         ['server', 'address', name],

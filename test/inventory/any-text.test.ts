@@ -109,6 +109,9 @@ describe('hostile text', () => {
     'empty lines after a mistake': `a: b: c${fill('\n')}`,
     'quotes that are never closed': fill('a: "\n'),
     'brackets that are never closed': fill('a: [\nb\n'),
+    'names that steer a terminal, and are near to what is asked for': `images: { "tri\\x01ie": { file: a } }
+boards: { a: { serial: 1, image: trixie, disk: direct } }
+server: { interface: ["eth\\e0"], address: { eth0: 192.0.2.1 } }`,
     'hashes without an end': `${fill('# ')}\nx`,
   };
   for (const [name, text] of Object.entries(hostile)) {
