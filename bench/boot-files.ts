@@ -15,6 +15,8 @@ import { strided } from '../src/disk/fat/cluster-pool.js';
 import { formatFat } from '../src/disk/fat/format.js';
 import { encodeMbr, MbrType } from '../src/disk/partition/mbr.js';
 import { projectFile } from '../test/support/project.js';
+import { watchUsage } from './process-usage.js';
+import { highest, median } from './statistics.js';
 
 const BOARDS = 100;
 const CLIENTS = 16;
@@ -67,13 +69,10 @@ async function measureRunning(
     firsts.push(firstMs);
   }
   const before = readBytes(child.pid);
+  const watch = watchUsage(child.pid ?? 0);
   const clients = Array.from({ length: CLIENTS }, () => readWhole());
-  let peak = 0;
-  const watching = setInterval(() => {
-    peak = Math.max(peak, residentMegabytes(child.pid));
-  }, 20);
   await Promise.all(clients);
-  clearInterval(watching);
+  const peak = watch.stop().peakMemoryBytes / 1e6;
   const calls = readBytes(child.pid) - before;
   await stop(child);
   row('start, 100 boards, ms', starts, 1000);
@@ -87,12 +86,11 @@ async function measureRunning(
 }
 
 function row(name: string, values: readonly number[], bound: number): void {
-  const sorted = [...values].sort((a, b) => a - b);
-  const median = sorted[Math.floor(sorted.length / 2)] ?? 0;
-  const worst = sorted.at(-1) ?? 0;
-  const verdict = median <= bound ? 'within' : 'OVER';
+  const middle = median(values);
+  const worst = highest(values);
+  const verdict = middle <= bound ? 'within' : 'OVER';
   console.log(
-    `${name.padEnd(52)} median ${median.toFixed(1).padStart(7)}  worst ${worst.toFixed(1).padStart(7)}  bound ${bound}: ${verdict}`,
+    `${name.padEnd(52)} median ${middle.toFixed(1).padStart(7)}  worst ${worst.toFixed(1).padStart(7)}  bound ${bound}: ${verdict}`,
   );
 }
 
