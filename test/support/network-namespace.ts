@@ -1,8 +1,7 @@
 import { type ChildProcess, type ChildProcessWithoutNullStreams, spawn, spawnSync } from 'node:child_process';
 import { closeSync, openSync, readdirSync } from 'node:fs';
-import type { TestContext } from 'node:test';
 import { libcFunction } from '../../src/os/libc.js';
-import { whenOver } from './cleanup.js';
+import { type Ending, whenOver } from './cleanup.js';
 import { anyOf, without, withoutRoot } from './programs.js';
 
 /** A network of its own: interfaces, addresses, ports. Gone, with what was started in it, when the test is over. */
@@ -26,7 +25,7 @@ export function withoutNamespaces(): string | false {
   return spawnSync('unshare', ['--net', 'true']).status === 0 ? false : 'needs the right to make network namespaces';
 }
 
-export function networkNamespace(context: TestContext): NetworkNamespace {
+export function networkNamespace(context: Ending): NetworkNamespace {
   removeOrphans();
   const name = `${PREFIX}${process.pid}-${Math.random().toString(36).slice(2, 8)}`;
   const children: ChildProcess[] = [];
