@@ -267,7 +267,15 @@ static void attach(struct board *board) {
   if (connect(board->descriptor, (struct sockaddr *)&server, sizeof server) < 0 && errno != EINPROGRESS)
     die("%s: NBD at %s: %s", board->serial, address, strerror(errno));
   board->stage = CONNECTING;
+  board->said_s = now_s();
   poll_for(board, EPOLLOUT, EPOLL_CTL_ADD);
+}
+
+/* nbd-server listens with room for ten. Where more come at once, SYN cookies make connections of which it never hears, and as
+   it speaks first its client would wait for ever: what nobody greets is tried again. */
+static void attach_again(struct board *board) {
+  close(board->descriptor);
+  attach(board);
 }
 
 static void write_all(struct board *board, const void *bytes, size_t size) {
@@ -403,9 +411,11 @@ static void handle(struct board *board) {
 static void look_at_clock(struct board *board, double now) {
   if (board->stage == OVER) return;
   if (now - board->heard_s > PATIENCE_S) die("%s: nothing for %d s in stage %d, ask %d", board->serial, PATIENCE_S, board->stage, board->ask);
-  if (board->stage > FILES || now - board->said_s < RESEND_S) return;
+  bool waits = board->stage < NEGOTIATING || (board->stage == NEGOTIATING && board->negotiation_bytes == 0);
+  if (!waits || now - board->said_s < RESEND_S) return;
   resends += 1;
-  if (board->stage == SEEKING) discover(board);
+  if (board->stage > FILES) attach_again(board);
+  else if (board->stage == SEEKING) discover(board);
   else if (board->answered) acknowledge(board);
   else request(board);
 }

@@ -1,5 +1,6 @@
 // The two that are compared: our server, and dnsmasq with nbd-server, each on a host of its own (a network namespace).
 import { execFileSync } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Ending, whenOver } from '../../test/support/cleanup.js';
@@ -42,7 +43,7 @@ ${rack.map((board) => `  ${board.name}: { serial: "${board.serial}", mac: "${boa
 `,
   );
   const log = join(folder, 'log');
-  const pid = start(
+  const server = start(
     place,
     log,
     process.execPath,
@@ -53,7 +54,13 @@ ${rack.map((board) => `  ${board.name}: { serial: "${board.serial}", mac: "${boa
     config,
   );
   await until(() => readFileSync(log, 'utf8').includes('server.ready'), 'our server');
-  return stackOf('Brambleboot', [pid]);
+  whenOver(place.ending, async () => {
+    if (server.child.exitCode !== null || server.child.signalCode !== null) return;
+    const ended = once(server.child, 'exit');
+    server.child.kill('SIGTERM'); // not SIGKILL: a profile is written at the end
+    await ended;
+  });
+  return stackOf('Brambleboot', [server.pid]);
 }
 
 export async function startTheirs(place: StackPlace): Promise<Stack> {
@@ -84,7 +91,7 @@ tftp-max=1000
 `,
   );
   writeFileSync(log, '');
-  const pid = start(place, join(folder, 'dnsmasq.out'), 'dnsmasq', `--conf-file=${config}`);
+  const { pid } = start(place, join(folder, 'dnsmasq.out'), 'dnsmasq', `--conf-file=${config}`);
   await until(() => readFileSync(log, 'utf8').includes('TFTP'), 'dnsmasq');
   return pid;
 }
@@ -117,16 +124,11 @@ function pidIn(path: string): number | undefined {
 }
 
 /** What it says goes into a file: a pipe would have to be read, by a process of ours that costs CPU time. */
-function start(
-  { host }: Pick<StackPlace, 'host'>,
-  log: string,
-  program: string,
-  ...programArguments: string[]
-): number {
+function start({ host }: Pick<StackPlace, 'host'>, log: string, program: string, ...programArguments: string[]) {
   openSync(log, 'w');
   const child = host.spawn('sh', '-c', `exec "$0" "$@" >${log} 2>&1`, program, ...programArguments);
   if (child.pid === undefined) throw new Error(`${program} did not start`);
-  return child.pid;
+  return { child, pid: child.pid };
 }
 
 function stackOf(title: string, pids: readonly number[]): Stack {
