@@ -33,10 +33,16 @@ interface Side {
 
 const endings: (() => Promise<void>)[] = [];
 const ending = { after: (action: () => Promise<void>) => void endings.push(action) };
+const cleanUp = async () => {
+  for (const end of endings.splice(0)) await end();
+};
+for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+  process.once(signal, () => cleanUp().finally(() => process.exit(1)));
+}
 try {
   await bench();
 } finally {
-  for (const end of endings) await end();
+  await cleanUp();
 }
 
 async function bench(): Promise<void> {

@@ -45,10 +45,11 @@ export const FULL_DISK_RETRY_MS = 1_000;
 // ── boards ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 /**
- * Boot files in memory for transfers under way, all boards together: two large initramfs (60 to 80 MB each) fit, and sixteen
- * boards that ask for the same one share it. Beyond it, blocks are read from the disk as they are sent.
+ * Boot files in memory for transfers under way, all boards together: a large initramfs (60 to 80 MB) that sixteen boards ask for
+ * in turn is read once, and each of sixty boards with files of their own has what it reads next. Beyond it, blocks are read
+ * from the disk as they are sent.
  */
-export const BOOT_FILES_KEPT_BYTES_MAX = 160 * 1024 * 1024;
+export const BOOT_FILES_KEPT_BYTES_MAX = 96 * 1024 * 1024;
 
 /**
  * Old content kept because a board overwrote its boot partition under a transfer, all boards together. A kernel upgrade writes
@@ -58,6 +59,9 @@ export const BOOT_FILES_SAVED_BYTES_MAX = 96 * 1024 * 1024;
 
 /** Read, kept and saved at a time: small enough to read in well under a millisecond, large enough that 60 MB are 240 reads. */
 export const BOOT_FILE_PIECE_BYTES = 256 * 1024;
+
+/** Pieces that are read ahead of a transfer: 1 MiB, a quarter of a second of what a Pi 4 takes. */
+export const BOOT_FILE_PIECES_AHEAD = 4;
 
 /**
  * Pieces of files whose places are remembered until the next write, all boards together (about 64 bytes each): a board asks for

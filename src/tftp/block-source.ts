@@ -1,5 +1,5 @@
 /** A boot file cut into the blocks of one transfer. Blocks are counted from 1. */
-import { TFTP_WINDOW_BLOCKS_MAX } from '../base/limits.js';
+import { BOOT_FILE_PIECE_BYTES, TFTP_WINDOW_BLOCKS_MAX } from '../base/limits.js';
 import type { BootFile } from '../boards/boot-files/boot-file.js';
 import { Mode } from './constants.js';
 
@@ -15,26 +15,52 @@ export function blockSource(file: BootFile, mode: string, blockBytes: number): B
   return mode === Mode.Netascii ? new NetasciiSource(file, blockBytes) : new OctetSource(file, blockBytes);
 }
 
+/** Tells the file how far its transfer is, once for each of its pieces. */
+class ProgressTeller {
+  readonly #file: BootFile;
+  #toldAt = 0;
+
+  constructor(file: BootFile) {
+    this.#file = file;
+  }
+
+  /** `from`: where the oldest block begins that may be asked for again. */
+  reached(at: number, from: () => number): void {
+    if (at < this.#toldAt + BOOT_FILE_PIECE_BYTES) return;
+    this.#toldAt = at - (at % BOOT_FILE_PIECE_BYTES);
+    this.#file.progress(from(), at);
+  }
+}
+
 class OctetSource implements BlockSource {
   readonly #file: BootFile;
   readonly #blockBytes: number;
+  readonly #progress: ProgressTeller;
 
   constructor(file: BootFile, blockBytes: number) {
     this.#file = file;
     this.#blockBytes = blockBytes;
+    this.#progress = new ProgressTeller(file);
   }
 
   fillNow(block: number, target: Uint8Array): number | undefined {
     const offset = (block - 1) * this.#blockBytes;
     const length = this.#lengthAt(offset);
-    return length === 0 || this.#file.readNow(offset, whole(target, length)) ? length : undefined;
+    if (length > 0 && !this.#file.readNow(offset, whole(target, length))) return undefined;
+    this.#reached(offset);
+    return length;
   }
 
   async fill(block: number, target: Uint8Array): Promise<number> {
     const offset = (block - 1) * this.#blockBytes;
     const length = this.#lengthAt(offset);
     if (length > 0) await this.#file.read(offset, whole(target, length));
+    this.#reached(offset);
     return length;
+  }
+
+  #reached(offset: number): void {
+    this.#progress.reached(offset, () => Math.max(0, offset - TFTP_WINDOW_BLOCKS_MAX * this.#blockBytes));
   }
 
   #lengthAt(offset: number): number {
@@ -55,11 +81,13 @@ interface Beginning {
  */
 class NetasciiSource implements BlockSource {
   readonly #file: BootFile;
+  readonly #progress: ProgressTeller;
   readonly #raw: Uint8Array;
   readonly #beginnings = new Map<number, Beginning>([[1, { offset: 0, carried: undefined }]]);
 
   constructor(file: BootFile, blockBytes: number) {
     this.#file = file;
+    this.#progress = new ProgressTeller(file);
     this.#raw = new Uint8Array(blockBytes);
   }
 
@@ -81,6 +109,11 @@ class NetasciiSource implements BlockSource {
     return Math.min(this.#raw.length, this.#file.sizeBytes - offset);
   }
 
+  #oldestOffset(): number {
+    for (const { offset } of this.#beginnings.values()) return offset;
+    return 0;
+  }
+
   #beginningOf(block: number): Beginning {
     const beginning = this.#beginnings.get(block);
     if (beginning === undefined) throw new RangeError(`block ${block} is asked for out of turn`);
@@ -93,6 +126,7 @@ class NetasciiSource implements BlockSource {
     if (!this.#beginnings.has(block)) return made; // read so late that nobody asks for what is behind it
     this.#beginnings.set(block + 1, { offset: offset + taken, carried: over });
     this.#beginnings.delete(block - TFTP_WINDOW_BLOCKS_MAX);
+    this.#progress.reached(offset, () => this.#oldestOffset());
     return made;
   }
 }

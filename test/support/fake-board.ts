@@ -69,6 +69,7 @@ export function fakeFile(
       return true;
     },
     follow: () => {},
+    progress: () => {},
     close() {
       if (traffic !== undefined) traffic.closed += 1;
     },

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
+import { BOOT_FILE_PIECE_BYTES, TFTP_WINDOW_BLOCKS_MAX } from '../../src/base/limits.js';
 import { blockSource } from '../../src/tftp/block-source.js';
 import { fakeFile } from '../support/fake-board.js';
 import { noise } from '../support/random.js';
@@ -71,4 +72,43 @@ describe('netascii', () => {
       first,
     );
   });
+});
+
+describe('how far a transfer is', () => {
+  for (const mode of ['octet', 'netascii']) {
+    test(`${mode}: is told for each piece of the file, and never past what a window may ask for again`, () => {
+      const blockBytes = 1000;
+      const bytes = noise(3 * BOOT_FILE_PIECE_BYTES + 5000);
+      const told: { readonly from: number; readonly at: number }[] = [];
+      let from = 0;
+      const file = fakeFile({ bytes });
+      const source = blockSource(
+        {
+          ...file,
+          readNow(offset, target) {
+            assert.ok(offset >= from, `${offset} is read again, and ${from} was told`);
+            return file.readNow(offset, target);
+          },
+          progress(newFrom, at) {
+            from = newFrom;
+            told.push({ from, at });
+          },
+        },
+        mode,
+        blockBytes,
+      );
+      const target = new Uint8Array(blockBytes);
+      for (let block = 1, length = blockBytes; length === blockBytes; block += 1) {
+        length = source.fillNow(block, target) ?? 0;
+        // As after a timeout: the whole window again.
+        if (block % 50 !== 0) continue;
+        for (let again = Math.max(1, block - TFTP_WINDOW_BLOCKS_MAX + 1); again <= block; again += 1) {
+          source.fillNow(again, target);
+        }
+      }
+      const pieces = told.map(({ at }) => Math.floor(at / BOOT_FILE_PIECE_BYTES));
+      assert.deepEqual(pieces, [1, 2, 3]);
+      assert.ok(told.every((each) => each.from > each.at - (TFTP_WINDOW_BLOCKS_MAX + 1) * blockBytes));
+    });
+  }
 });

@@ -20,9 +20,15 @@ export interface BootFile {
   readNow(offset: number, target: Uint8Array): boolean;
   /**
    * Tells of the file's bytes as they come to be in memory, those that are there first: only after `hold()` answered `held`,
-   * and until `close`. They are to be looked at and not touched, and not looked at after `close`.
+   * and until `close`. They are to be looked at and not touched, and not looked at after `close`, nor once `progress` has said
+   * that it is past them.
    */
   follow(follower: (pieces: readonly FilePiece[]) => void): void;
+  /**
+   * How far the transfer is: it reads at `at`, and nothing in front of `from` is asked for any more. To be told once for each
+   * BOOT_FILE_PIECE_BYTES at least: it is read ahead of no further than BOOT_FILE_PIECES_AHEAD.
+   */
+  progress(from: number, at: number): void;
   /** May be called at any time, more than once; a `read` under way is then of no interest to anybody. */
   close(): void;
 }

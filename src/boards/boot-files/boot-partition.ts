@@ -7,7 +7,7 @@ import type { ByteRun } from '../../disk/fat/chain.js';
 import { type FatVolume, openFat } from '../../disk/fat/volume.js';
 import type { Budget } from './budget.js';
 import { ChangeLedger, type DiskRange } from './change-ledger.js';
-import { HeldFile, type HeldFileMemory } from './held-file.js';
+import { HeldFile, type HeldFileMemory, type HeldFileReader } from './held-file.js';
 
 /** What all boot partitions together may keep in memory. */
 export interface BootMemory extends HeldFileMemory {
@@ -94,7 +94,7 @@ export class BootPartition {
   }
 
   /** Keeps the bytes that the file has at this instant; `changed` if it is gone or has another size than was found. */
-  async hold(found: FoundFile): Promise<HeldFile | 'changed'> {
+  async hold(found: FoundFile): Promise<HeldFileReader | 'changed'> {
     if (this.isCurrent(found.view)) return this.#register(found);
     return this.#lookInTurn(
       (view) => this.findIn(view, found.path),
@@ -170,20 +170,16 @@ export class BootPartition {
     this.#found.clear();
   }
 
-  #register(found: FoundFile): HeldFile {
+  #register(found: FoundFile): HeldFileReader {
     const shared = this.#sharable.get(found.path);
-    if (shared !== undefined) {
-      shared.addUser();
-      return shared;
-    }
+    if (shared !== undefined) return shared.newReader();
     const held = new HeldFile(found.view.device, found, this.#memory, () => {
       this.#held.delete(held);
       if (this.#sharable.get(found.path) === held) this.#sharable.delete(found.path);
     });
-    held.addUser();
     this.#held.set(held, found.view.layout);
     this.#sharable.set(found.path, held);
-    return held;
+    return held.newReader();
   }
 
   #settle(layout: DiskLayout | undefined): void {

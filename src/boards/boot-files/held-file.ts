@@ -1,5 +1,5 @@
 import { setImmediate as turnOfTheLoop } from 'node:timers/promises';
-import { BOOT_FILE_PIECE_BYTES } from '../../base/limits.js';
+import { BOOT_FILE_PIECE_BYTES, BOOT_FILE_PIECES_AHEAD } from '../../base/limits.js';
 import type { BlockDevice } from '../../block/block-device.js';
 import type { ByteRun } from '../../disk/fat/chain.js';
 import { BootFileLost, type FilePiece } from './boot-file.js';
@@ -9,18 +9,22 @@ import { RunMap } from './run-map.js';
 /**
  * One file's bytes as they were at one instant, for all transfers that began at it. It is cut into pieces. A piece is kept once
  * read, as long as there is memory for it; a piece not read yet is still on the disk as it was, because every change of the
- * disk asks here first (`saveBefore`) and waits until the pieces it would overwrite are kept.
+ * disk asks here first (`saveBefore`) and waits until the pieces it would overwrite are kept. Pieces that all its readers are
+ * past are given up when memory is short: who begins later reads them again.
  *
- *      piece:  unread ──read or saveBefore──► reading ──► kept
+ *      piece:  unread ──read or saveBefore──► reading ──► kept ──all past it, memory short──► unread, or lost
  *                 │  ▲                           │
  *                 │  └──no memory to keep it─────┘ (read straight from the disk, block by block)
- *                 └──saveBefore without memory──► lost
+ *                 └──saveBefore without memory, or all past it──► lost
  */
 type Piece =
   | { readonly at: 'unread' }
   | { readonly at: 'reading'; readonly done: Promise<void> }
   | { readonly at: 'kept'; readonly bytes: Uint8Array; readonly memory: PieceMemory }
   | { readonly at: 'lost'; readonly because: string };
+
+/** Of no use: no reader asks for it, and one that begins after the change has another file. */
+const PASSED: Piece = { at: 'lost', because: 'all were past it when the board overwrote it' };
 
 export interface HeldFileMemory {
   /** For pieces that are kept because they were read: does without when it is used up. */
@@ -38,10 +42,14 @@ export class HeldFile {
   readonly #directReads = new Set<Promise<void>>();
   readonly #onUnused: () => void;
   readonly #followers = new Set<PieceFollower>();
-  #users = 0;
-  #filling = false;
+  readonly #readers = new Set<Reader>();
+  readonly #notAskedAnyMore: () => void;
+  /** Pieces in front of this one were given up. */
+  #givenUpTo = 0;
+  /** Whether the disk holds other bytes by now, in some piece. */
+  #isOverwritten = false;
 
-  /** `device` is the partition, `runs` where the file lies on it. `onUnused` is called when the last user is gone. */
+  /** `device` is the partition, `runs` where the file lies on it. `onUnused` is called when the last reader is gone. */
   constructor(
     device: BlockDevice,
     file: { readonly sizeBytes: number; readonly runs: readonly ByteRun[] },
@@ -55,56 +63,95 @@ export class HeldFile {
     this.#onUnused = onUnused;
     const count = Math.ceil(file.sizeBytes / BOOT_FILE_PIECE_BYTES);
     this.#pieces = Array.from({ length: count }, () => ({ at: 'unread' }) as const);
+    this.#notAskedAnyMore = memory.kept.whenShort(() => this.#giveUpOne());
   }
 
-  addUser(): void {
-    this.#users += 1;
+  /** For one transfer, from the file's beginning. */
+  newReader(): HeldFileReader {
+    const reader = { from: 0, piece: -1, isFilling: false };
+    this.#readers.add(reader);
+    this.#givenUpTo = 0; // it needs all of them again
+    return {
+      sizeBytes: this.sizeBytes,
+      readNow: (offset, target) => this.#readNow(offset, target, reader),
+      read: (offset, target) => this.#read(offset, target, reader),
+      progress: (from, at) => {
+        reader.from = Math.max(reader.from, from);
+        this.#fillAhead(reader, at);
+      },
+      follow: (follower) => this.#follow(follower),
+      close: () => this.#remove(reader),
+    };
   }
 
-  removeUser(): void {
-    this.#users -= 1;
-    if (this.#users > 0) return;
+  #remove(reader: Reader): void {
+    if (!this.#readers.delete(reader) || this.#isUsed()) return;
+    this.#notAskedAnyMore();
     for (const piece of this.#pieces) if (piece.at === 'kept') piece.memory.giveBack();
     this.#pieces.fill({ at: 'lost', because: 'nobody used it any more' });
     this.#onUnused();
   }
 
-  /** Tells `follower` of the pieces in memory, now and as they come, until it is taken off by what this answers. */
-  follow(follower: PieceFollower): () => void {
+  #isUsed(): boolean {
+    return this.#readers.size > 0;
+  }
+
+  #follow(follower: PieceFollower): () => void {
     const kept = this.#pieces.flatMap((piece, index) => (piece.at === 'kept' ? [filePiece(index, piece.bytes)] : []));
     if (kept.length > 0) follower(kept);
     this.#followers.add(follower);
     return () => this.#followers.delete(follower);
   }
 
-  /** From memory, or from the page cache; false if a disk would have to be waited for. */
-  readNow(offset: number, target: Uint8Array): boolean {
+  #readNow(offset: number, target: Uint8Array, reader: Reader): boolean {
     for (const part of partsOf(offset, target)) {
       if (!this.#copyNow(part)) return false;
     }
-    if (offset > 0) this.#fillAhead();
+    if (offset > 0) this.#fillAhead(reader, offset + target.length);
     return true;
   }
 
-  async read(offset: number, target: Uint8Array): Promise<void> {
+  async #read(offset: number, target: Uint8Array, reader: Reader): Promise<void> {
     for (const part of partsOf(offset, target)) {
       while (!this.#copyNow(part)) {
         if ((await this.#fetch(part)) === 'filled') break;
       }
     }
-    if (offset > 0) this.#fillAhead();
+    if (offset > 0) this.#fillAhead(reader, offset + target.length);
   }
 
   /** These bytes of the partition are about to change: resolves when none of them is needed from the disk any more. */
   saveBefore(offset: number, lengthBytes: number): Promise<void> | undefined {
-    const touched = this.#runs
-      .fileRangesOf(offset, lengthBytes)
+    const ranges = this.#runs.fileRangesOf(offset, lengthBytes);
+    if (ranges.length > 0) this.#isOverwritten = true;
+    const touched = ranges
       .flatMap(({ start, end }) => pieceIndexes(start, end))
       .filter((index) => this.#pieces[index]?.at === 'unread' || this.#pieces[index]?.at === 'reading');
     if (touched.length === 0) return undefined;
-    return Promise.all([...[...new Set(touched)].map((index) => this.#save(index)), ...this.#directReads]).then(
-      () => {},
-    );
+    const firstNeeded = this.#firstNeeded();
+    return Promise.all([
+      ...[...new Set(touched)].map((index) => (index < firstNeeded ? this.#forgo(index) : this.#save(index))),
+      ...this.#directReads,
+    ]).then(() => {});
+  }
+
+  /** The piece that the slowest reader may still ask for, or look at where it is. */
+  #firstNeeded(): number {
+    let first = this.#pieces.length;
+    for (const { from } of this.#readers) first = Math.min(first, Math.floor(from / BOOT_FILE_PIECE_BYTES));
+    return first;
+  }
+
+  /** Gives back the memory of a piece that all its readers are past; false if there is none. */
+  #giveUpOne(): boolean {
+    for (const end = this.#firstNeeded(); this.#givenUpTo < end; this.#givenUpTo += 1) {
+      const piece = this.#pieces[this.#givenUpTo];
+      if (piece?.at !== 'kept') continue;
+      this.#pieces[this.#givenUpTo] = this.#isOverwritten ? PASSED : { at: 'unread' };
+      piece.memory.giveBack();
+      return true;
+    }
+    return false;
   }
 
   #copyNow(part: Part): boolean {
@@ -160,6 +207,13 @@ export class HeldFile {
     return 'filled';
   }
 
+  /** About to be overwritten, and nobody will ask for it. */
+  async #forgo(index: number): Promise<void> {
+    const piece = this.#pieces[index];
+    if (piece?.at === 'reading') await piece.done.catch(() => {});
+    if (this.#pieces[index]?.at === 'unread') this.#pieces[index] = PASSED;
+  }
+
   async #save(index: number): Promise<void> {
     const piece = this.#pieces[index];
     if (piece?.at === 'reading') await piece.done.catch(() => {});
@@ -178,12 +232,12 @@ export class HeldFile {
   #load(index: number, memory: PieceMemory): Promise<void> {
     const done = this.#readFromDisk(index * BOOT_FILE_PIECE_BYTES, this.#pieceIn(memory, index)).then(
       () => {
-        if (this.#users > 0) this.#keep(index, memory);
+        if (this.#isUsed()) this.#keep(index, memory);
         else memory.giveBack();
       },
       (error: unknown) => {
         memory.giveBack();
-        if (this.#users > 0) this.#pieces[index] = { at: 'unread' };
+        if (this.#isUsed()) this.#pieces[index] = { at: 'unread' };
         throw error;
       },
     );
@@ -191,17 +245,26 @@ export class HeldFile {
     return done;
   }
 
-  /** Reads on in the background, a piece a turn, so that blocks are served from memory and no other transfer waits. */
-  #fillAhead(): void {
-    if (this.#filling) return;
-    this.#filling = true;
-    this.#fill().catch(() => {
-      // Whoever needs the piece that failed reads it again and gets the error.
-    });
+  /** Reads on in the background, so that blocks are served from memory and no other transfer waits. */
+  #fillAhead(reader: Reader, at: number): void {
+    const piece = Math.floor(at / BOOT_FILE_PIECE_BYTES);
+    if (piece <= reader.piece) return;
+    reader.piece = piece;
+    if (reader.isFilling) return;
+    reader.isFilling = true;
+    this.#fill(reader)
+      .catch(() => {
+        // Whoever needs the piece that failed reads it again and gets the error.
+      })
+      .finally(() => {
+        reader.isFilling = false;
+      });
   }
 
-  async #fill(): Promise<void> {
-    for (let index = 0; index < this.#pieces.length && this.#users > 0; index += 1) {
+  /** A piece a turn, the one being read and those ahead of it; the reader goes on meanwhile. */
+  async #fill(reader: Reader): Promise<void> {
+    const end = () => Math.min(reader.piece + 1 + BOOT_FILE_PIECES_AHEAD, this.#pieces.length);
+    for (let index = reader.piece; index < end() && this.#readers.has(reader); index += 1) {
       if (this.#pieces[index]?.at !== 'unread') continue;
       if (this.#keepNow(index)) {
         await turnOfTheLoop();
@@ -214,7 +277,7 @@ export class HeldFile {
   }
 
   #take(store: PieceStore): PieceMemory | undefined {
-    return this.#users === 0 ? undefined : store.take();
+    return this.#isUsed() ? store.take() : undefined;
   }
 
   #readFromCache(offset: number, target: Uint8Array): boolean {
@@ -241,7 +304,31 @@ export class HeldFile {
   }
 }
 
-/** Told of pieces of the file that are in memory and stay there as they are. */
+/** One transfer's reading of a file that is held. It goes forward: see `progress`. */
+export interface HeldFileReader {
+  readonly sizeBytes: number;
+  /** From memory, or from the page cache; false if a disk would have to be waited for. Throws BootFileLost. */
+  readNow(offset: number, target: Uint8Array): boolean;
+  /** Throws BootFileLost. */
+  read(offset: number, target: Uint8Array): Promise<void>;
+  /** As BootFile's. */
+  progress(from: number, at: number): void;
+  /** Tells `follower` of the pieces in memory, now and as they come, until it is taken off by what this answers. */
+  follow(follower: PieceFollower): () => void;
+  /** May be called more than once. */
+  close(): void;
+}
+
+/** What is known of one of them. */
+interface Reader {
+  /** What lies in front of this offset is not asked for any more, nor looked at. */
+  from: number;
+  /** The one that it reads, as far as that is known; -1 as long as nothing is to be read ahead. */
+  piece: number;
+  isFilling: boolean;
+}
+
+/** Told of pieces of the file that are in memory and stay there as they are, as long as the reader isn't past them. */
 export type PieceFollower = (pieces: readonly FilePiece[]) => void;
 
 function filePiece(index: number, bytes: Uint8Array): FilePiece {

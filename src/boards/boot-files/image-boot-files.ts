@@ -6,7 +6,7 @@ import { type BootPlan, readBootPlan } from '../boot-config/boot-plan.js';
 import { type CmdlineWish, virtualCmdline } from '../boot-config/cmdline.js';
 import type { BootFile, BootFileRequest, BootFileRole, BootFiles, OpenVerdict } from './boot-file.js';
 import { type BootPartition, type FoundFile, readFrom, type View } from './boot-partition.js';
-import type { HeldFile, PieceFollower } from './held-file.js';
+import type { HeldFileReader, PieceFollower } from './held-file.js';
 
 export interface BootFilesOptions {
   /** `cmdline:` of the board in the inventory. */
@@ -97,7 +97,7 @@ class PartitionFile implements BootFile {
   readonly role: BootFileRole;
   readonly #partition: BootPartition;
   readonly #found: FoundFile;
-  #held: HeldFile | undefined;
+  #held: HeldFileReader | undefined;
   #unfollow = () => {};
   #closed = false;
 
@@ -114,7 +114,7 @@ class PartitionFile implements BootFile {
   async hold(): Promise<'held' | 'changed'> {
     const held = await this.#hold();
     if (held === 'changed') return 'changed';
-    if (this.#closed) held.removeUser();
+    if (this.#closed) held.close();
     else this.#held = held;
     return 'held';
   }
@@ -131,14 +131,18 @@ class PartitionFile implements BootFile {
     this.#unfollow = this.#mustBeHeld().follow(follower);
   }
 
+  progress(from: number, at: number): void {
+    this.#held?.progress(from, at);
+  }
+
   close(): void {
     this.#closed = true;
     this.#unfollow();
-    this.#held?.removeUser();
+    this.#held?.close();
     this.#held = undefined;
   }
 
-  async #hold(): Promise<HeldFile | 'changed'> {
+  async #hold(): Promise<HeldFileReader | 'changed'> {
     try {
       return await this.#partition.hold(this.#found);
     } catch (error) {
@@ -148,7 +152,7 @@ class PartitionFile implements BootFile {
     }
   }
 
-  #mustBeHeld(): HeldFile {
+  #mustBeHeld(): HeldFileReader {
     if (this.#held === undefined) throw new Error('read of a boot file that is not held');
     return this.#held;
   }
@@ -193,6 +197,8 @@ class VirtualFile implements BootFile {
   follow(follower: PieceFollower): void {
     if (this.sizeBytes > 0) follower([{ offset: 0, bytes: this.#bytes }]);
   }
+
+  progress(): void {}
 
   close(): void {}
 }

@@ -17,6 +17,7 @@ export class PieceStore {
   /** Numbers of pieces that were used and are free again. */
   readonly #free: number[] = [];
   readonly #givenBack: number[] = [];
+  readonly #givers = new Set<() => boolean>();
   #memory: SharedMemory | undefined;
   #everUsedCount = 0;
   #usedCount = 0;
@@ -31,7 +32,7 @@ export class PieceStore {
 
   /** Undefined when all of it is in use. */
   take(): PieceMemory | undefined {
-    const number = this.#free.pop() ?? this.#neverUsed();
+    const number = this.#unused() ?? this.#givenUp();
     if (number === undefined) return undefined;
     this.#usedCount += 1;
     this.#memory ??= new SharedMemory(this.#pieceCountMax * BOOT_FILE_PIECE_BYTES);
@@ -40,6 +41,30 @@ export class PieceStore {
       bytes: this.#memory.bytes.subarray(start, start + BOOT_FILE_PIECE_BYTES),
       giveBack: () => this.#giveBack(number),
     };
+  }
+
+  /**
+   * `giveUp` is called when all is in use and somebody wants more: it gives a piece back that can be done without, or answers
+   * false. Until the function returned is called.
+   */
+  whenShort(giveUp: () => boolean): () => void {
+    this.#givers.add(giveUp);
+    return () => this.#givers.delete(giveUp);
+  }
+
+  /** One just given back is still ours and costs the kernel nothing. */
+  #unused(): number | undefined {
+    return this.#givenBack.pop() ?? this.#free.pop() ?? this.#neverUsed();
+  }
+
+  #givenUp(): number | undefined {
+    for (const giveUp of this.#givers) {
+      while (giveUp()) {
+        const number = this.#unused(); // or what it gave up was another store's
+        if (number !== undefined) return number;
+      }
+    }
+    return undefined;
   }
 
   #neverUsed(): number | undefined {

@@ -102,6 +102,9 @@ class ThreadedCourier implements Courier {
       case 'want':
         delivery?.supply.want(message.offset, message.lengthBytes);
         break;
+      case 'progress':
+        delivery?.supply.progress(message.from, message.at);
+        break;
       case 'stranger':
         delivery?.spokenToBy(message.stranger);
         break;

@@ -38,6 +38,10 @@ export class FileSupply {
     });
   }
 
+  progress(from: number, at: number): void {
+    if (!this.#closed) this.#file.progress(from, at);
+  }
+
   close(): void {
     this.#closed = true;
     this.#file.close();

@@ -26,6 +26,8 @@ export type FromCourier =
   | { readonly kind: 'noPort'; readonly id: number; readonly because: string }
   | { readonly kind: 'hold'; readonly id: number }
   | { readonly kind: 'want'; readonly id: number; readonly offset: number; readonly lengthBytes: number }
+  /** As `BootFile.progress`: pieces in front of `from` are not looked at any more. */
+  | { readonly kind: 'progress'; readonly id: number; readonly from: number; readonly at: number }
   /** Somebody else than the peer spoke to the transfer's port. */
   | { readonly kind: 'stranger'; readonly id: number; readonly stranger: Endpoint }
   | { readonly kind: 'ended'; readonly id: number; readonly end: DeliveryEnd };

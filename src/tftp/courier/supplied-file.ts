@@ -9,6 +9,8 @@ export class SuppliedFile implements BootFile {
   readonly #id: number;
   readonly #ask: (message: FromCourier) => void;
   readonly #pieces: (Uint8Array | undefined)[] = [];
+  /** Pieces in front of this one are not ours any more: their memory may hold something else by now. */
+  #firstPiece = 0;
   #holding: Waiting<'held' | 'changed'> | undefined;
   /** One at a time: a delivery reads no further before it has what it asked for. */
   #reading: (Waiting<void> & { readonly target: Uint8Array }) | undefined;
@@ -51,6 +53,12 @@ export class SuppliedFile implements BootFile {
 
   follow(): void {}
 
+  progress(from: number, at: number): void {
+    const first = Math.floor(from / BOOT_FILE_PIECE_BYTES);
+    for (; this.#firstPiece < first; this.#firstPiece += 1) this.#pieces[this.#firstPiece] = undefined;
+    this.#ask({ kind: 'progress', id: this.#id, from, at });
+  }
+
   close(): void {
     this.#pieces.length = 0;
   }
@@ -61,7 +69,10 @@ export class SuppliedFile implements BootFile {
   }
 
   came(pieces: readonly FilePiece[]): void {
-    for (const { offset, bytes } of pieces) this.#pieces[offset / BOOT_FILE_PIECE_BYTES] = bytes;
+    for (const { offset, bytes } of pieces) {
+      const index = offset / BOOT_FILE_PIECE_BYTES;
+      if (index >= this.#firstPiece) this.#pieces[index] = bytes;
+    }
   }
 
   filled(bytes: Uint8Array): void {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { setImmediate as turnOfTheLoop } from 'node:timers/promises';
-import { BOOT_FILE_PIECE_BYTES } from '../../../src/base/limits.js';
+import { BOOT_FILE_PIECE_BYTES, BOOT_FILE_PIECES_AHEAD } from '../../../src/base/limits.js';
 import { MemoryDevice } from '../../../src/block/memory-device.js';
 import { BootFileLost } from '../../../src/boards/boot-files/boot-file.js';
 import { HeldFile } from '../../../src/boards/boot-files/held-file.js';
@@ -58,7 +58,7 @@ function fixture(pieces: number, memory: { keptBytes?: number; savedBytes?: numb
   const file = new HeldFile(device, { sizeBytes, runs }, { kept, saved }, () => {
     unused += 1;
   });
-  file.addUser();
+  const reader = file.newReader();
   /** As the watched device does: the file is asked first, then the bytes change. */
   const overwrite = async (offset: number, lengthBytes: number) => {
     await file.saveBefore(offset, lengthBytes);
@@ -66,10 +66,13 @@ function fixture(pieces: number, memory: { keptBytes?: number; savedBytes?: numb
   };
   const readAll = async (from = 0) => {
     const target = new Uint8Array(sizeBytes - from);
-    for (let at = 0; at < target.length; at += 1468) await file.read(from + at, target.subarray(at, at + 1468));
+    for (let at = 0; at < target.length; at += 1468) {
+      await reader.read(from + at, target.subarray(at, at + 1468));
+      reader.progress(from + at - 64 * 1468, from + at);
+    }
     return target;
   };
-  return { device, file, content, kept, saved, overwrite, readAll, unusedCount: () => unused };
+  return { device, file, reader, content, kept, saved, overwrite, readAll, unusedCount: () => unused };
 }
 
 describe('a file that is held', () => {
@@ -88,30 +91,84 @@ describe('a file that is held', () => {
   });
 
   test('costs no more than the first block as long as nothing was acknowledged', async () => {
-    const { device, file } = fixture(6);
-    assert.equal(file.readNow(0, new Uint8Array(1468)), true);
+    const { device, reader } = fixture(6);
+    assert.equal(reader.readNow(0, new Uint8Array(1468)), true);
     await turnOfTheLoop();
     assert.equal(device.bytesRead, 1468);
     device.warm = false;
-    await file.read(0, new Uint8Array(512));
+    await reader.read(0, new Uint8Array(512));
     await turnOfTheLoop();
     assert.equal(device.bytesRead, 1468 + 512);
   });
 
-  test('is read ahead once it is being read', async () => {
-    const { device, file, kept, content } = fixture(6);
-    assert.equal(file.readNow(1468, new Uint8Array(1468)), true);
+  test('is read ahead once it is being read, so far and no further', async () => {
+    const { device, reader, kept } = fixture(BOOT_FILE_PIECES_AHEAD + 5);
+    assert.equal(reader.readNow(1468, new Uint8Array(1468)), true);
     for (let turn = 0; turn < 20; turn += 1) await turnOfTheLoop();
-    assert.equal(kept.usedBytes, 6 * PIECE);
+    assert.equal(kept.usedBytes, (BOOT_FILE_PIECES_AHEAD + 1) * PIECE);
     device.failing = true;
     device.warm = false;
-    assert.equal(file.readNow(content.length - 10, new Uint8Array(10)), true);
+    assert.equal(reader.readNow((BOOT_FILE_PIECES_AHEAD + 1) * PIECE - 10, new Uint8Array(10)), true);
+    assert.equal(reader.readNow((BOOT_FILE_PIECES_AHEAD + 1) * PIECE, new Uint8Array(10)), false);
+  });
+
+  test('gives up what its reader is past when memory is short, and goes on in large reads', async () => {
+    const { device, readAll, content, kept } = fixture(40, { keptBytes: (BOOT_FILE_PIECES_AHEAD + 2) * PIECE });
+    assert.deepEqual(await readAll(), content);
+    assert.ok(device.reads <= 42, `${device.reads} reads`);
+    assert.ok(kept.usedBytes <= (BOOT_FILE_PIECES_AHEAD + 2) * PIECE);
+  });
+
+  test('keeps the pieces behind while there is memory, for those who come later', async () => {
+    const { device, file, readAll, content } = fixture(10);
+    await readAll();
+    const reads = device.reads;
+    const later = file.newReader();
+    const target = new Uint8Array(content.length);
+    await later.read(0, target);
+    assert.deepEqual(target, content);
+    assert.equal(device.reads, reads);
+  });
+
+  test('who comes later reads again what was given up', async () => {
+    const { file, readAll, content } = fixture(10, { keptBytes: 3 * PIECE });
+    await readAll();
+    const later = file.newReader();
+    const target = new Uint8Array(content.length);
+    for (let at = 0; at < target.length; at += 1000) await later.read(at, target.subarray(at, at + 1000));
+    assert.deepEqual(target, content);
+  });
+
+  test('nothing is given up that a reader may still ask for', async () => {
+    const { file, reader, content, overwrite, device } = fixture(10, { keptBytes: 6 * PIECE });
+    const slow = file.newReader();
+    const byte = new Uint8Array(1);
+    for (let at = 1; at < content.length; at += PIECE) {
+      await reader.read(at, byte);
+      reader.progress(at, at);
+    }
+    slow.progress(4 * PIECE + 7, 4 * PIECE + 7);
+    await overwrite(0, device.sizeBytes);
+    for (let at = 4 * PIECE + 7; at < content.length; at += PIECE) {
+      await slow.read(at, byte);
+      assert.equal(byte[0], content[at]);
+    }
+  });
+
+  test('a change does not wait for pieces that its reader is past, and they are never read as they are then', async () => {
+    const { reader, saved, overwrite } = fixture(10, { keptBytes: 0 });
+    reader.progress(8 * PIECE, 8 * PIECE);
+    const half = 5 * PIECE; // the fixture's second run, which is the file's second half, lies in front on the disk
+    await overwrite(10 * PIECE - 100 - half, half);
+    assert.equal(saved.usedBytes, 0);
+    await assert.rejects(reader.read(0, new Uint8Array(10)), BootFileLost);
+    await reader.read(9 * PIECE, new Uint8Array(10));
   });
 
   test('keeps its bytes when the disk is overwritten, at once or half-way', async () => {
     for (const progress of [0, 1, 3 * PIECE + 7]) {
-      const { overwrite, file, readAll, content, device } = fixture(6, { keptBytes: PIECE });
-      if (progress > 0) await file.read(0, new Uint8Array(progress));
+      const { overwrite, reader, readAll, content, device } = fixture(6, { keptBytes: PIECE });
+      if (progress > 0) await reader.read(0, new Uint8Array(progress));
       await overwrite(0, device.sizeBytes);
       assert.deepEqual(await readAll(), content);
     }
@@ -130,11 +187,11 @@ describe('a file that is held', () => {
   });
 
   test('a change waits for a read that has begun, so that no block is half old and half new', async () => {
-    const { device, file, overwrite, content } = fixture(2, { keptBytes: 0 });
+    const { device, reader, overwrite, content } = fixture(2, { keptBytes: 0 });
     device.warm = false;
     device.slow = true;
     const target = new Uint8Array(1000);
-    const reading = file.read(100, target);
+    const reading = reader.read(100, target);
     const writing = overwrite(0, content.length);
     await turnOfTheLoop();
     assert.notEqual(device.bytes[0], 0xee);
@@ -145,9 +202,9 @@ describe('a file that is held', () => {
   });
 
   test('without memory for old content the transfer is lost, and the change goes on', async () => {
-    const { overwrite, file, content } = fixture(4, { keptBytes: 0, savedBytes: PIECE });
+    const { overwrite, reader, content } = fixture(4, { keptBytes: 0, savedBytes: PIECE });
     await overwrite(0, content.length);
-    const reads = [0, 1, 2, 3].map((piece) => file.read(piece * PIECE + 1, new Uint8Array(10)));
+    const reads = [0, 1, 2, 3].map((piece) => reader.read(piece * PIECE + 1, new Uint8Array(10)));
     const outcomes = await Promise.allSettled(reads);
     assert.deepEqual(outcomes.map((outcome) => outcome.status).sort(), [
       'fulfilled',
@@ -165,28 +222,28 @@ describe('a file that is held', () => {
   });
 
   test('a failing disk is told to whoever needs the bytes, and may recover', async () => {
-    const { device, file, kept, content } = fixture(2);
+    const { device, reader, kept, content } = fixture(2);
     device.warm = false;
     device.failing = true;
-    await assert.rejects(file.read(5, new Uint8Array(5)), BootFileLost);
-    await assert.rejects(file.read(0, new Uint8Array(5)), BootFileLost);
+    await assert.rejects(reader.read(5, new Uint8Array(5)), BootFileLost);
+    await assert.rejects(reader.read(0, new Uint8Array(5)), BootFileLost);
     assert.equal(kept.usedBytes, 0);
     device.failing = false;
     const target = new Uint8Array(5);
-    await file.read(5, target);
+    await reader.read(5, target);
     assert.deepEqual(target, content.subarray(5, 10));
   });
 
   test('gives all memory back with its last user, even in the middle of reading', async () => {
-    const { device, file, kept, saved, overwrite, unusedCount } = fixture(4);
+    const { device, file, kept, saved, overwrite, unusedCount, reader } = fixture(4);
     await overwrite(0, 10);
     device.warm = false;
     device.slow = true;
-    const reading = file.read(2 * PIECE - 3, new Uint8Array(5)).catch((error: unknown) => error);
-    file.addUser();
-    file.removeUser();
+    const reading = reader.read(2 * PIECE - 3, new Uint8Array(5)).catch((error: unknown) => error);
+    file.newReader().close();
     assert.equal(unusedCount(), 0);
-    file.removeUser();
+    reader.close();
+    reader.close();
     assert.equal(unusedCount(), 1);
     device.release();
     assert.ok((await reading) instanceof BootFileLost);
@@ -200,8 +257,8 @@ describe('a file that is held', () => {
       { kept: new PieceStore(0), saved: new PieceStore(0) },
       () => {},
     );
-    file.addUser();
-    assert.equal(file.readNow(0, new Uint8Array(0)), true);
+    const reader = file.newReader();
+    assert.equal(reader.readNow(0, new Uint8Array(0)), true);
     assert.equal(file.saveBefore(0, 10), undefined);
   });
 });

@@ -47,10 +47,39 @@ describe('memory for pieces', () => {
     for (const { bytes } of pieces) bytes.fill(0xa5);
     for (const index of [5, 1, 6, 2]) pieces[index]?.giveBack();
     assert.equal(store.usedBytes, 4 * PIECE);
+    await passed(1);
     const again = await takeAgain(store, 4);
     for (const { bytes } of again) assert.ok(bytes.every((byte) => byte === 0));
     for (const index of [0, 3, 4, 7]) assert.ok(pieces[index]?.bytes.every((byte) => byte === 0xa5));
     assert.equal(store.take(), undefined);
+  });
+
+  test('what is wanted in the same turn needs no word with the kernel', () => {
+    const store = new PieceStore(PIECE);
+    const [piece] = takeAll(store);
+    piece?.bytes.fill(0xa5);
+    piece?.giveBack();
+    assert.equal(store.take()?.bytes[0], 0xa5);
+    assert.equal(store.take(), undefined);
+  });
+
+  test('asks to give up what can be done without, when all is in use and not before, and no more than it needs', () => {
+    const store = new PieceStore(3 * PIECE);
+    const pieces: PieceMemory[] = [];
+    let asked = 0;
+    const stop = store.whenShort(() => {
+      asked += 1;
+      pieces.pop()?.giveBack();
+      return asked < 3;
+    });
+    pieces.push(...takeAll(new PieceStore(PIECE)));
+    for (let count = 0; count < 3; count += 1) assert.ok(store.take());
+    assert.equal(asked, 0);
+    assert.equal(store.take(), undefined); // what was given up was another store's
+    assert.equal(asked, 3);
+    stop();
+    store.take();
+    assert.equal(asked, 3);
   });
 
   test('none of it at all is possible', () => {
