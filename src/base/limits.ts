@@ -63,6 +63,9 @@ export const BOOT_FILE_PIECE_BYTES = 256 * 1024;
 /** Pieces that are read ahead of a transfer: 1 MiB, a quarter of a second of what a Pi 4 takes. */
 export const BOOT_FILE_PIECES_AHEAD = 4;
 
+/** A transfer says so often how far it is: half of what is read ahead, as each word wakes another thread. */
+export const BOOT_FILE_PROGRESS_BYTES = 2 * BOOT_FILE_PIECE_BYTES;
+
 /**
  * Pieces of files whose places are remembered until the next write, all boards together (about 64 bytes each): a board asks for
  * each file twice, and to follow the chain of a fragmented initramfs takes a millisecond.

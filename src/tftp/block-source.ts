@@ -1,5 +1,5 @@
 /** A boot file cut into the blocks of one transfer. Blocks are counted from 1. */
-import { BOOT_FILE_PIECE_BYTES, TFTP_WINDOW_BLOCKS_MAX } from '../base/limits.js';
+import { BOOT_FILE_PROGRESS_BYTES, TFTP_WINDOW_BLOCKS_MAX } from '../base/limits.js';
 import type { BootFile } from '../boards/boot-files/boot-file.js';
 import { Mode } from './constants.js';
 
@@ -15,7 +15,7 @@ export function blockSource(file: BootFile, mode: string, blockBytes: number): B
   return mode === Mode.Netascii ? new NetasciiSource(file, blockBytes) : new OctetSource(file, blockBytes);
 }
 
-/** Tells the file how far its transfer is, once for each of its pieces. */
+/** Tells the file how far its transfer is, once for each BOOT_FILE_PROGRESS_BYTES. */
 class ProgressTeller {
   readonly #file: BootFile;
   #toldAt = 0;
@@ -26,8 +26,8 @@ class ProgressTeller {
 
   /** `from`: where the oldest block begins that may be asked for again. */
   reached(at: number, from: () => number): void {
-    if (at < this.#toldAt + BOOT_FILE_PIECE_BYTES) return;
-    this.#toldAt = at - (at % BOOT_FILE_PIECE_BYTES);
+    if (at < this.#toldAt + BOOT_FILE_PROGRESS_BYTES) return;
+    this.#toldAt = at - (at % BOOT_FILE_PROGRESS_BYTES);
     this.#file.progress(from(), at);
   }
 }

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
-import { BOOT_FILE_PIECE_BYTES, TFTP_WINDOW_BLOCKS_MAX } from '../../src/base/limits.js';
+import { BOOT_FILE_PROGRESS_BYTES, TFTP_WINDOW_BLOCKS_MAX } from '../../src/base/limits.js';
 import { blockSource } from '../../src/tftp/block-source.js';
 import { fakeFile } from '../support/fake-board.js';
 import { noise } from '../support/random.js';
@@ -76,9 +76,9 @@ describe('netascii', () => {
 
 describe('how far a transfer is', () => {
   for (const mode of ['octet', 'netascii']) {
-    test(`${mode}: is told for each piece of the file, and never past what a window may ask for again`, () => {
+    test(`${mode}: is told time and again, and never past what a window may ask for again`, () => {
       const blockBytes = 1000;
-      const bytes = noise(3 * BOOT_FILE_PIECE_BYTES + 5000);
+      const bytes = noise(3 * BOOT_FILE_PROGRESS_BYTES + 5000);
       const told: { readonly from: number; readonly at: number }[] = [];
       let from = 0;
       const file = fakeFile({ bytes });
@@ -106,8 +106,8 @@ describe('how far a transfer is', () => {
           source.fillNow(again, target);
         }
       }
-      const pieces = told.map(({ at }) => Math.floor(at / BOOT_FILE_PIECE_BYTES));
-      assert.deepEqual(pieces, [1, 2, 3]);
+      const times = told.map(({ at }) => Math.floor(at / BOOT_FILE_PROGRESS_BYTES));
+      assert.deepEqual(times, [1, 2, 3]);
       assert.ok(told.every((each) => each.from > each.at - (TFTP_WINDOW_BLOCKS_MAX + 1) * blockBytes));
     });
   }

@@ -26,7 +26,7 @@ export interface BootFile {
   follow(follower: (pieces: readonly FilePiece[]) => void): void;
   /**
    * How far the transfer is: it reads at `at`, and nothing in front of `from` is asked for any more. To be told once for each
-   * BOOT_FILE_PIECE_BYTES at least: it is read ahead of no further than BOOT_FILE_PIECES_AHEAD.
+   * BOOT_FILE_PROGRESS_BYTES: it is read ahead of by no more than BOOT_FILE_PIECES_AHEAD.
    */
   progress(from: number, at: number): void;
   /** May be called at any time, more than once; a `read` under way is then of no interest to anybody. */
