@@ -27,17 +27,20 @@ export interface Watch {
 }
 
 /**
- * Watches a server that forks a process for each transfer: children that end between two looks count with their CPU time
- * (their parent waits for them) and not with their memory. The highest resident memory begins anew. A look takes some
- * milliseconds, of which the watched process stands still for one: it should stay seldom.
+ * Watches a server that forks a process for each transfer. Children that end between two looks count with their CPU time if
+ * their parent waits for them; of one that lets the kernel reap them, with what they had used at the last look; and not with
+ * their memory. The highest resident memory begins anew. A look takes some milliseconds, of which the watched process stands
+ * still for one: it should stay seldom.
  */
 export function watchUsage(pid: number, everyMs = 200): Watch {
   for (const each of [pid, ...descendantsOf(pid)]) forgetPeak(each);
   const before = usageOf(pid);
   let peakMemoryBytes = 0;
   let sharedMemoryBytes = 0;
+  const ledger = new OwnTimeLedger(pid);
   const look = (): Usage => {
     const now = usageOf(pid);
+    ledger.look();
     peakMemoryBytes = Math.max(peakMemoryBytes, now.peakMemoryBytes);
     sharedMemoryBytes = Math.max(sharedMemoryBytes, now.sharedMemoryBytes);
     return now;
@@ -47,20 +50,51 @@ export function watchUsage(pid: number, everyMs = 200): Watch {
     stop() {
       clearInterval(timer);
       const { cpuSeconds } = look();
-      return { cpuSeconds: cpuSeconds - before.cpuSeconds, peakMemoryBytes, sharedMemoryBytes };
+      const used = Math.max(cpuSeconds - before.cpuSeconds, ledger.seconds());
+      return { cpuSeconds: used, peakMemoryBytes, sharedMemoryBytes };
     },
   };
 }
 
+/** What each process of a server has used by itself since the first look, those that are gone included. */
+class OwnTimeLedger {
+  readonly #pid: number;
+  readonly #firstTicks = new Map<number, number>();
+  readonly #lastTicks = new Map<number, number>();
+
+  constructor(pid: number) {
+    this.#pid = pid;
+    this.look();
+    for (const [each, ticks] of this.#lastTicks) this.#firstTicks.set(each, ticks);
+  }
+
+  look(): void {
+    for (const each of [this.#pid, ...descendantsOf(this.#pid)]) {
+      const stat = textOf(`/proc/${each}/stat`);
+      if (stat !== '') this.#lastTicks.set(each, decodeStat(stat).ownTicks);
+    }
+  }
+
+  seconds(): number {
+    let ticks = 0;
+    for (const [each, last] of this.#lastTicks) ticks += last - (this.#firstTicks.get(each) ?? 0);
+    return ticks / TICKS_PER_SECOND;
+  }
+}
+
 /** proc_pid_stat(5): the name in parentheses may hold anything, parentheses and spaces too. */
-export function decodeStat(text: string): { readonly parent: number; readonly cpuTicks: number } {
+export function decodeStat(text: string): {
+  readonly parent: number;
+  /** With the children that were waited for. */
+  readonly cpuTicks: number;
+  readonly ownTicks: number;
+} {
   const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
   const field = (number: number) => Number(fields[number - FIRST_FIELD_BEHIND_NAME]);
   const { Parent, UserTime, SystemTime, ChildrenUserTime, ChildrenSystemTime } = StatField;
-  return {
-    parent: field(Parent),
-    cpuTicks: [UserTime, SystemTime, ChildrenUserTime, ChildrenSystemTime].reduce((sum, each) => sum + field(each), 0),
-  };
+  const ownTicks = field(UserTime) + field(SystemTime);
+  const cpuTicks = ownTicks + field(ChildrenUserTime) + field(ChildrenSystemTime);
+  return { parent: field(Parent), cpuTicks, ownTicks };
 }
 
 /** proc_pid_stat(5), counted from 1. */

@@ -1,16 +1,16 @@
 // Our TFTP beside dnsmasq, tftpd-hpa and atftpd: `npm run bench:tftp`. One run, the same file, each row of each round asks all
 // of them one after the other, in turn. As root: they have port 69. `-- --rounds 3 --dry` for a look that leaves
 // docs/benchmarks.md alone; `-- --only 16` for the rows whose title has "16" in it.
-import { execFileSync } from 'node:child_process';
+import { execFile, execFileSync } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
+import { parseArgs, promisify } from 'node:util';
 import { anyOf, without, withoutRoot } from '../test/support/programs.js';
 import { projectFile } from '../test/support/project.js';
 import { noise } from '../test/support/random.js';
 import { scratchFolder } from '../test/support/scratch.js';
-import { watchUsage } from './process-usage.js';
+import { type Usage, watchUsage } from './process-usage.js';
 import { table, writeSection } from './report.js';
 import { highest, lowest, median, medianOfRatios } from './statistics.js';
 import { makeImage, startOurs, startPeers, type TftpPeer } from './tftp/servers.js';
@@ -53,6 +53,8 @@ interface Figures {
   readonly resends: number;
 }
 
+const execute = promisify(execFile);
+
 const endings: (() => Promise<void>)[] = [];
 const ending = { after: (action: () => Promise<void>) => void endings.push(action) };
 try {
@@ -73,8 +75,8 @@ async function bench(): Promise<void> {
 
   const sections: string[] = [];
   for (const row of ROWS.filter(({ title }) => title.includes(options.only))) {
-    const able = servers.filter((server) => row.windowSize === 1 || answersWindows(load, server, root));
-    sections.push(report(row, able, measure(row, able, load, root)));
+    const able = row.windowSize === 1 ? servers : await thoseWithWindows(load, servers, root);
+    sections.push(report(row, able, await measure(row, able, load, root)));
     console.log(`\n${sections.at(-1)}\n`);
   }
   if (!options.dry) writeSection('tftp', `${preface()}\n\n${sections.join('\n\n')}`);
@@ -98,23 +100,28 @@ async function makeFiles(folder: string): Promise<{ readonly root: string; reado
 }
 
 /** The load client refuses to measure what was not acknowledged. */
-function answersWindows(load: string, server: TftpPeer, root: string): boolean {
-  try {
-    askOnce(load, server, root, { title: '', clients: 1, windowSize: 2 });
-    return true;
-  } catch {
-    return false;
+async function thoseWithWindows(load: string, servers: readonly TftpPeer[], root: string): Promise<TftpPeer[]> {
+  const able: TftpPeer[] = [];
+  for (const server of servers) {
+    const answer = await askOnce(load, server, root, { clients: 1, windowSize: 2 }).catch(() => undefined);
+    if (answer !== undefined) able.push(server);
   }
+  return able;
 }
 
-function measure(row: Row, servers: readonly TftpPeer[], load: string, root: string): ReadonlyMap<TftpPeer, Figures[]> {
+async function measure(
+  row: Row,
+  servers: readonly TftpPeer[],
+  load: string,
+  root: string,
+): Promise<ReadonlyMap<TftpPeer, Figures[]>> {
   const figures = new Map(servers.map((server) => [server, [] as Figures[]]));
-  for (const server of servers) askOnce(load, server, root, row); // compiled and cached, all of them
+  for (const server of servers) await askOnce(load, server, root, row); // compiled and cached, all of them
   for (let round = 0; round < Number(options.rounds); round += 1) {
     for (const index of servers.keys()) {
       const server = servers[(index + round) % servers.length];
       if (server === undefined) continue;
-      const played = askOnce(load, server, root, row);
+      const played = await askOnce(load, server, root, row);
       figures.get(server)?.push(played);
       console.log(
         `round ${round + 1}  ${row.title.padEnd(26)} ${server.title.padEnd(15)} ${played.megabytesPerSecond.toFixed(0).padStart(5)} MB/s  p50 ${played.turnaroundUs.toFixed(0)} us  ${played.cpuSecondsPerGigabyte.toFixed(2)} s/GB  client busy ${played.loadBusyPercent.toFixed(0)} %  ${played.resends} said twice`,
@@ -124,16 +131,16 @@ function measure(row: Row, servers: readonly TftpPeer[], load: string, root: str
   return figures;
 }
 
-function askOnce(load: string, server: TftpPeer, root: string, row: Row): Figures {
-  const file = row.clients === 1 ? 'whole' : 'part';
-  const watch = watchUsage(server.pid);
-  const words = [server.address, server.port, server.pathOf(file), join(root, file), row.clients, BLOCK_BYTES];
-  const said = execFileSync(load, [...words, row.windowSize].map(String), {
-    encoding: 'utf8',
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
+async function askOnce(
+  load: string,
+  server: TftpPeer,
+  root: string,
+  { clients, windowSize }: Omit<Row, 'title'>,
+): Promise<Figures> {
+  const file = clients === 1 ? 'whole' : 'part';
+  const words = [server.address, server.port, server.pathOf(file), join(root, file), clients, BLOCK_BYTES, windowSize];
+  const { said, usage } = await watched(server, () => execute(load, words.map(String)));
   const { seconds, bytes, turnaroundMedianUs, loadSeconds, resends }: Record<string, number> = JSON.parse(said);
-  const usage = watch.stop();
   if (seconds === undefined || bytes === undefined || loadSeconds === undefined) throw new Error(`load said ${said}`);
   return {
     megabytesPerSecond: bytes / 1e6 / seconds,
@@ -143,6 +150,20 @@ function askOnce(load: string, server: TftpPeer, root: string, row: Row): Figure
     loadBusyPercent: (loadSeconds / seconds) * 100,
     resends: resends ?? 0,
   };
+}
+
+async function watched(
+  { pid }: TftpPeer,
+  act: () => Promise<{ readonly stdout: string }>,
+): Promise<{ readonly said: string; readonly usage: Usage }> {
+  const watch = watchUsage(pid, 50);
+  try {
+    const { stdout: said } = await act();
+    return { said, usage: watch.stop() };
+  } catch (error) {
+    watch.stop();
+    throw error;
+  }
 }
 
 function preface(): string {

@@ -8,7 +8,7 @@ import { whenOver } from '../support/cleanup.js';
 describe('what a process has used', () => {
   test('is read behind a name with spaces and parentheses, children waited for included', () => {
     const text = '42 (a) R 1 (b) S 7 42 42 0 -1 4194560 100 200 0 0 11 22 33 44 20 0 1 0 5 6 7';
-    assert.deepEqual(decodeStat(text), { parent: 7, cpuTicks: 110 });
+    assert.deepEqual(decodeStat(text), { parent: 7, cpuTicks: 110, ownTicks: 33 });
   });
 
   test('counts this process', () => {
@@ -36,6 +36,24 @@ child.stdout.pipe(process.stdout);`;
     const { cpuSeconds, peakMemoryBytes } = watch.stop();
     assert.ok(cpuSeconds >= 0.59, `${cpuSeconds} s of CPU time, 0.6 s were burnt by children`);
     assert.ok(peakMemoryBytes > 2 * 20e6, 'the parent and its child are both resident');
+  });
+
+  test('counts children that ended and were waited for by nobody', async (context) => {
+    // A shell whose children the kernel reaps, and one of them that burns 0.3 s by itself.
+    const burn = 'const end = process.cpuUsage().user + 300000; while (process.cpuUsage().user < end);';
+    const script = `trap '' CHLD; "$0" -e '${burn} console.log("burnt"); setTimeout(() => {}, 200)' & sleep 60`;
+    const parent = spawn('sh', ['-c', script, process.execPath], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+      detached: true,
+    });
+    whenOver(context, async () => {
+      process.kill(-(parent.pid ?? 0), 'SIGKILL');
+      await once(parent, 'exit');
+    });
+    const watch = watchUsage(parent.pid ?? 0, 20);
+    await once(parent.stdout, 'data');
+    await new Promise((resolve) => setTimeout(resolve, 1_000));
+    assert.ok(watch.stop().cpuSeconds >= 0.29);
   });
 
   test('says so when there is no such process', () => {
