@@ -3,10 +3,16 @@ import { once } from 'node:events';
 import { createServer, type Socket } from 'node:net';
 import { duplexPair } from 'node:stream';
 import { systemClock } from '../../../src/base/clock.js';
-import { NBD_BYTES_IN_FLIGHT_MAX, NBD_EARLY_BYTES_MAX, NBD_OPTION_BYTES_MAX } from '../../../src/base/limits.js';
+import {
+  NBD_BYTES_IN_FLIGHT_MAX,
+  NBD_EARLY_BYTES_MAX,
+  NBD_HELD_BYTES_MAX,
+  NBD_OPTION_BYTES_MAX,
+} from '../../../src/base/limits.js';
 import { silentLog } from '../../../src/base/log.js';
 import { Malformed } from '../../../src/base/malformed.js';
 import { MemoryDevice } from '../../../src/block/memory-device.js';
+import { Budget } from '../../../src/boards/boot-files/budget.js';
 import { BufferPool } from '../../../src/nbd/buffer-pool.js';
 import { connectNbd } from '../../../src/nbd/client.js';
 import { NbdDisconnected, NbdFailed, NbdRefused } from '../../../src/nbd/client-errors.js';
@@ -76,7 +82,7 @@ export const nbdServer: FuzzTarget = {
     const world: Omit<ConnectionWorld, 'closed'> = {
       ...{ lookup: lookupOf(...boards), clock: systemClock, meter: silentMeter },
       log: { ...silentLog, error: (facts) => void bugs.push(facts) },
-      ...{ turn: new TurnBudget(), pool: new BufferPool() },
+      ...{ turn: new TurnBudget(), pool: new BufferPool(), heldMemory: new Budget(NBD_HELD_BYTES_MAX) },
       ...{ probe: async () => 'alive' as const, abandon() {}, attached() {}, detached() {}, refused() {} },
     };
     return {
