@@ -18,7 +18,7 @@ const { values: options } = parseArgs({
     rounds: { type: 'string', default: '7' },
     boards: { type: 'string', default: '32' },
     dry: { type: 'boolean', default: false },
-    /** Arguments of node for our server: `--node "--cpu-prof --cpu-prof-dir=/tmp/profile"`. */
+    /** Arguments of node for our server: `--node="--cpu-prof --cpu-prof-dir=/tmp/profile"`. */
     node: { type: 'string', default: '' },
   },
 });

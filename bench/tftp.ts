@@ -20,7 +20,7 @@ const { values: options } = parseArgs({
     rounds: { type: 'string', default: '7' },
     only: { type: 'string', default: '' },
     dry: { type: 'boolean', default: false },
-    /** Arguments of node for our server: `--node "--cpu-prof --cpu-prof-dir=/tmp/profile"`. */
+    /** Arguments of node for our server: `--node="--cpu-prof --cpu-prof-dir=/tmp/profile"`. */
     node: { type: 'string', default: '' },
   },
 });

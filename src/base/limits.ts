@@ -174,6 +174,8 @@ export const TFTP_OPTIONS_MAX = 32;
 export const TFTP_ERROR_TEXT_BYTES_MAX = 128;
 /** What a peer says in a transfer: an ACK has four bytes, and of an ERROR's text no more is kept anyway. */
 export const TFTP_PEER_PACKET_BYTES_MAX = 1024;
+/** Taken from one peer before the others have their turn: more than a window's ACKs, and no flood keeps the rest waiting. */
+export const TFTP_PEER_PACKETS_PER_TURN = 64;
 /** The thread that delivers files looks up at least this often: a process that exits waits for it that long. */
 export const TFTP_COURIER_WAIT_MS_MAX = 500;
 /** With TFTP_PEER_TRANSFERS_MAX the bound on sockets and held files. A Pi runs one at a time, but leaves silent probes behind. */

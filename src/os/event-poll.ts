@@ -20,6 +20,19 @@ export class EventPoll {
     calls.epoll_ctl.now(this.descriptor, EPOLL_CTL_ADD, descriptor, eventOf(EPOLLIN, descriptor));
   }
 
+  /**
+   * As `add`, but told only when something comes, not as long as it is there: the kernel need not look again at each wait. So
+   * whoever is told has to take all that is there, or to say that it did not, by `notAllTaken`.
+   */
+  addEdge(descriptor: number): void {
+    calls.epoll_ctl.now(this.descriptor, EPOLL_CTL_ADD, descriptor, eventOf(EPOLLIN + EPOLLET, descriptor));
+  }
+
+  /** What `addEdge` told of is told of once more if there is something left. */
+  notAllTaken(descriptor: number): void {
+    calls.epoll_ctl.now(this.descriptor, EPOLL_CTL_MOD, descriptor, eventOf(EPOLLIN + EPOLLET, descriptor));
+  }
+
   /** As `add`, but told once only, by this token in place of the descriptor, and of an error too. */
   addOnce(descriptor: number, token: number): void {
     calls.epoll_ctl.now(this.descriptor, EPOLL_CTL_ADD, descriptor, eventOf(EPOLLIN | EPOLLONESHOT, token));
@@ -89,6 +102,7 @@ const EPOLL_CLOEXEC = 0o2000000;
 const EPOLL_CTL_ADD = 1;
 const EPOLL_CTL_DEL = 2;
 const EPOLL_CTL_MOD = 3;
+const EPOLLET = 2 ** 31;
 const EPOLLIN = 1;
 const EPOLLONESHOT = 0x4000_0000;
 const EFD_CLOEXEC = 0o2000000;

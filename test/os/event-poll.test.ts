@@ -38,3 +38,23 @@ describe('waiting for several descriptors', () => {
     assert.equal(poll.wait(10_000), 1);
   });
 });
+
+describe('waiting for what comes, not for what is there', () => {
+  test('tells of each coming once, and again where it is told that not all was taken', (context) => {
+    const poll = new EventPoll();
+    whenOver(context, () => poll.close());
+    const bell = new WakeUp();
+    whenOver(context, () => bell.close());
+    poll.addEdge(bell.descriptor);
+    bell.ring();
+    assert.deepEqual([poll.wait(0), poll.ready(0)], [1, bell.descriptor]);
+    assert.equal(poll.wait(0), 0);
+    bell.ring();
+    assert.equal(poll.wait(0), 1);
+    poll.notAllTaken(bell.descriptor);
+    assert.equal(poll.wait(0), 1);
+    bell.silence();
+    poll.notAllTaken(bell.descriptor);
+    assert.equal(poll.wait(0), 0);
+  });
+});

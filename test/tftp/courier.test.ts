@@ -153,6 +153,20 @@ describe('the courier', () => {
     assert.deepEqual(await takeWhole(peer), Buffer.from(CONTENT));
   });
 
+  test('a duplicate in front of an ACK, and a flood of them, hold nothing up', async (context) => {
+    const { peer, deliver } = await courierUnderTest(context);
+    const { end } = deliver(fakeFile({ bytes: noise(20 * BLOCK + 1) }));
+    const { port } = await peer.next();
+    peer.send(ack(0), port);
+    for (let block = 1; block <= 21; block += 1) {
+      assert.equal((await peer.next()).bytes.readUInt16BE(2), block);
+      for (let count = 0; count < 100; count += 1) peer.send(ack(block - 1), port);
+      peer.send(ack(block), port);
+    }
+    const ended = await end;
+    assert.equal('outcome' in ended && ended.outcome, 'complete');
+  });
+
   test('says so if there is no port to be had', async (context) => {
     const { deliver } = await courierUnderTest(context);
     const ended = await deliver(fakeFile({ bytes: CONTENT }), { from: '192.0.2.1' }).end;

@@ -14,11 +14,14 @@ describe('the clock of a loop', () => {
     clock.ringDue();
     assert.deepEqual(rung, []);
     nowMs += 100;
+    assert.equal(clock.nowMs(), 1_000.5, 'one time for all that happens in a turn');
+    clock.look();
     clock.ringDue();
     clock.ringDue();
     assert.deepEqual(rung, ['first']);
     assert.equal(clock.waitMs(500), 200);
     nowMs += 10_000;
+    clock.look();
     assert.equal(clock.waitMs(500), 0);
     clock.ringDue();
     assert.deepEqual(rung, ['first', 'second']);
@@ -40,6 +43,7 @@ describe('the clock of a loop', () => {
     );
     clock.after(5, () => rung.push('never')).cancel();
     nowMs = 5;
+    clock.look();
     clock.ringDue();
     assert.deepEqual(rung, ['first']);
   });

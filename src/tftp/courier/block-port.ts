@@ -11,11 +11,22 @@ export class BlockPort implements PeerChannel {
   readonly #port: PeerPort;
   readonly #closed: (descriptors: readonly number[]) => void;
   #strangersLeft = TFTP_STRANGERS_ANSWERED_MAX;
+  #sentCount = 0;
+  #isClosed = false;
 
   /** Throws SystemCallError if there is no port to be had. */
   constructor(address: Ipv4Address, peer: Endpoint, closed: (descriptors: readonly number[]) => void) {
     this.#port = new PeerPort(address, peer);
     this.#closed = closed;
+  }
+
+  /** Calls of `send` and `sendAll`. */
+  get sentCount(): number {
+    return this.#sentCount;
+  }
+
+  get isClosed(): boolean {
+    return this.#isClosed;
   }
 
   /** Readable when the peer has said something. */
@@ -53,16 +64,19 @@ export class BlockPort implements PeerChannel {
   }
 
   send(packet: Uint8Array, length: number): boolean {
+    this.#sentCount += 1;
     this.#port.send(packet, length);
     return true;
   }
 
   sendAll(packets: Uint8Array, length: number, packetBytes: number): boolean {
+    this.#sentCount += 1;
     this.#port.sendSegments(packets, length, packetBytes);
     return true;
   }
 
   close(): void {
+    this.#isClosed = true;
     const descriptors = [this.descriptor, this.strangersDescriptor];
     this.#port.close();
     this.#closed(descriptors);

@@ -1,7 +1,7 @@
 import { setImmediate as turnOfTheLoop } from 'node:timers/promises';
 import { type MessagePort, receiveMessageOnPort } from 'node:worker_threads';
 import { systemUptimeMs } from '../../base/clock.js';
-import { TFTP_COURIER_WAIT_MS_MAX, TFTP_PEER_PACKET_BYTES_MAX } from '../../base/limits.js';
+import { TFTP_COURIER_WAIT_MS_MAX, TFTP_PEER_PACKET_BYTES_MAX, TFTP_PEER_PACKETS_PER_TURN } from '../../base/limits.js';
 import { unlessMalformed } from '../../base/malformed.js';
 import { unreachable } from '../../base/unreachable.js';
 import { EventPoll, WakeUp } from '../../os/event-poll.js';
@@ -36,6 +36,7 @@ export class CourierLoop {
     this.#poll.add(this.#wakeUp.descriptor);
     while (!this.#stopped) {
       const count = this.#poll.wait(this.#clock.waitMs(TFTP_COURIER_WAIT_MS_MAX));
+      this.#clock.look();
       for (let index = 0; index < count; index += 1) this.#ready(this.#poll.ready(index));
       this.#clock.ringDue();
       if (this.#heardMessages) await this.#letPromisesGoOn();
@@ -105,7 +106,7 @@ export class CourierLoop {
       this.#byId.delete(id);
       this.#say({ kind: 'ended', id, end });
     };
-    const carried = new Carried(port, file, parcel, this.#clock, ended);
+    const carried = new Carried(port, file, parcel, { clock: this.#clock, poll: this.#poll, ended });
     this.#byId.set(id, carried);
     const strangers = { readable: (buffer: Uint8Array) => this.#strangerSpoke(id, port.receiveStranger(buffer)) };
     this.#byDescriptor.set(port.descriptor, carried).set(port.strangersDescriptor, strangers);
@@ -118,7 +119,7 @@ export class CourierLoop {
       port = new BlockPort(from, to, (descriptors) => {
         for (const descriptor of descriptors) this.#byDescriptor.delete(descriptor);
       });
-      this.#poll.add(port.descriptor);
+      this.#poll.addEdge(port.descriptor);
       this.#poll.add(port.strangersDescriptor);
       return port;
     } catch (error) {
@@ -144,30 +145,44 @@ interface Listening {
   readable(buffer: Uint8Array): void;
 }
 
+interface CarriedTies {
+  readonly clock: LoopClock;
+  readonly poll: EventPoll;
+  readonly ended: (end: DeliveryEnd) => void;
+}
+
 /** One transfer in this thread. */
 class Carried implements Listening {
   readonly port: BlockPort;
   readonly file: SuppliedFile;
   readonly delivery: Delivery;
   readonly #signs: Float64Array;
+  readonly #poll: EventPoll;
+  readonly #isLockStep: boolean;
 
-  constructor(
-    port: BlockPort,
-    file: SuppliedFile,
-    parcel: Parcel,
-    clock: LoopClock,
-    ended: (end: DeliveryEnd) => void,
-  ) {
+  constructor(port: BlockPort, file: SuppliedFile, parcel: Parcel, { clock, poll, ended }: CarriedTies) {
     const { mode, agreement, signs } = parcel;
     this.port = port;
     this.file = file;
+    this.#poll = poll;
     this.#signs = new Float64Array(signs);
+    this.#isLockStep = agreement.windowBlocks === 1;
     this.delivery = new Delivery({ file, mode, agreement, channel: port, clock, ended });
   }
 
+  /** Takes all that is there. In lock-step that is over once a block went out: the peer has nothing to say before it has that. */
   readable(buffer: Uint8Array): void {
-    const bytes = this.port.receive(buffer);
-    if (bytes === undefined) return;
+    for (let count = 0; count < TFTP_PEER_PACKETS_PER_TURN; count += 1) {
+      const { sentCount } = this.port;
+      const bytes = this.port.receive(buffer);
+      if (bytes === undefined) return;
+      this.#said(bytes);
+      if (this.port.isClosed || (this.#isLockStep && this.port.sentCount > sentCount)) return;
+    }
+    this.#poll.notAllTaken(this.port.descriptor);
+  }
+
+  #said(bytes: Uint8Array): void {
     const packet = unlessMalformed(() => decodePacket(bytes));
     if (packet?.kind !== 'ack' && packet?.kind !== 'error') return;
     this.delivery.handle(packet);

@@ -1,18 +1,29 @@
 import type { Clock, Timer } from '../../base/clock.js';
 
-/** The clock of a loop that waits by itself: timers ring when it asks for those that are due. */
+/**
+ * The clock of a loop that waits by itself: it looks at the time once for each turn, after the wait, and timers ring when the
+ * loop asks for those that are due.
+ */
 export class LoopClock implements Clock {
-  readonly #nowMs: () => number;
+  readonly #look: () => number;
   readonly #alarms = new Set<Alarm>();
   /** No alarm is due before. */
   #nextMs = Number.POSITIVE_INFINITY;
+  #nowMs: number;
 
-  constructor(nowMs: () => number) {
-    this.#nowMs = nowMs;
+  constructor(look: () => number) {
+    this.#look = look;
+    this.#nowMs = look();
   }
 
+  /** A turn begins. */
+  look(): void {
+    this.#nowMs = this.#look();
+  }
+
+  /** Of the turn. */
   nowMs(): number {
-    return this.#nowMs();
+    return this.#nowMs;
   }
 
   today(): Date {
@@ -20,7 +31,7 @@ export class LoopClock implements Clock {
   }
 
   after(delayMs: number, action: () => void): Timer {
-    const alarm = { dueMs: this.#nowMs() + delayMs, action };
+    const alarm = { dueMs: this.#nowMs + delayMs, action };
     this.#alarms.add(alarm);
     this.#nextMs = Math.min(this.#nextMs, alarm.dueMs);
     return { cancel: () => this.#alarms.delete(alarm) };
@@ -28,11 +39,11 @@ export class LoopClock implements Clock {
 
   /** How long the loop may wait, at most `mostMs`; whole milliseconds. */
   waitMs(mostMs: number): number {
-    return Math.max(0, Math.min(mostMs, Math.ceil(this.#nextMs - this.#nowMs())));
+    return Math.max(0, Math.min(mostMs, Math.ceil(this.#nextMs - this.#nowMs)));
   }
 
   ringDue(): void {
-    const nowMs = this.#nowMs();
+    const nowMs = this.#nowMs;
     if (nowMs < this.#nextMs) return;
     const due = [...this.#alarms].filter(({ dueMs }) => dueMs <= nowMs);
     for (const alarm of due) {
