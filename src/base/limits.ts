@@ -195,6 +195,12 @@ export const TFTP_ROW_BYTES_MAX = 65_507;
 export const TFTP_ROW_PACKETS_MAX = 64;
 /** Without a new block acknowledged for this long the peer is gone: a Pi gives a file up after 30 s (TFTP_FILE_TIMEOUT). */
 export const TFTP_SILENCE_MS_MAX = 30_000;
+/** The same for a peer that asked for longer waits (`timeout` may be 255 s): two waits of 30 s. */
+export const TFTP_SILENCE_ASKED_MS_MAX = 60_000;
+/** A peer that has said nothing for so long may have to make room when all places are taken: a board acknowledges within milliseconds, and repeats itself after 2 s. */
+export const TFTP_QUIET_MS_MIN = 5_000;
+/** What one port may have waiting to be read: with `tftp.single_port` all ACKs come there, a flood of requests beside them. The kernel cuts it to net.core.rmem_max. */
+export const TFTP_MAIN_PORT_BUFFER_BYTES = 4 * 1024 * 1024;
 /** Until DATA 1 is acknowledged, silence of twice the wait ends a transfer, but it is never taken for silence sooner than this: a Pi repeats its RRQ every 2 s, most other clients after 5 s. */
 export const TFTP_FIRST_TIMEOUT_MS_MIN = 5_500;
 /** … nor later than this, whatever wait a peer asked for: what acknowledged nothing may be forged. */

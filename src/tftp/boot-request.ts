@@ -31,6 +31,8 @@ export interface BootRequestSettings {
   readonly refuse: (code: number, message: string) => void;
   readonly carrier: Carrier;
   readonly answers: (peer: Ipv4Address) => boolean;
+  /** The peer hears of it from now on. */
+  readonly begun: (request: BootRequest) => void;
   /** It is over, and nothing of it is left. */
   readonly gone: (request: BootRequest) => void;
 }
@@ -59,8 +61,13 @@ export class BootRequest implements RunningRequest {
     return this.#settings.peer.address;
   }
 
-  get evictable(): boolean {
-    return this.#state.at === 'delivering' && !this.#state.delivery.confirmed;
+  get standing(): RunningRequest['standing'] {
+    if (this.#state.at !== 'delivering') return 'opening';
+    return this.#state.delivery.confirmed ? 'confirmed' : 'unconfirmed';
+  }
+
+  get quietSinceMs(): number {
+    return this.#state.at === 'delivering' ? this.#state.delivery.quietSinceMs : this.#startedMs;
   }
 
   /** Never rejects. */
@@ -128,7 +135,9 @@ export class BootRequest implements RunningRequest {
       ended: (end) => this.#ended(end, file),
       noPort: (because) => this.#noPort(because, file),
     });
-    if (this.#state.at === 'opening') this.#state = { at: 'delivering', delivery };
+    if (this.#state.at !== 'opening') return;
+    this.#state = { at: 'delivering', delivery };
+    this.#settings.begun(this);
   }
 
   #ended(end: DeliveryEnd, file: BootFile): void {

@@ -143,7 +143,7 @@ export class MainPort {
 
   #serve(request: TftpRequest, peer: Endpoint, board: Board, path: string): void {
     const { running, limits, answers, clock, reporter } = this.#settings;
-    if (!running.makeRoom(peer.address)) {
+    if (!running.makeRoom(peer.address, clock.nowMs())) {
       this.#refuse(peer, ErrorCode.NotDefined, 'too many transfers: ask again');
       return;
     }
@@ -160,6 +160,7 @@ export class MainPort {
       refuse: (code, message) => this.#refuse(peer, code, message),
       carrier: this.#carrier,
       answers,
+      begun: (begun) => running.begun(begun),
       gone: (gone) => running.remove(gone),
     });
     running.add(bootRequest);

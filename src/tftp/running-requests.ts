@@ -3,16 +3,19 @@
  *
  * Source addresses are easily forged, and each request costs a socket and an open file. When there is no room, the oldest one
  * whose peer has acknowledged nothing makes room: a real board acknowledges within a millisecond or two, so even under a
- * flood it is hardly ever the oldest.
+ * flood it is hardly ever the oldest. If all have acknowledged something, the one that has been quiet for longest makes room,
+ * of the address that has the most: a few addresses can't hold every place by one ACK each.
  */
-import { TFTP_PEER_TRANSFERS_MAX, TFTP_TRANSFERS_MAX } from '../base/limits.js';
+import { TFTP_PEER_TRANSFERS_MAX, TFTP_QUIET_MS_MIN, TFTP_TRANSFERS_MAX } from '../base/limits.js';
 
 export interface RunningRequest {
   /** Server address, peer address and peer port: unique among the running ones. */
   readonly key: string;
   readonly peerAddress: string;
-  /** False while it can't be ended from outside, or the peer has shown that it is where it says it is. */
-  readonly evictable: boolean;
+  /** `opening`: it can't be ended from outside. `confirmed`: the peer has shown that it is where it says it is. */
+  readonly standing: 'opening' | 'unconfirmed' | 'confirmed';
+  /** Since when nothing new has come from the peer. */
+  readonly quietSinceMs: number;
   /** Ends it without a word to the peer; it must take itself out with `remove`. */
   abandon(because: string): void;
   /** Ends it and tells the peer. */
@@ -34,10 +37,12 @@ export class RunningRequests<Request extends RunningRequest> {
   }
 
   /** Makes room for one more from that address; false if there is none to be had. */
-  makeRoom(peerAddress: string): boolean {
+  makeRoom(peerAddress: string, nowMs: number): boolean {
     const ofPeer = this.#byAddress.get(peerAddress);
-    if (ofPeer !== undefined && ofPeer.size >= TFTP_PEER_TRANSFERS_MAX && !evictOldest(ofPeer)) return false;
-    return this.#byKey.size < TFTP_TRANSFERS_MAX || evictOldest(this.#byKey.values());
+    const isPeerFull = ofPeer !== undefined && ofPeer.size >= TFTP_PEER_TRANSFERS_MAX;
+    if (isPeerFull && !evictOldest(ofPeer) && !evictQuietest(ofPeer, nowMs)) return false;
+    if (this.#byKey.size < TFTP_TRANSFERS_MAX) return true;
+    return evictOldest(this.#byKey.values()) || evictQuietest(this.#ofBusiestAddress(), nowMs);
   }
 
   /** Only after `makeRoom`, and with a key that `find` does not know. */
@@ -46,6 +51,13 @@ export class RunningRequests<Request extends RunningRequest> {
     const ofPeer = this.#byAddress.get(request.peerAddress);
     if (ofPeer === undefined) this.#byAddress.set(request.peerAddress, new Set([request]));
     else ofPeer.add(request);
+  }
+
+  /** The peer hears of it only from now on: its age counts anew, however long its file took to be opened. */
+  begun(request: Request): void {
+    if (this.#byKey.get(request.key) !== request) return;
+    this.remove(request);
+    this.add(request);
   }
 
   remove(request: Request): void {
@@ -66,13 +78,29 @@ export class RunningRequests<Request extends RunningRequest> {
   stopAll(because: string): void {
     for (const request of [...this.#byKey.values()]) request.stop(because);
   }
+
+  #ofBusiestAddress(): Iterable<Request> {
+    let busiest: Set<Request> = new Set();
+    for (const requests of this.#byAddress.values()) if (requests.size > busiest.size) busiest = requests;
+    return busiest;
+  }
 }
 
 function evictOldest(requests: Iterable<RunningRequest>): boolean {
   for (const request of requests) {
-    if (!request.evictable) continue;
+    if (request.standing !== 'unconfirmed') continue;
     request.abandon('made room for another request');
     return true;
   }
   return false;
+}
+
+function evictQuietest(requests: Iterable<RunningRequest>, nowMs: number): boolean {
+  let quietest: RunningRequest | undefined;
+  for (const request of requests) {
+    if (request.standing !== 'confirmed' || nowMs - request.quietSinceMs < TFTP_QUIET_MS_MIN) continue;
+    if (quietest === undefined || request.quietSinceMs < quietest.quietSinceMs) quietest = request;
+  }
+  quietest?.abandon('made room for another request');
+  return quietest !== undefined;
 }

@@ -20,6 +20,7 @@ import {
   TFTP_FIRST_TIMEOUT_MS_MAX,
   TFTP_FIRST_TIMEOUT_MS_MIN,
   TFTP_RESEND_MS_MAX,
+  TFTP_SILENCE_ASKED_MS_MAX,
   TFTP_SILENCE_MS_MAX,
 } from '../base/limits.js';
 import { unreachable } from '../base/unreachable.js';
@@ -270,9 +271,9 @@ export class Transfer {
     }
   }
 
-  /** A peer that asked for a long wait gets two of them. */
+  /** A peer that asked for a long wait gets two of them, but not minutes: it holds one of TFTP_TRANSFERS_MAX places. */
   #silenceMsMax(): number {
-    return Math.max(TFTP_SILENCE_MS_MAX, 2 * this.#agreement.resendMs);
+    return Math.min(Math.max(TFTP_SILENCE_MS_MAX, 2 * this.#agreement.resendMs), TFTP_SILENCE_ASKED_MS_MAX);
   }
 
   #fail(because: string): readonly TransferCommand[] {

@@ -1,6 +1,7 @@
 /** A UDP socket as this folder needs it: bound to one local address, sending without a wait. */
 import { createSocket } from 'node:dgram';
 import type { Ipv4Address } from '../base/addresses.js';
+import { TFTP_MAIN_PORT_BUFFER_BYTES } from '../base/limits.js';
 
 /** Address and port; with TFTP's words, half of a transfer's identity. */
 export interface Endpoint {
@@ -29,7 +30,11 @@ export interface UdpListener {
 /** Port 0: any free one. Rejects with Node's error (`code`: EADDRINUSE, EACCES, EADDRNOTAVAIL, EMFILE, …). */
 export function bindUdp(local: Endpoint, listener: UdpListener): Promise<UdpSocket> {
   // Addresses are literals: asking the resolver would put every packet off to a later turn of the event loop.
-  const socket = createSocket({ type: 'udp4', lookup: (address, _options, done) => done(null, address, 4) });
+  const socket = createSocket({
+    type: 'udp4',
+    recvBufferSize: TFTP_MAIN_PORT_BUFFER_BYTES,
+    lookup: (address, _options, done) => done(null, address, 4),
+  });
   return new Promise((resolve, reject) => {
     const refused = (error: Error): void => {
       socket.close();

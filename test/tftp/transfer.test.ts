@@ -147,12 +147,19 @@ describe('a transfer in lock-step', () => {
   });
 
   test('a wait that the peer asked for is kept, and given twice', () => {
-    const play = new Play({ resendMs: 255_000 }).begun();
+    const play = new Play({ resendMs: 25_000 }).begun();
     play.ack(1);
     assert.deepEqual(play.untilTick(), blocks(2));
-    assert.equal(play.nowMs, 255_000);
+    assert.equal(play.nowMs, 25_000);
     assert.equal(play.untilTick()[0]?.kind, 'finish');
-    assert.equal(play.nowMs, 510_000);
+    assert.equal(play.nowMs, 50_000);
+  });
+
+  test('a peer that asked for minutes gets one', () => {
+    const play = new Play({ resendMs: 255_000 }).begun();
+    play.ack(1);
+    assert.equal(play.untilTick()[0]?.kind, 'finish');
+    assert.equal(play.nowMs, 60_000);
   });
 });
 
