@@ -59,6 +59,11 @@ export function libcFunction(name: string, prototype: string): LibcFunction {
   };
 }
 
+/** Whether it is by this errno (`ECONNREFUSED`) that the call just `attempt`ed has failed: to be asked before anything else is called. */
+export function hasFailedBy(code: string): boolean {
+  return koffi.errno() === koffi.os.errno[code];
+}
+
 function answer(name: string, result: unknown): number {
   const number = Number(result);
   if (number < 0) throw new SystemCallError(name, koffi.errno());

@@ -1,6 +1,6 @@
 import { closeSync } from 'node:fs';
 import type { Ipv4Address } from '../base/addresses.js';
-import { libcFunction, SystemCallError } from './libc.js';
+import { hasFailedBy, libcFunction, SystemCallError } from './libc.js';
 import {
   AF_INET,
   bind,
@@ -53,11 +53,16 @@ export class PeerPort {
 
   /** The length of the datagram of the peer that is now in `into`; undefined if there is none. */
   receive(into: Uint8Array): number | undefined {
+    const length = calls.recv.attempt(this.descriptor, into, into.length, MSG_DONTWAIT);
+    if (length !== undefined || !hasFailedBy('ECONNREFUSED')) return length;
+    // The kernel tells that an answer of ours was refused (by ICMP) before it tells what the peer had said: an ERROR, mostly.
     return calls.recv.attempt(this.descriptor, into, into.length, MSG_DONTWAIT);
   }
 
   /** Sends the first `length` bytes at once or not at all: a datagram may be lost anywhere. */
   send(packet: Uint8Array, length: number): void {
+    // An ERROR may be longer than a small block, and would be cut too.
+    if (length > this.#segmentBytes && this.#segmentBytes > 0 && this.#canCut) this.#cutInto(0);
     calls.send.attempt(this.descriptor, packet, length, MSG_DONTWAIT);
   }
 

@@ -86,6 +86,22 @@ describe('a port for one peer', () => {
     }
   });
 
+  test('what a peer said before it went is heard, although it refuses our answer', async (context) => {
+    const peer = createSocket('udp4');
+    peer.bind(0, '127.0.0.1');
+    await once(peer, 'listening');
+    const port = new PeerPort('127.0.0.1', { address: '127.0.0.1', port: peer.address().port });
+    whenOver(context, () => port.close());
+    const heard = new Datagrams(peer);
+    port.send(Buffer.from('x'), 1);
+    const { port: number } = await heard.next();
+    await new Promise<void>((resolve) => peer.send('I go', number, '127.0.0.1', () => resolve()));
+    await new Promise<void>((resolve) => peer.close(() => resolve()));
+    port.send(Buffer.from('x'), 1); // refused by ICMP before `send` is back
+    assert.equal(port.receive(new Uint8Array(10)), 4);
+    assert.equal(port.receive(new Uint8Array(10)), undefined);
+  });
+
   test('says so if the address is not ours', () => {
     const toNobody = () => new PeerPort('192.0.2.1', { address: '127.0.0.1', port: 9 });
     assert.throws(toNobody, { code: 'EADDRNOTAVAIL' });
@@ -100,6 +116,17 @@ describe('datagrams that lie one behind the other', () => {
     await arrives(heard, packets, 1472);
     port.sendSegments(packets, 1472, 1472);
     await arrives(heard, packets.subarray(0, 1472), 1472);
+  });
+
+  test('do not cut what is sent alone behind them', async (context) => {
+    const { port, heard } = await portTo(context);
+    const packets = noise(120);
+    for (let round = 0; round < 2; round += 1) {
+      port.sendSegments(packets, 36, 12);
+      await arrives(heard, packets.subarray(0, 36), 12);
+      port.send(packets, packets.length);
+      await arrives(heard, packets, packets.length);
+    }
   });
 
   test('arrive where each is too long for the cable', { skip: withoutNamespaces() }, async (context) => {
