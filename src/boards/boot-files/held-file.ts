@@ -123,11 +123,13 @@ export class HeldFile {
   /** These bytes of the partition are about to change: resolves when none of them is needed from the disk any more. */
   saveBefore(offset: number, lengthBytes: number): Promise<void> | undefined {
     const ranges = this.#runs.fileRangesOf(offset, lengthBytes);
-    if (ranges.length > 0) this.#isOverwritten = true;
+    if (ranges.length === 0) return undefined;
+    this.#isOverwritten = true;
     const touched = ranges
       .flatMap(({ start, end }) => pieceIndexes(start, end))
       .filter((index) => this.#pieces[index]?.at === 'unread' || this.#pieces[index]?.at === 'reading');
-    if (touched.length === 0) return undefined;
+    // A piece that is kept by now may still be on its way from the disk to who read it directly.
+    if (touched.length === 0 && this.#directReads.size === 0) return undefined;
     const firstNeeded = this.#firstNeeded();
     return Promise.all([
       ...[...new Set(touched)].map((index) => (index < firstNeeded ? this.#forgo(index) : this.#save(index))),

@@ -201,6 +201,23 @@ describe('a file that is held', () => {
     assert.equal(device.bytes[0], 0xee);
   });
 
+  test('a change waits for a first block that is still on its way, although its piece is kept by now', async () => {
+    const { device, file, reader, overwrite, content } = fixture(2);
+    device.warm = false;
+    device.slow = true;
+    const target = new Uint8Array(1000);
+    const reading = reader.read(0, target);
+    device.slow = false;
+    await file.newReader().read(100, new Uint8Array(10));
+    const start = content.length - PIECE; // where the first run lies
+    const writing = overwrite(start, 1000);
+    await turnOfTheLoop();
+    assert.notEqual(device.bytes[start], 0xee);
+    device.release();
+    await Promise.all([reading, writing]);
+    assert.deepEqual(target, content.subarray(0, 1000));
+  });
+
   test('without memory for old content the transfer is lost, and the change goes on', async () => {
     const { overwrite, reader, content } = fixture(4, { keptBytes: 0, savedBytes: PIECE });
     await overwrite(0, content.length);
