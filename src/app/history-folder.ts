@@ -1,5 +1,5 @@
 import { constants } from 'node:fs';
-import { mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
+import { lstat, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { BOOT_HISTORY_BYTES_MAX } from '../base/limits.js';
 
@@ -96,7 +96,8 @@ export class HistoryFolder {
     });
     if (names.length <= keep) return 0;
     const files = await Promise.all(
-      names.map(async (name) => ({ name, writtenMs: (await stat(join(this.#path, name))).mtimeMs })),
+      // A link that was put aside is looked at itself: it may lead nowhere.
+      names.map(async (name) => ({ name, writtenMs: (await lstat(join(this.#path, name))).mtimeMs })),
     );
     const oldest = files.sort((one, other) => other.writtenMs - one.writtenMs).slice(keep);
     for (const { name } of oldest) await rm(join(this.#path, name), { recursive: true });
