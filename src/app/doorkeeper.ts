@@ -22,6 +22,8 @@ export class Doorkeeper {
   answers(service: 'tftp' | 'nbd' | 'http'): (peer: string) => boolean {
     return (peer) => {
       if (this.#audience.includes(peer)) return true;
+      // Node knows no address of one that has hung up already: there is nobody to be turned away, and nothing to allow.
+      if (peer === '') return false;
       this.#turnedAway(service, peer);
       return false;
     };

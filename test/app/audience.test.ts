@@ -119,6 +119,12 @@ describe('who is turned away', () => {
     assert.deepEqual(lines, [{ ...line, service: 'tftp' }]);
   });
 
+  test('is not worth a word where nobody is there any more', () => {
+    const { lines, doorkeeper } = fixture();
+    assert.equal(doorkeeper.answers('nbd')(''), false);
+    assert.deepEqual(lines, []);
+  });
+
   test('may be 10,000 forged addresses: a few lines, and their number', () => {
     const { clock, lines, doorkeeper } = fixture();
     const tftp = doorkeeper.answers('tftp');
