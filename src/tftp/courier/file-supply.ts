@@ -34,7 +34,7 @@ export class FileSupply {
     this.#answer(async () => {
       const bytes = new Uint8Array(lengthBytes);
       if (!this.#file.readNow(offset, bytes)) await this.#file.read(offset, bytes);
-      if (!this.#closed) this.#ties.tell({ kind: 'bytes', id: this.#id, offset, bytes });
+      if (!this.#closed) this.#ties.tell({ kind: 'bytes', id: this.#id, bytes });
     });
   }
 

@@ -10,11 +10,11 @@ export type ToCourier =
   | ({ readonly kind: 'deliver'; readonly id: number } & Parcel)
   /** For the transfer's decision. */
   | { readonly kind: 'event'; readonly id: number; readonly event: TransferEvent }
-  /** The answer to `hold`; `pieces` are those in memory by then. */
+  /** The answer to `hold`; what is in memory by then has come as `pieces` before it. */
   | { readonly kind: 'held'; readonly id: number; readonly answer: 'held' | 'changed' }
   | { readonly kind: 'pieces'; readonly id: number; readonly pieces: readonly FilePiece[] }
   /** The answer to `want`. */
-  | { readonly kind: 'bytes'; readonly id: number; readonly offset: number; readonly bytes: Uint8Array }
+  | { readonly kind: 'bytes'; readonly id: number; readonly bytes: Uint8Array }
   /** The other answer to `hold` and `want`. */
   | { readonly kind: 'lost'; readonly id: number; readonly because: string }
   /** The answer to `stranger`, where it gets one. */
