@@ -56,7 +56,9 @@ export class RunningRequests<Request extends RunningRequest> {
   /** The peer hears of it only from now on: its age counts anew, however long its file took to be opened. */
   begun(request: Request): void {
     if (this.#byKey.get(request.key) !== request) return;
-    this.remove(request);
+    // Not by `remove`: who waits for `emptied` would take the last one for gone.
+    this.#byKey.delete(request.key);
+    this.#byAddress.get(request.peerAddress)?.delete(request);
     this.add(request);
   }
 

@@ -36,6 +36,21 @@ function full(standing: RunningRequest['standing']) {
   return { running, all, ask };
 }
 
+test('the last one that begins is not taken for gone', async () => {
+  const { running, all } = full('unconfirmed');
+  const [last, ...others] = all;
+  for (const request of others) request.abandon('');
+  let isEmpty = false;
+  const emptied = running.emptied().then(() => {
+    isEmpty = true;
+  });
+  if (last !== undefined) running.begun(last);
+  await Promise.resolve();
+  assert.deepEqual([isEmpty, running.size], [false, 1]);
+  last?.abandon('');
+  await emptied;
+});
+
 describe('when every place is taken', () => {
   test('the oldest that nobody acknowledged gives way, its age counted from when the peer heard of it', () => {
     const { running, all } = full('unconfirmed');
