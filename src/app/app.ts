@@ -80,7 +80,7 @@ class Appliance implements App {
   readonly #metrics: Metrics;
   readonly #network: Network;
   readonly #doorkeeper: Doorkeeper;
-  readonly #courier: Courier | undefined;
+  #courier: Courier | undefined;
   readonly #watch = new DescriptorWatch();
   readonly #storage: Storage;
   #stopped = false;
@@ -95,8 +95,6 @@ class Appliance implements App {
       ...{ journal: this.#journal, boards: boards.all.map(({ name }) => name), hostTime, clock, log },
       folder: new HistoryFolder(bootsFolder(state.path)),
     });
-    const { tftp } = inventory;
-    this.#courier = tftp.enabled && !tftp.singlePort ? startCourier({ clock, log }) : undefined;
     this.#storage = new Storage({ things: storedThings(inventory), calls: systemStorage, clock, log });
     this.#metrics = new Metrics(this.#states(), { version, boardNames: [...inventory.boards.keys()] });
     const addresses = new AddressBook(neighbourMac);
@@ -123,6 +121,9 @@ class Appliance implements App {
   }
 
   async start(): Promise<void> {
+    const { inventory, clock, log } = this.#options;
+    const { tftp } = inventory;
+    if (tftp.enabled && !tftp.singlePort) this.#courier = startCourier({ clock, log });
     this.#report(await this.#histories.restore());
     await this.#storage.start();
     await this.#network.start();

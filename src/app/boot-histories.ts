@@ -53,7 +53,11 @@ export class BootHistories {
     const { folder, boards } = this.#options;
     await this.#try('.', () => folder.open());
     const news: BootNews[] = [];
-    for (const board of boards) news.push(...((await this.#try(board, () => this.#read(board))) ?? []));
+    for (const board of boards) {
+      const read = await this.#try(board, () => this.#read(board));
+      if (read === undefined) await this.#saveUnreadable(board);
+      else news.push(...read);
+    }
     const removed = await this.#try('.', () => folder.sweep(new Set(boards), BOOT_HISTORIES_LEFT_BEHIND_MAX));
     if (removed !== undefined && removed > 0) this.#options.log.info({ files: removed }, 'history.swept');
     this.#restored = true;
@@ -100,6 +104,13 @@ export class BootHistories {
     const news = journal.remember(board, past, sinceMs(past.written, this.#now(), BOOT_ACROSS_ABSENCE_MS));
     if (lost > 0) await this.#putAside(board, why ?? '', { kept: past.boots.length, lost });
     return news;
+  }
+
+  /** Else the board's next boot would be written over what somebody could still save. */
+  async #saveUnreadable(board: string): Promise<void> {
+    const { folder, log } = this.#options;
+    const aside = await folder.putAside(board).catch(() => undefined);
+    if (aside !== undefined) log.warn({ board, because: 'it could not be read', putAside: aside }, 'history.faulty');
   }
 
   async #putAside(board: string, because: string, facts: object = {}): Promise<void> {

@@ -127,7 +127,7 @@ export const BOOT_HISTORY_WRITE_LATER_MS = 10_000;
 export const BOOT_HISTORY_RETRY_MS = 30_000;
 
 /** A stop waits as long for histories to be written. */
-export const BOOT_HISTORY_STOP_MS = 3_000;
+export const BOOT_HISTORY_STOP_MS = 2_000;
 /** config.txt has a few hundred bytes; a Pi 5 refused to start with a commented one of 50 kB (raspberrypi/firmware#1848). */
 export const CONFIG_FILE_BYTES_MAX = 64 * 1024;
 

@@ -1,4 +1,5 @@
 import type { Ipv4Address } from '../base/addresses.js';
+import { Budget } from '../base/budget.js';
 import type { Clock } from '../base/clock.js';
 import {
   BOOT_FILE_RUNS_REMEMBERED_MAX,
@@ -16,7 +17,6 @@ import type { InventorySource } from '../inventory/source.js';
 import { findsFullLate } from '../os/filesystem.js';
 import type { Board } from './board.js';
 import { type BootMemory, BootPartition } from './boot-files/boot-partition.js';
-import { Budget } from './boot-files/budget.js';
 import { ImageBootFiles } from './boot-files/image-boot-files.js';
 import { type ImageLayout, locateBoot, readLayout } from './boot-files/image-layout.js';
 import { PieceStore } from './boot-files/piece-store.js';

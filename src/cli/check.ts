@@ -34,6 +34,12 @@ export async function check(options: CheckOptions): Promise<ExitStatus> {
       continue;
     }
     process.stdout.write(block(`image ${image.name} (${image.file})`, report.lines));
+    // Among forty lines of an image it would be missed.
+    warnings.push(
+      ...report.lines
+        .filter((line) => line.startsWith('warning: '))
+        .map((line) => `image ${image.name}: ${line.slice('warning: '.length)}`),
+    );
     if (report.bootsNothing)
       warnings.push(`image ${image.name}: no board can boot from it and get its disk, for the reasons above`);
   }

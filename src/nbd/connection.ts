@@ -1,4 +1,5 @@
 import type { Duplex } from 'node:stream';
+import type { Budget } from '../base/budget.js';
 import type { Clock, Timer } from '../base/clock.js';
 import { NBD_EARLY_BYTES_MAX, NBD_HANDSHAKE_MS, NBD_LINGER_MS } from '../base/limits.js';
 import type { Log } from '../base/log.js';
@@ -6,7 +7,6 @@ import { Malformed } from '../base/malformed.js';
 import { unreachable } from '../base/unreachable.js';
 import { WaitingDevice } from '../block/waiting-device.js';
 import type { Board } from '../boards/board.js';
-import type { Budget } from '../boards/boot-files/budget.js';
 import type { BoardLookup } from '../boards/identity/lookup.js';
 import type { DiskUser } from '../boards/writer-lock/writer-lock.js';
 import type { BufferPool } from './buffer-pool.js';

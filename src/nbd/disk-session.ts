@@ -1,3 +1,4 @@
+import type { Budget } from '../base/budget.js';
 import type { Clock } from '../base/clock.js';
 import {
   NBD_BYTES_IN_FLIGHT_MAX,
@@ -10,7 +11,6 @@ import { unreachable } from '../base/unreachable.js';
 import type { BlockDevice } from '../block/block-device.js';
 import { BlockError } from '../block/block-error.js';
 import { GivenUp } from '../block/space-queue.js';
-import type { Budget } from '../boards/boot-files/budget.js';
 import type { BufferPool } from './buffer-pool.js';
 import { Command, Errno, type ErrnoName } from './constants.js';
 import type { Arrival } from './framing.js';

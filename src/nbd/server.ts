@@ -1,5 +1,6 @@
 import { createServer, type Server, type Socket } from 'node:net';
 import { plainAddress } from '../base/addresses.js';
+import { Budget } from '../base/budget.js';
 import type { Clock } from '../base/clock.js';
 import {
   NBD_CONNECTIONS_MAX,
@@ -10,7 +11,6 @@ import {
   NBD_STOP_MS,
 } from '../base/limits.js';
 import type { Log } from '../base/log.js';
-import { Budget } from '../boards/boot-files/budget.js';
 import type { BoardLookup } from '../boards/identity/lookup.js';
 import type { TellBoardEvent } from '../boards/journal/events.js';
 import { dropUnsent, keepConnected, probePeer } from '../os/tcp-probe.js';

@@ -11,7 +11,7 @@ function bindAdvice(code: string): string | undefined {
     case 'EPERM':
       return 'binding to an interface needs CAP_NET_RAW here';
     case 'EADDRINUSE':
-      return 'another program has this port (see `ss -lntup`); stop it, or set another port';
+      return 'another program has this port (see `ss -lntup`): stop it there, or set another port here (boards themselves know no TFTP port but 69)';
     case 'EADDRNOTAVAIL':
       return 'this address is on no interface';
     case 'ENODEV':

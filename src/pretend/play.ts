@@ -114,7 +114,7 @@ async function prefixInUse(play: Play, stage: (prefix: string) => FileStage): Pr
   for (const name of firmware[generation]) {
     if ((await files.probe(name)) !== undefined) return wished;
   }
-  play.report('tftp', `nothing under ${wished}: asks without a prefix`);
+  play.report('tftp', `no file under ${wished}: asks without a prefix`);
   return '';
 }
 

@@ -160,7 +160,7 @@ export class BootRequest implements RunningRequest {
 
   #report(outcome: TransferOutcome, because: string | undefined, file: BootFile | undefined, sentBytes: number): void {
     const { board, peer, path, clock, reporter } = this.#settings;
-    const durationMs = clock.nowMs() - this.#startedMs;
+    const durationMs = Math.round(clock.nowMs() - this.#startedMs);
     const facts = { board: board.name, peer: peer.address, path: printable(path), outcome, because };
     reporter.ended({ ...facts, role: file?.role, sizeBytes: file?.sizeBytes, sentBytes, durationMs });
   }

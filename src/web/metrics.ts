@@ -58,7 +58,7 @@ export const METRICS = {
   unknownBoards: { name: 'brambleboot_unknown_boards', help: 'Boards seen that are not in the inventory', labels: [] },
   inventoryFaults: {
     name: 'brambleboot_inventory_faults',
-    help: 'Faults in the inventory as it is on disk',
+    help: 'Faults in the inventory that the server runs on: 0, as it starts on no other',
     labels: [],
   },
   buildInfo: { name: 'brambleboot_build_info', help: 'Always 1', labels: ['version'] },

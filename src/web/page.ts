@@ -42,7 +42,7 @@ body { font: 15px/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 60rem; p
 header p { color: #777; margin-top: -.8rem; }
 section { border: 1px solid var(--line); border-radius: .5rem; margin: 1rem 0; padding: .2rem 1rem .8rem; }
 h1 { display: flex; gap: .6rem; align-items: baseline; flex-wrap: wrap; }
-h2 { font-size: 1.1rem; display: flex; gap: .6rem; align-items: baseline; }
+h2 { font-size: 1.1rem; display: flex; flex-wrap: wrap; gap: .2rem .6rem; align-items: baseline; }
 h1 small { font-size: 1rem; } h1 small, h2 small { color: #777; font-weight: normal; }
 .state { align-self: center; border-radius: 1rem; color: #fff; font-size: .8rem; padding: 0 .6rem; background: #777; }
 .running { background: var(--good); } .booting { background: var(--busy); } .failed { background: var(--bad); }

@@ -1,10 +1,10 @@
 import { bytesText } from '../base/amounts.js';
+import { Budget } from '../base/budget.js';
 import type { Clock } from '../base/clock.js';
 import { BlockError } from '../block/block-error.js';
 import { openFileDevice } from '../block/file-device.js';
 import { watched } from '../block/watched-device.js';
 import { BootPartition, readFrom } from '../boards/boot-files/boot-partition.js';
-import { Budget } from '../boards/boot-files/budget.js';
 import { type ImageLayout, locateBoot, type PartitionWishes, readLayout } from '../boards/boot-files/image-layout.js';
 import { PieceStore } from '../boards/boot-files/piece-store.js';
 import { DiskFault } from '../disk/disk-fault.js';

@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
+import { AddressBook } from '../../src/boards/identity/address-book.js';
+import { lookupAmong } from '../../src/boards/identity/inventory-lookup.js';
 import { REQUESTED_BY_EEPROM } from '../../src/boards/identity/pi-identity.js';
 import { type AnswerRules, answerDhcp, type DhcpVerdict } from '../../src/dhcp/answer.js';
 import { discoverOf, requestOf } from '../../src/dhcp/discover.js';
@@ -89,6 +91,15 @@ describe('whom it is for', () => {
   test('the serial decides where serial and MAC are of two boards', () => {
     const lookup = lookupOf(boardOf('other', '00000001', identity.mac), node1);
     assert.equal(offered(answerDhcp(discover, { ...known, lookup })).board, node1);
+  });
+
+  test('not another board for a MAC that was seen at it: the serial it says is nobody’s', () => {
+    const addresses = new AddressBook(() => undefined);
+    const listed = boardOf('node2', '00000001');
+    addresses.noteSerial(identity.mac, listed.serial);
+    const lookup = lookupAmong([listed], addresses);
+    assert.equal(lookup.byMac(identity.mac), listed);
+    assert.equal(decline(answerDhcp(discover, { ...known, lookup })), 'notListed');
   });
 
   test('a Pi 3 whose ROM tells no serial, by the MAC that follows from it', () => {

@@ -1,11 +1,11 @@
 import { setImmediate as turnOfTheLoop } from 'node:timers/promises';
+import type { Budget } from '../../base/budget.js';
 import { BOOT_PARTITION_LOOKS_MAX, PARTITION_TABLE_BYTES } from '../../base/limits.js';
 import type { BlockDevice } from '../../block/block-device.js';
 import { slice } from '../../block/slice.js';
 import type { WatchedChange, WatchedDevice } from '../../block/watched-device.js';
 import type { ByteRun } from '../../disk/fat/chain.js';
 import { type FatVolume, openFat } from '../../disk/fat/volume.js';
-import type { Budget } from './budget.js';
 import { ChangeLedger, type DiskRange } from './change-ledger.js';
 import { HeldFile, type HeldFileMemory, type HeldFileReader } from './held-file.js';
 

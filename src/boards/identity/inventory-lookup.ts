@@ -36,6 +36,10 @@ class InventoryLookup implements BoardLookup {
     return this.#byMac.get(mac) ?? this.#learned(mac) ?? this.#bySerialOfPi3(mac);
   }
 
+  byListedMac(mac: MacAddress): Board | undefined {
+    return this.#byMac.get(mac);
+  }
+
   byBootPath(path: string, peer: Ipv4Address): BootPathVerdict {
     const parts = path.split('/').filter((part) => part !== '');
     const fault = pathFault(path, parts);

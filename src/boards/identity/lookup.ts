@@ -8,6 +8,8 @@ export interface BoardLookup {
   bySerial(serial: Serial): Board | undefined;
   /** By the inventory's `mac`, or by what DHCP has shown to be this board's. */
   byMac(mac: MacAddress): Board | undefined;
+  /** By the inventory's `mac` alone. */
+  byListedMac(mac: MacAddress): Board | undefined;
   /** Whose path this is: its first part, or else who asks. */
   byBootPath(path: string, peer: Ipv4Address): BootPathVerdict;
   names(): readonly string[];

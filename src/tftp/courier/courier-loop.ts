@@ -34,6 +34,16 @@ export class CourierLoop {
   /** Until the other thread says stop. */
   async run(): Promise<void> {
     this.#poll.add(this.#wakeUp.descriptor);
+    try {
+      await this.#turnUntilStopped();
+    } finally {
+      // Whatever ends the thread: what libc has opened, no collector closes.
+      for (const carried of this.#byId.values()) carried.port.close();
+      this.#poll.close();
+    }
+  }
+
+  async #turnUntilStopped(): Promise<void> {
     while (!this.#stopped) {
       const count = this.#poll.wait(this.#clock.waitMs(TFTP_COURIER_WAIT_MS_MAX));
       this.#clock.look();
@@ -41,8 +51,6 @@ export class CourierLoop {
       this.#clock.ringDue();
       if (this.#heardMessages) await this.#letPromisesGoOn();
     }
-    for (const carried of this.#byId.values()) carried.port.close();
-    this.#poll.close();
   }
 
   /** Node's own loop does not turn while this one does. Only messages fulfil promises, and they are few. */

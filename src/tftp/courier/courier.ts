@@ -151,7 +151,9 @@ class DistantDelivery implements RunningDelivery {
     return this.#signs[Sign.Confirmed] === 1;
   }
 
+  /** A peer that waits for what our disk has not given yet is not quiet. */
   get quietSinceMs(): number {
+    if (this.supply.isAwaited) return Number.POSITIVE_INFINITY;
     return this.#signs[Sign.QuietSinceMs] ?? 0;
   }
 
@@ -189,4 +191,4 @@ class DistantDelivery implements RunningDelivery {
 /** Of TFTP_TRANSFERS_MAX transfers with a packet each; the files' bytes are shared and lie outside. */
 const HEAP_MEBIBYTES = 64;
 /** What a packet leaves behind is gone with the next; a small space is swept in less than a millisecond. */
-const YOUNG_MEBIBYTES = 4;
+const YOUNG_MEBIBYTES = 8;

@@ -12,11 +12,17 @@ export class FileSupply {
   readonly #file: BootFile;
   readonly #ties: SupplyTies;
   #closed = false;
+  #awaitedCount = 0;
 
   constructor(id: number, file: BootFile, ties: SupplyTies) {
     this.#id = id;
     this.#file = file;
     this.#ties = ties;
+  }
+
+  /** Whether the courier's thread waits for an answer. */
+  get isAwaited(): boolean {
+    return this.#awaitedCount > 0;
   }
 
   hold(): void {
@@ -49,7 +55,11 @@ export class FileSupply {
 
   #answer(work: () => Promise<void>): void {
     if (this.#closed) return;
-    work().catch((error: unknown) => {
+    this.#awaitedCount += 1;
+    const answered = work().finally(() => {
+      this.#awaitedCount -= 1;
+    });
+    answered.catch((error: unknown) => {
       if (this.#closed) return;
       const isExpected = error instanceof BootFileLost;
       if (!isExpected) this.#ties.bug(error);

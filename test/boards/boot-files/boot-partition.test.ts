@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { Budget } from '../../../src/base/budget.js';
 import { BOOT_FILE_PIECE_BYTES } from '../../../src/base/limits.js';
 import { MemoryDevice } from '../../../src/block/memory-device.js';
 import { slice } from '../../../src/block/slice.js';
 import { watched } from '../../../src/block/watched-device.js';
 import { BootPartition, findIn, readFrom } from '../../../src/boards/boot-files/boot-partition.js';
-import { Budget } from '../../../src/boards/boot-files/budget.js';
 import { PieceStore } from '../../../src/boards/boot-files/piece-store.js';
 import { DiskFault } from '../../../src/disk/disk-fault.js';
 import { formatFat } from '../../../src/disk/fat/format.js';

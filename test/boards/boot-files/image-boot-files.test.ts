@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { Budget } from '../../../src/base/budget.js';
 import { MemoryDevice } from '../../../src/block/memory-device.js';
 import { slice } from '../../../src/block/slice.js';
 import { watched } from '../../../src/block/watched-device.js';
 import type { CmdlineWish } from '../../../src/boards/boot-config/cmdline.js';
 import type { BootFile } from '../../../src/boards/boot-files/boot-file.js';
 import { BootPartition } from '../../../src/boards/boot-files/boot-partition.js';
-import { Budget } from '../../../src/boards/boot-files/budget.js';
 import { ImageBootFiles } from '../../../src/boards/boot-files/image-boot-files.js';
 import { PieceStore } from '../../../src/boards/boot-files/piece-store.js';
 import { formatFat } from '../../../src/disk/fat/format.js';

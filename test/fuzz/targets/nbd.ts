@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { createServer, type Socket } from 'node:net';
 import { duplexPair } from 'node:stream';
+import { Budget } from '../../../src/base/budget.js';
 import { systemClock } from '../../../src/base/clock.js';
 import {
   NBD_BYTES_IN_FLIGHT_MAX,
@@ -12,7 +13,6 @@ import {
 import { silentLog } from '../../../src/base/log.js';
 import { Malformed } from '../../../src/base/malformed.js';
 import { MemoryDevice } from '../../../src/block/memory-device.js';
-import { Budget } from '../../../src/boards/boot-files/budget.js';
 import { BufferPool } from '../../../src/nbd/buffer-pool.js';
 import { connectNbd } from '../../../src/nbd/client.js';
 import { NbdDisconnected, NbdFailed, NbdRefused } from '../../../src/nbd/client-errors.js';
