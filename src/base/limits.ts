@@ -199,6 +199,17 @@ export const TFTP_SILENCE_MS_MAX = 30_000;
 export const TFTP_SILENCE_ASKED_MS_MAX = 60_000;
 /** A peer that has said nothing for so long may have to make room when all places are taken: a board acknowledges within milliseconds, and repeats itself after 2 s. */
 export const TFTP_QUIET_MS_MIN = 5_000;
+/** Packets of the main port that the kernel has not taken: one for a board that is there leaves at once, those behind a full buffer are lost. */
+export const TFTP_UNSENT_PACKETS_MAX = 64;
+/**
+ * Refusals in a second to addresses that never acknowledged anything. One that does not exist keeps its packets in the socket's
+ * send buffer for the 3 s in which the kernel looks for it; at 800 bytes each 300 of them leave room in TFTP_MAIN_PORT_UNSENT_BYTES.
+ */
+export const TFTP_REFUSALS_TO_UNKNOWN_PER_SECOND = 100;
+/** Asked for; the kernel gives twice net.core.wmem_max at most, which is 416 KiB where nobody has changed it. */
+export const TFTP_MAIN_PORT_UNSENT_BYTES = 512 * 1024;
+/** Addresses remembered because they acknowledged something. */
+export const TFTP_KNOWN_PEERS_MAX = 1024;
 /** What one port may have waiting to be read: with `tftp.single_port` all ACKs come there, a flood of requests beside them. The kernel cuts it to net.core.rmem_max. */
 export const TFTP_MAIN_PORT_BUFFER_BYTES = 4 * 1024 * 1024;
 /** Until DATA 1 is acknowledged, silence of twice the wait ends a transfer, but it is never taken for silence sooner than this: a Pi repeats its RRQ every 2 s, most other clients after 5 s. */
@@ -359,6 +370,9 @@ export const HTTP_ANSWER_MS = 10_000;
 
 /** How often Node looks for requests that are late. */
 export const HTTP_CHECK_MS = 1_000;
+
+/** Then the connection is closed. Node answers what is pipelined on one without a turn of the loop in between: 4,000 requests kept every board's disk waiting for 9 s. */
+export const HTTP_REQUESTS_PER_CONNECTION_MAX = 8;
 
 /** Browsers send the cookies of every port of a host, so that what a Grafana beside us sets comes here too. */
 export const HTTP_HEADER_BYTES_MAX = 16 * 1024;

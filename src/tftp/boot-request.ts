@@ -31,6 +31,8 @@ export interface BootRequestSettings {
   readonly refuse: (code: number, message: string) => void;
   readonly carrier: Carrier;
   readonly answers: (peer: Ipv4Address) => boolean;
+  /** The peer has shown that it is where it says it is. */
+  readonly known: () => void;
   /** The peer hears of it from now on. */
   readonly begun: (request: BootRequest) => void;
   /** It is over, and nothing of it is left. */
@@ -141,6 +143,7 @@ export class BootRequest implements RunningRequest {
   }
 
   #ended(end: DeliveryEnd, file: BootFile): void {
+    if (this.standing === 'confirmed') this.#settings.known();
     if (end.bug !== undefined) this.#settings.reporter.bug(end.bug);
     this.#state = { at: 'over' };
     this.#report(end.outcome, end.because, file, end.sentBytes);

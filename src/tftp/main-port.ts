@@ -9,6 +9,7 @@ import { BootRequest } from './boot-request.js';
 import type { Carrier } from './carrier.js';
 import { ErrorCode, Mode, Opcode } from './constants.js';
 import type { TransferLimits } from './options.js';
+import type { RefusalGate } from './refusal-gate.js';
 import type { TransferReporter } from './reporter.js';
 import type { RunningRequests } from './running-requests.js';
 import { byMainPort } from './shared-port.js';
@@ -25,7 +26,8 @@ export interface MainPortSettings {
   readonly lookup: BoardLookup;
   readonly clock: Clock;
   readonly reporter: TransferReporter;
-  /** Shared by all addresses. */
+  /** Both shared by all addresses. */
+  readonly refusals: RefusalGate;
   readonly running: RunningRequests<BootRequest>;
 }
 
@@ -142,7 +144,7 @@ export class MainPort {
   }
 
   #serve(request: TftpRequest, peer: Endpoint, board: Board, path: string): void {
-    const { running, limits, answers, clock, reporter } = this.#settings;
+    const { running, limits, answers, refusals, clock, reporter } = this.#settings;
     if (!running.makeRoom(peer.address, clock.nowMs())) {
       this.#refuse(peer, ErrorCode.NotDefined, 'too many transfers: ask again');
       return;
@@ -160,6 +162,7 @@ export class MainPort {
       refuse: (code, message) => this.#refuse(peer, code, message),
       carrier: this.#carrier,
       answers,
+      known: () => refusals.noteKnown(peer.address),
       begun: (begun) => running.begun(begun),
       gone: (gone) => running.remove(gone),
     });
@@ -168,6 +171,8 @@ export class MainPort {
   }
 
   #refuse(peer: Endpoint, code: number, message: string): void {
+    const { refusals, clock } = this.#settings;
+    if (!refusals.mayTell(peer.address, clock.nowMs())) return;
     const packet = encodeError(code, message);
     this.#socket.send(packet, packet.length, peer);
   }

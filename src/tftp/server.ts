@@ -13,6 +13,7 @@ import type { TellBoardEvent } from '../boards/journal/events.js';
 import type { BootRequest } from './boot-request.js';
 import type { Carrier } from './carrier.js';
 import { type MainPort, openMainPort } from './main-port.js';
+import { RefusalGate } from './refusal-gate.js';
 import { TransferReporter } from './reporter.js';
 import { RunningRequests } from './running-requests.js';
 import type { Endpoint } from './udp-socket.js';
@@ -54,7 +55,7 @@ export async function startTftpServer(settings: TftpServerSettings): Promise<Tft
   const reporter = new TransferReporter(settings);
   const running = new RunningRequests<BootRequest>();
   const limits = { blockBytesMax: blockSizeMax, windowBlocksMax: windowSizeMax };
-  const shared = { courier, limits, answers, lookup, clock, reporter, running };
+  const shared = { courier, limits, answers, lookup, clock, reporter, running, refusals: new RefusalGate() };
 
   const ports: MainPort[] = [];
   try {

@@ -1,7 +1,7 @@
 /** A UDP socket as this folder needs it: bound to one local address, sending without a wait. */
 import { createSocket } from 'node:dgram';
 import type { Ipv4Address } from '../base/addresses.js';
-import { TFTP_MAIN_PORT_BUFFER_BYTES } from '../base/limits.js';
+import { TFTP_MAIN_PORT_BUFFER_BYTES, TFTP_MAIN_PORT_UNSENT_BYTES, TFTP_UNSENT_PACKETS_MAX } from '../base/limits.js';
 
 /** Address and port; with TFTP's words, half of a transfer's identity. */
 export interface Endpoint {
@@ -33,6 +33,7 @@ export function bindUdp(local: Endpoint, listener: UdpListener): Promise<UdpSock
   const socket = createSocket({
     type: 'udp4',
     recvBufferSize: TFTP_MAIN_PORT_BUFFER_BYTES,
+    sendBufferSize: TFTP_MAIN_PORT_UNSENT_BYTES,
     lookup: (address, _options, done) => done(null, address, 4),
   });
   return new Promise((resolve, reject) => {
@@ -66,7 +67,8 @@ class BoundSocket implements UdpSocket {
   }
 
   send(packet: Uint8Array, length: number, to: Endpoint): boolean {
-    if (!this.#open) return true;
+    // Behind a full buffer Node would queue without end; a packet may be lost anywhere.
+    if (!this.#open || this.#socket.getSendQueueCount() >= TFTP_UNSENT_PACKETS_MAX) return true;
     this.#socket.send(packet, 0, length, to.port, to.address);
     return this.#socket.getSendQueueCount() === 0;
   }

@@ -8,6 +8,7 @@ import {
   HTTP_HEADERS_MS,
   HTTP_KEEP_ALIVE_MS,
   HTTP_REQUEST_MS,
+  HTTP_REQUESTS_PER_CONNECTION_MAX,
 } from '../base/limits.js';
 import { printableJson } from '../base/printable.js';
 import type { BoardVerdict, ListenerStatus, ServerStatus } from '../boards/journal/status.js';
@@ -97,6 +98,8 @@ async function refuse(reply: FastifyReply, peer: string): Promise<void> {
 /** Whoever holds connections, or reads slowly, holds them against himself and not against others. */
 function boundConnections({ server }: FastifyInstance, clock: Clock): void {
   const connections = new Connections();
+  server.maxRequestsPerSocket = HTTP_REQUESTS_PER_CONNECTION_MAX;
+  server.on('dropRequest', (_request, socket) => socket.destroy());
   server.on('connection', (socket) => connections.admit(socket, plainAddress(socket.remoteAddress ?? '')));
   server.on('request', ({ socket }, response) => {
     const late = clock.after(HTTP_ANSWER_MS, () => socket.destroy());

@@ -167,6 +167,20 @@ describe('the courier', () => {
     assert.equal('outcome' in ended && ended.outcome, 'complete');
   });
 
+  test('an ERROR right behind an ACK ends the transfer at once', async (context) => {
+    const { peer, deliver } = await courierUnderTest(context);
+    const { end } = deliver(followedFile(() => {}));
+    const { port } = await peer.next();
+    for (let block = 0; block < 3; block += 1) {
+      peer.send(ack(block), port);
+      await peer.next();
+    }
+    peer.send(ack(3), port);
+    peer.send(Uint8Array.of(0, 5, 0, 0, 0x62, 0), port);
+    const ended = await end;
+    assert.equal('outcome' in ended && ended.because, 'b');
+  });
+
   test('says so if there is no port to be had', async (context) => {
     const { deliver } = await courierUnderTest(context);
     const ended = await deliver(fakeFile({ bytes: CONTENT }), { from: '192.0.2.1' }).end;

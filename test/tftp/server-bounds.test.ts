@@ -7,6 +7,7 @@ import type { OpenVerdict } from '../../src/boards/boot-files/boot-file.js';
 import type { BootRequest } from '../../src/tftp/boot-request.js';
 import { fetchFile } from '../../src/tftp/client.js';
 import { openMainPort } from '../../src/tftp/main-port.js';
+import { RefusalGate } from '../../src/tftp/refusal-gate.js';
 import { TransferReporter } from '../../src/tftp/reporter.js';
 import { RunningRequests } from '../../src/tftp/running-requests.js';
 import { lookupOf } from '../support/boards.js';
@@ -35,6 +36,7 @@ describe('bounds', () => {
       clock: systemClock,
       reporter: new TransferReporter(world),
       running,
+      refusals: new RefusalGate(),
     });
     context.after(() => {
       running.stopAll('over');

@@ -9,6 +9,7 @@ import {
   HTTP_CONNECTIONS_MAX,
   HTTP_CONNECTIONS_PER_ADDRESS_MAX,
   HTTP_HEADER_BYTES_MAX,
+  HTTP_REQUESTS_PER_CONNECTION_MAX,
 } from '../../src/base/limits.js';
 import { Connections } from '../../src/web/connections.js';
 import { startWebServer } from '../../src/web/server.js';
@@ -264,10 +265,10 @@ describe('who says too much', () => {
     assert.match(await odd.closed(), /^HTTP\/1\.1 400 /);
   });
 
-  test('a thousand requests at once, is answered every one', async (context) => {
+  test('a thousand requests at once, is answered a few and closed: nothing else would have its turn meanwhile', async (context) => {
     const served = await serve(context);
     const eager = new Client(context, served);
     eager.socket.write(GET.repeat(999) + GET.replace('\r\n\r\n', '\r\nConnection: close\r\n\r\n'));
-    assert.equal((await eager.closed()).split(served.text).length - 1, 1000);
+    assert.ok((await eager.closed()).split(served.text).length - 1 <= HTTP_REQUESTS_PER_CONNECTION_MAX);
   });
 });

@@ -23,6 +23,7 @@ export class CourierLoop {
   readonly #buffer = new Uint8Array(TFTP_PEER_PACKET_BYTES_MAX);
   readonly #byId = new Map<number, Carried>();
   readonly #byDescriptor = new Map<number, Listening>();
+  readonly #answered = new Set<Carried>();
   #heardMessages = false;
   #stopped = false;
 
@@ -48,8 +49,21 @@ export class CourierLoop {
       const count = this.#poll.wait(this.#clock.waitMs(TFTP_COURIER_WAIT_MS_MAX));
       this.#clock.look();
       for (let index = 0; index < count; index += 1) this.#ready(this.#poll.ready(index));
+      this.#takeWhatIsLeft(count);
       this.#clock.ringDue();
       if (this.#heardMessages) await this.#letPromisesGoOn();
+    }
+  }
+
+  /**
+   * Who was answered in lock-step has mostly nothing more to say; an ERROR right behind an ACK would lie unread. So they are looked
+   * at once more: all of them when there is little to do, else one a turn.
+   */
+  #takeWhatIsLeft(readyCount: number): void {
+    for (const carried of this.#answered) {
+      this.#answered.delete(carried);
+      carried.takeRest(this.#buffer);
+      if (readyCount > FEW_READY) return;
     }
   }
 
@@ -114,7 +128,12 @@ export class CourierLoop {
       this.#byId.delete(id);
       this.#say({ kind: 'ended', id, end });
     };
-    const carried = new Carried(port, file, parcel, { clock: this.#clock, poll: this.#poll, ended });
+    const carried = new Carried(port, file, parcel, {
+      clock: this.#clock,
+      poll: this.#poll,
+      ended,
+      answered: this.#answered,
+    });
     this.#byId.set(id, carried);
     const strangers = { readable: (buffer: Uint8Array) => this.#strangerSpoke(id, port.receiveStranger(buffer)) };
     this.#byDescriptor.set(port.descriptor, carried).set(port.strangersDescriptor, strangers);
@@ -157,6 +176,8 @@ interface CarriedTies {
   readonly clock: LoopClock;
   readonly poll: EventPoll;
   readonly ended: (end: DeliveryEnd) => void;
+  /** Takes those in that may have more to say than was read. */
+  readonly answered: Set<Carried>;
 }
 
 /** One transfer in this thread. */
@@ -167,25 +188,39 @@ class Carried implements Listening {
   readonly #signs: Float64Array;
   readonly #poll: EventPoll;
   readonly #isLockStep: boolean;
+  readonly #answered: Set<Carried>;
 
-  constructor(port: BlockPort, file: SuppliedFile, parcel: Parcel, { clock, poll, ended }: CarriedTies) {
+  constructor(port: BlockPort, file: SuppliedFile, parcel: Parcel, { clock, poll, ended, answered }: CarriedTies) {
     const { mode, agreement, signs } = parcel;
     this.port = port;
     this.file = file;
     this.#poll = poll;
+    this.#answered = answered;
     this.#signs = new Float64Array(signs);
     this.#isLockStep = agreement.windowBlocks === 1;
     this.delivery = new Delivery({ file, mode, agreement, channel: port, clock, ended });
   }
 
-  /** Takes all that is there. In lock-step that is over once a block went out: the peer has nothing to say before it has that. */
+  /** Takes all that is there; in lock-step what is behind an ACK a little later, so that nobody else waits for a look in vain. */
   readable(buffer: Uint8Array): void {
+    this.#take(buffer, this.#isLockStep);
+  }
+
+  takeRest(buffer: Uint8Array): void {
+    if (!this.port.isClosed) this.#take(buffer, false);
+  }
+
+  #take(buffer: Uint8Array, untilAnswered: boolean): void {
     for (let count = 0; count < TFTP_PEER_PACKETS_PER_TURN; count += 1) {
       const { sentCount } = this.port;
       const bytes = this.port.receive(buffer);
       if (bytes === undefined) return;
       this.#said(bytes);
-      if (this.port.isClosed || (this.#isLockStep && this.port.sentCount > sentCount)) return;
+      if (this.port.isClosed) return;
+      if (untilAnswered && this.port.sentCount > sentCount) {
+        this.#answered.add(this);
+        return;
+      }
     }
     this.#poll.notAllTaken(this.port.descriptor);
   }
@@ -198,3 +233,6 @@ class Carried implements Listening {
     this.#signs[Sign.QuietSinceMs] = this.delivery.quietSinceMs;
   }
 }
+
+/** So few that the thread would soon wait anyway. */
+const FEW_READY = 2;
