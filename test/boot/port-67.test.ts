@@ -104,6 +104,7 @@ describe('check', { skip: missing }, () => {
     const config = lan.writeInventory('');
     const check = (...words: readonly string[]) =>
       outputIn(lan.server, 'env', ...words, 'node', MAIN, 'check', '--config', config);
+    await until(async () => (await check()).includes(' DHCP: '), 'the bridge to be up');
     assert.match(
       await check(),
       / DHCP: heard and sent below IP, by AF_PACKET; UDP port 67 is left to others \(nobody has it now\)\n/,
