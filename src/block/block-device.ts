@@ -9,6 +9,8 @@ export interface BlockDevice {
   read(offset: number, target: Uint8Array): Promise<void>;
   /** Fills `target` at once if the bytes are in memory already; false if that would have to wait for the disk. */
   readNow(offset: number, target: Uint8Array): boolean;
+  /** Brings the bytes into memory if they are not there, so that a read soon after need not wait (NBD CACHE). A hint. */
+  prefetch(offset: number, lengthBytes: number): Promise<void>;
   /** With `durable`, on stable storage when it resolves (NBD's FUA). `source` may not change until then. */
   write(offset: number, source: Uint8Array, options: { readonly durable: boolean }): Promise<void>;
   /** Every write answered before this call is on stable storage after it. */
@@ -25,6 +27,8 @@ export interface BlockDevice {
 export interface ZeroOptions {
   readonly keepAllocated: boolean;
   readonly durable: boolean;
+  /** Only if that is quicker than writing zeroes; ENOTSUP at once, and nothing changed, where it isn't (NBD's FAST_ZERO). */
+  readonly fast?: boolean;
 }
 
 export interface Extent {

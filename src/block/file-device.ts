@@ -2,7 +2,7 @@ import { constants, fdatasync, read, write } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { CachedReader } from '../os/cached-read.js';
 import { lockFile, lockHolder, loopDeviceOf } from '../os/file-lock.js';
-import { nextData, nextHole, punchHole, sizeOf, zeroRange } from '../os/file-space.js';
+import { nextData, nextHole, punchHole, readAhead, sizeOf, zeroRange } from '../os/file-space.js';
 import { assertInside, type BlockDevice, type Extent, type ZeroOptions } from './block-device.js';
 import { BlockError, blockErrorFrom } from './block-error.js';
 
@@ -89,6 +89,11 @@ class FileDevice implements BlockDevice {
     return this.#cached.readNow(offset, target);
   }
 
+  async prefetch(offset: number, lengthBytes: number): Promise<void> {
+    assertInside(this, offset, lengthBytes);
+    await this.#at(offset, lengthBytes, readAhead(this.#descriptor, offset, lengthBytes));
+  }
+
   async write(offset: number, source: Uint8Array, options: { readonly durable: boolean }): Promise<void> {
     assertInside(this, offset, source.length);
     this.#mustBeWritable();
@@ -127,6 +132,14 @@ class FileDevice implements BlockDevice {
       const done = options.keepAllocated
         ? await this.#zeroed(offset, lengthBytes)
         : (await this.#punched(offset, lengthBytes)) || (await this.#zeroed(offset, lengthBytes));
+      if (!done && options.fast) {
+        throw new BlockError('ENOTSUP', {
+          file: this.#file,
+          offset,
+          lengthBytes,
+          detail: 'zeroes would have to be written',
+        });
+      }
       if (!done) await this.#writeZeroes(offset, lengthBytes);
     }
     if (options.durable) await this.flush();

@@ -22,6 +22,8 @@ export class MemoryDevice implements BlockDevice {
     return true;
   }
 
+  async prefetch(): Promise<void> {}
+
   async write(offset: number, source: Uint8Array): Promise<void> {
     assertInside(this, offset, source.length);
     this.bytes.set(source, offset);

@@ -27,6 +27,11 @@ class Slice implements BlockDevice {
     return this.#device.readNow(this.#start + offset, target);
   }
 
+  async prefetch(offset: number, lengthBytes: number): Promise<void> {
+    assertInside(this, offset, lengthBytes);
+    await this.#device.prefetch(this.#start + offset, lengthBytes);
+  }
+
   async write(offset: number, source: Uint8Array, options: { readonly durable: boolean }): Promise<void> {
     assertInside(this, offset, source.length);
     await this.#device.write(this.#start + offset, source, options);

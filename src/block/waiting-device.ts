@@ -45,6 +45,10 @@ export class WaitingDevice implements BlockDevice {
     return this.#device.readNow(offset, target);
   }
 
+  prefetch(offset: number, lengthBytes: number): Promise<void> {
+    return this.#device.prefetch(offset, lengthBytes);
+  }
+
   async write(offset: number, source: Uint8Array, { durable }: { readonly durable: boolean }): Promise<void> {
     const attempt = () => this.#device.write(offset, source, { durable: false });
     await this.#change(offset, source.length, source.length, attempt);
@@ -63,8 +67,8 @@ export class WaitingDevice implements BlockDevice {
     }
   }
 
-  async zero(offset: number, lengthBytes: number, { keepAllocated, durable }: ZeroOptions): Promise<void> {
-    const attempt = () => this.#device.zero(offset, lengthBytes, { keepAllocated, durable: false });
+  async zero(offset: number, lengthBytes: number, { durable, ...how }: ZeroOptions): Promise<void> {
+    const attempt = () => this.#device.zero(offset, lengthBytes, { ...how, durable: false });
     await this.#change(offset, lengthBytes, 0, attempt);
     if (durable) await this.#device.flush();
   }

@@ -49,6 +49,10 @@ class Watched implements WatchedDevice {
     return this.#device.readNow(offset, target);
   }
 
+  prefetch(offset: number, lengthBytes: number): Promise<void> {
+    return this.#device.prefetch(offset, lengthBytes);
+  }
+
   write(offset: number, source: Uint8Array, options: { readonly durable: boolean }): Promise<void> {
     return this.#change(offset, source.length, () => this.#device.write(offset, source, options));
   }

@@ -4,9 +4,12 @@ import { libcFunction, SystemCallError } from './libc.js';
 const fallocate = libcFunction('fallocate', 'int fallocate(int fd, int mode, int64_t offset, int64_t length)');
 const lseek = libcFunction('lseek', 'int64_t lseek(int fd, int64_t offset, int whence)');
 
+const fadvise = libcFunction('posix_fadvise', 'int posix_fadvise(int fd, int64_t offset, int64_t length, int advice)');
+
 const FALLOC_FL_KEEP_SIZE = 0x01;
 const FALLOC_FL_PUNCH_HOLE = 0x02;
 const FALLOC_FL_ZERO_RANGE = 0x10;
+const POSIX_FADV_WILLNEED = 3;
 const SEEK_END = 2;
 const SEEK_DATA = 3;
 const SEEK_HOLE = 4;
@@ -19,6 +22,11 @@ export async function punchHole(descriptor: number, offset: number, lengthBytes:
 /** The range reads as zeroes and its space stays reserved. */
 export async function zeroRange(descriptor: number, offset: number, lengthBytes: number): Promise<void> {
   await fallocate.later(descriptor, FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE, offset, lengthBytes);
+}
+
+/** Begins to read a range into the page cache. Ends before that is done, unless the disk's queue is full. */
+export async function readAhead(descriptor: number, offset: number, lengthBytes: number): Promise<void> {
+  await fadvise.later(descriptor, offset, lengthBytes, POSIX_FADV_WILLNEED);
 }
 
 /** Works for regular files and block devices alike; stat says 0 for the latter. Answers from memory, waits for nothing. */

@@ -86,6 +86,22 @@ describe('a file as a disk', () => {
     await device.discard(12288, 0);
   });
 
+  test('zeroes fast where the filesystem can', async (context) => {
+    const { device, file } = await scratchDevice(context, new Uint8Array(2 * MIB).fill(1));
+    await device.zero(0, MIB, { keepAllocated: false, durable: false, fast: true });
+    await device.zero(MIB, MIB, { keepAllocated: true, durable: false, fast: true });
+    assert.ok(readFileSync(file).every((byte) => byte === 0));
+  });
+
+  test('prefetch changes nothing, and the bytes can be had at once', async (context) => {
+    const { device } = await scratchDevice(context, new Uint8Array(MIB).fill(3));
+    await device.prefetch(4096, 8192);
+    const target = new Uint8Array(8192);
+    assert.equal(device.readNow(4096, target), true);
+    assert.ok(target.every((byte) => byte === 3));
+    await assert.rejects(device.prefetch(MIB, 1), RangeError);
+  });
+
   test('extents tell data from holes, without gaps', async (context) => {
     const { device } = await scratchDevice(context, new Uint8Array(4 * MIB).fill(7));
     await device.discard(MIB, 2 * MIB);
@@ -160,6 +176,12 @@ describe('where the filesystem or the disk is different', () => {
     writeFileSync(file, new Uint8Array(2 * MIB).fill(9));
     const device = await opened(context, file);
     assert.equal(device.readNow(0, new Uint8Array(16)), false);
+    await assert.rejects(
+      device.zero(10, MIB, { keepAllocated: true, durable: true, fast: true }),
+      hasCode('ENOTSUP'),
+      'it would have to write them',
+    );
+    assert.equal(readFileSync(file)[10], 9, 'and nothing changed');
     await device.zero(10, MIB, { keepAllocated: true, durable: true });
     const target = Buffer.alloc(MIB + 20);
     await device.read(0, target);

@@ -233,6 +233,7 @@ function sluggish(medium: FullDevice, before: () => Promise<void>) {
     sizeBytes: medium.sizeBytes,
     read: (offset: number, target: Uint8Array) => medium.read(offset, target),
     readNow: () => false,
+    prefetch: async () => {},
     write: async (offset: number, source: Uint8Array) => {
       await before();
       await medium.write(offset, source);

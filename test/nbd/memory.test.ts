@@ -20,6 +20,7 @@ function endlessDevice(sizeBytes: number): BlockDevice & { writtenBytes: number 
     writtenBytes: 0,
     async read() {},
     readNow: () => true,
+    async prefetch() {},
     async write(_offset, source) {
       this.writtenBytes += source.length;
     },

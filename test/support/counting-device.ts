@@ -30,6 +30,10 @@ export class CountingDevice implements BlockDevice {
     return this.#device.readNow(offset, target);
   }
 
+  async prefetch(offset: number, lengthBytes: number): Promise<void> {
+    await this.#device.prefetch(offset, lengthBytes);
+  }
+
   async write(offset: number, source: Uint8Array, options: { readonly durable: boolean }): Promise<void> {
     await this.#device.write(offset, source, options);
   }

@@ -17,6 +17,7 @@ export function openImageFile(path: string): BlockDevice {
       assertInside(device, offset, target.length);
       return readSync(file, target, 0, target.length, offset) === target.length;
     },
+    prefetch: async () => {},
     write: refuse,
     flush: refuse,
     discard: refuse,
