@@ -20,7 +20,8 @@ import {
 import type { OpenBoards } from '../boards/open-boards.js';
 import { startDhcpServer } from '../dhcp/server.js';
 import { controlSocketPath, type Inventory } from '../inventory/inventory.js';
-import { startNbdServer } from '../nbd/server.js';
+import type { NbdPlace } from '../nbd/listening.js';
+import { type NbdServer, nbdServer } from '../nbd/server.js';
 import { DescriptorWatch } from '../os/descriptor-watch.js';
 import { hostTime } from '../os/host-time.js';
 import { neighbourMac } from '../os/neighbours.js';
@@ -80,6 +81,7 @@ class Appliance implements App {
   readonly #metrics: Metrics;
   readonly #network: Network;
   readonly #doorkeeper: Doorkeeper;
+  readonly #nbdServer: NbdServer;
   #courier: Courier | undefined;
   readonly #watch = new DescriptorWatch();
   readonly #storage: Storage;
@@ -107,6 +109,7 @@ class Appliance implements App {
     const shared = { lookup, tell, clock, log };
     const audience = new Audience(inventory.server.allow);
     this.#doorkeeper = new Doorkeeper(audience, { clock, log });
+    this.#nbdServer = nbdServer({ ...shared, meter: this.#metrics, answers: this.#doorkeeper.answers('nbd') });
     this.#network = new Network({
       interfaces: () => {
         const verdicts = chooseInterfaces(inventory.server.interfaces);
@@ -114,7 +117,7 @@ class Appliance implements App {
         return verdicts;
       },
       clock,
-      always: [...this.#nbd(shared), ...this.#web()],
+      always: [...this.#nbd(), ...this.#web()],
       looked: (missing) => this.#tellReadiness(missing),
       listenersOn: (found) => [...this.#dhcp(found, shared), ...this.#tftp(found, shared)],
     });
@@ -218,7 +221,7 @@ class Appliance implements App {
   async stop(): Promise<void> {
     this.#stopped = true;
     this.#journal.stopping();
-    await this.#network.stop();
+    await Promise.all([this.#network.stop(), this.#nbdServer.stop()]);
     await this.#courier?.stop();
     this.#storage.stop();
     // Side by side: a history that can't be written must keep no disk from being flushed.
@@ -274,15 +277,16 @@ class Appliance implements App {
     });
   }
 
-  #nbd(shared: Shared): readonly Listener[] {
-    const { nbd, server } = this.#options.inventory;
+  #nbd(): readonly Listener[] {
+    const { inventory, log } = this.#options;
+    const { nbd, server } = inventory;
     if (!nbd.enabled) return [];
+    const at = (name: string, place: NbdPlace) => new Listener(name, () => this.#nbdServer.listen(place), log);
     const address = isLoopbackOnly(server.interfaces) ? '127.0.0.1' : '0.0.0.0';
     // One socket for all addresses outlives every change of them, and with it the boards' disks; strangers are turned away at the door.
-    const answers = this.#doorkeeper.answers('nbd');
-    const settings = { addresses: [address], port: nbd.port, meter: this.#metrics, answers };
-    const start = () => startNbdServer({ ...shared, ...settings });
-    return [new Listener(`nbd ${address} port ${nbd.port}`, start, shared.log)];
+    const network = at(`nbd ${address} port ${nbd.port}`, { kind: 'tcp', address, port: nbd.port });
+    if (nbd.socket === undefined) return [network];
+    return [network, at(`nbd ${nbd.socket}`, { kind: 'unix', path: nbd.socket })];
   }
 
   #web(): readonly Listener[] {

@@ -455,7 +455,7 @@ export const SUGGESTION_CANDIDATES_MAX = 200;
 export const SUGGESTION_CHARACTERS_MAX = 64;
 
 /** sockaddr_un has 108 bytes for a path with its NUL (unix(7)); Node cuts a longer one without a word. */
-export const CONTROL_SOCKET_PATH_BYTES_MAX = 107;
+export const SOCKET_PATH_BYTES_MAX = 107;
 
 /** `server.allow`: everybody that asks is compared with each. More are better said as networks. */
 export const INVENTORY_ALLOW_MAX = 256;

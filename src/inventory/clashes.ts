@@ -1,6 +1,6 @@
 import { dirname, resolve } from 'node:path';
 import { parseMac } from '../base/addresses.js';
-import { CONTROL_SOCKET_PATH_BYTES_MAX, INVENTORY_ALLOW_MAX, INVENTORY_FAULTS_MAX } from '../base/limits.js';
+import { INVENTORY_ALLOW_MAX, INVENTORY_FAULTS_MAX, SOCKET_PATH_BYTES_MAX } from '../base/limits.js';
 import { unlessMalformed } from '../base/malformed.js';
 import { parseSerial } from '../base/serial.js';
 import { parseSubnet, subnetText } from '../base/subnets.js';
@@ -26,7 +26,8 @@ export function findClashes(tree: Tree, positions: PositionTable, source: Source
     ...samePorts(file),
     ...unservedInterfaces(file),
     ...allowedTwice(file),
-    ...longSocketPath(file),
+    ...longStatePath(file),
+    ...wrongNbdSocket(file),
   ];
 }
 
@@ -225,16 +226,36 @@ function allowedTwice(file: ParsedFile): readonly Finding[] {
   });
 }
 
-function longSocketPath(file: ParsedFile): readonly Finding[] {
-  const state = textAt(file, ['server', 'state']) ?? './state';
-  const path = controlSocketPath(resolve(dirname(file.source.file), state));
+function longStatePath(file: ParsedFile): readonly Finding[] {
+  const path = controlSocketOf(file);
   const bytes = Buffer.byteLength(path);
-  if (bytes <= CONTROL_SOCKET_PATH_BYTES_MAX) return [];
+  if (bytes <= SOCKET_PATH_BYTES_MAX) return [];
   const complaint = {
-    problem: `the control socket would be ${quote(path)}, a path of ${bytes} bytes; Linux takes ${CONTROL_SOCKET_PATH_BYTES_MAX}`,
+    problem: `the control socket would be ${quote(path)}, a path of ${bytes} bytes; Linux takes ${SOCKET_PATH_BYTES_MAX}`,
     remedy: 'choose a shorter `state:`, such as /var/lib/brambleboot',
   };
   return [finding(file, ['server', 'state'], complaint)];
+}
+
+function wrongNbdSocket(file: ParsedFile): readonly Finding[] {
+  const text = textAt(file, ['nbd', 'socket']);
+  if (text === undefined) return [];
+  const path = absolute(file, text);
+  const bytes = Buffer.byteLength(path);
+  const complaint = (problem: string) => ({ problem, remedy: 'choose another, such as /run/brambleboot/nbd.sock' });
+  const wrong = (problem: string) => [finding(file, ['nbd', 'socket'], complaint(problem))];
+  if (bytes > SOCKET_PATH_BYTES_MAX) {
+    return wrong(`${quote(path)} is a path of ${bytes} bytes; Linux takes ${SOCKET_PATH_BYTES_MAX} for a socket`);
+  }
+  return path === controlSocketOf(file) ? wrong('this is the control socket, at which the command line asks') : [];
+}
+
+function controlSocketOf(file: ParsedFile): string {
+  return controlSocketPath(absolute(file, textAt(file, ['server', 'state']) ?? './state'));
+}
+
+function absolute(file: ParsedFile, path: string): string {
+  return resolve(dirname(file.source.file), path);
 }
 
 function namesUnder(file: ParsedFile, section: string): readonly string[] {

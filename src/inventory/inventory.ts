@@ -59,6 +59,8 @@ export interface TftpSettings {
 export interface NbdSettings {
   readonly enabled: boolean;
   readonly port: number;
+  /** Absolute path of a Unix socket to listen on besides; parsing has checked that it is not too long for one. */
+  readonly socket: string | undefined;
 }
 
 export interface HttpSettings {

@@ -74,7 +74,7 @@ function completed({ server, dhcp, tftp, nbd, http, images, boards }: InventoryA
       windowSizeMax: tftp.window_size_max,
       singlePort: tftp.single_port,
     },
-    nbd,
+    nbd: { ...nbd, socket: nbd.socket === undefined ? undefined : resolve(folder, nbd.socket) },
     http,
     images: mapEntries(
       images,

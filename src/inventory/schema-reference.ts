@@ -99,6 +99,13 @@ export const KEYS = {
   },
   'nbd.enabled': { expects: SWITCH, example: 'true', default: 'true', meaning: 'Whether to serve disks.' },
   'nbd.port': { expects: PORT, example: '10809', default: '10809', meaning: 'TCP port to listen on.' },
+  'nbd.socket': {
+    expects: 'a path',
+    example: '/run/brambleboot/nbd.sock',
+    default: 'nothing',
+    meaning:
+      'Unix socket to listen on besides, for programs on this host; its owner and group may connect. Relative to the inventory.',
+  },
   'http.enabled': {
     expects: SWITCH,
     example: 'true',

@@ -74,6 +74,7 @@ const tftp = section({
 const nbd = section({
   enabled: scalar(readSwitch).default(true),
   port: port.default(10809),
+  socket: scalar(readPath).optional(),
 } satisfies Fields<'nbd'>);
 
 const http = section({

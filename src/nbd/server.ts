@@ -1,4 +1,4 @@
-import { createServer, type Server, type Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import { plainAddress } from '../base/addresses.js';
 import { Budget } from '../base/budget.js';
 import type { Clock } from '../base/clock.js';
@@ -14,18 +14,17 @@ import type { Log } from '../base/log.js';
 import type { BoardLookup } from '../boards/identity/lookup.js';
 import type { TellBoardEvent } from '../boards/journal/events.js';
 import { dropUnsent, keepConnected, probePeer } from '../os/tcp-probe.js';
+import { probeUnixPeer } from '../os/unix-socket.js';
 import { BufferPool } from './buffer-pool.js';
 import { type ConnectionWorld, NbdConnection } from './connection.js';
+import { type BoundAddress, listenAt, type NbdListener, type NbdPlace, type PeerOrigin } from './listening.js';
 import type { NbdMeter } from './meter.js';
 import { TurnBudget } from './turn-budget.js';
+import { isUnixPeer, UnixPeers } from './unix-peers.js';
 
-export interface NbdServerOptions {
+export interface NbdWorld {
   /** Whether who comes from this address is answered at all. Asked once, at accept: no change of mind closes a connection. */
   readonly answers: (peer: string) => boolean;
-  /** IPv4, one listener each; `0.0.0.0` for all. Named, never `::`: its IPv4 peers would be IPv6 sockets. */
-  readonly addresses: readonly string[];
-  /** 0 lets the system choose, for tests. */
-  readonly port: number;
   readonly lookup: BoardLookup;
   readonly tell: TellBoardEvent;
   readonly meter: NbdMeter;
@@ -33,13 +32,17 @@ export interface NbdServerOptions {
   readonly log: Log;
 }
 
-export interface BoundAddress {
-  readonly address: string;
+export interface NbdServerOptions extends NbdWorld {
+  /** IPv4, one listener each; `0.0.0.0` for all. Named, never `::`: its IPv4 peers would be IPv6 sockets. */
+  readonly addresses: readonly string[];
+  /** 0 lets the system choose, for tests. */
   readonly port: number;
 }
 
 export interface NbdServer {
-  /** Where it listens, in the order asked for. */
+  /** One more way in. Rejects with what Node or the kernel says if it can't be had, and once the server is stopped. */
+  listen(place: NbdPlace): Promise<NbdListener>;
+  /** Where it listens, in the order asked for; Unix sockets have none. */
   addresses(): readonly BoundAddress[];
   /** Those that use a disk. */
   connections(): readonly { readonly board: string; readonly peer: string }[];
@@ -49,55 +52,52 @@ export interface NbdServer {
   stop(): Promise<void>;
 }
 
-/** Rejects with Node's error (EADDRINUSE, EACCES, …) if one address cannot be had; then none is. */
-export async function startNbdServer(options: NbdServerOptions): Promise<NbdServer> {
-  const floor = new Floor(options);
-  const listeners: Server[] = [];
-  try {
-    for (const address of options.addresses) listeners.push(await listen(floor, address, options));
-  } catch (error) {
-    for (const listener of listeners) listener.close();
-    throw error;
-  }
-  const bound = listeners.map(boundAddress);
-  let stopped: Promise<unknown> | undefined;
+/** One that listens nowhere yet. */
+export function nbdServer(world: NbdWorld): NbdServer {
+  const floor = new Floor(world);
+  const listeners = new Set<NbdListener>();
+  let stopped: Promise<void> | undefined;
   return {
-    addresses: () => bound,
+    async listen(place) {
+      const { bound, stop } = await listenAt(place, world.log, (socket, origin) => floor.admit(socket, origin));
+      const listener = {
+        bound,
+        async stop() {
+          listeners.delete(listener);
+          await stop();
+        },
+      };
+      listeners.add(listener);
+      if (stopped === undefined) return listener;
+      await listener.stop();
+      throw new Error('the server is being stopped');
+    },
+    addresses: () => [...listeners].flatMap(({ bound }) => (bound === undefined ? [] : [bound])),
     connections: () => floor.attachedConnections(),
     bufferedBytes: () => floor.bufferedBytes(),
     async stop() {
-      stopped ??= Promise.all([...listeners.map(closeListener), floor.clear()]);
+      stopped ??= Promise.all([...[...listeners].map((listener) => listener.stop()), floor.clear()]).then(() => {});
       await stopped;
     },
   };
 }
 
-function closeListener(listener: Server): Promise<unknown> {
-  return new Promise((resolve) => listener.close(resolve));
-}
-
-function listen(floor: Floor, address: string, { port, log }: NbdServerOptions): Promise<Server> {
-  // A client may close its side and still wait for answers, hence allowHalfOpen.
-  const listener = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => floor.admit(socket));
-  return new Promise((resolve, reject) => {
-    listener.once('error', reject);
-    listener.listen(port, address, () => {
-      listener.off('error', reject);
-      listener.on('error', (error) => log.error({ address, err: error }, 'nbd.listener.failed'));
-      resolve(listener);
-    });
-  });
-}
-
-function boundAddress(listener: Server): BoundAddress {
-  const bound = listener.address();
-  if (bound === null || typeof bound === 'string') throw new Error('the listener is closed');
-  return { address: bound.address, port: bound.port };
+/** Rejects with Node's error (EADDRINUSE, EACCES, …) if one address cannot be had; then none is. */
+export async function startNbdServer({ addresses, port, ...world }: NbdServerOptions): Promise<NbdServer> {
+  const server = nbdServer(world);
+  try {
+    for (const address of addresses) await server.listen({ kind: 'tcp', address, port });
+  } catch (error) {
+    await server.stop();
+    throw error;
+  }
+  return server;
 }
 
 /** All connections of the server: who may come in, and who has whose disk. */
 class Floor {
-  readonly #options: NbdServerOptions;
+  readonly #options: NbdWorld;
+  readonly #unixPeers = new UnixPeers();
   readonly #turn = new TurnBudget();
   readonly #pool = new BufferPool();
   readonly #heldMemory = new Budget(NBD_HELD_BYTES_MAX);
@@ -110,24 +110,26 @@ class Floor {
   #turnedAwayLoggedMs = Number.NEGATIVE_INFINITY;
   #whenEmpty: (() => void) | undefined;
 
-  constructor(options: NbdServerOptions) {
+  constructor(options: NbdWorld) {
     this.#options = options;
   }
 
-  admit(socket: Socket): void {
-    const peer = plainAddress(socket.remoteAddress ?? '');
-    if (!this.#options.answers(peer)) {
+  /** The one way in, whatever it came by. */
+  admit(socket: Socket, origin: PeerOrigin): void {
+    // Who may open a Unix socket is for the permissions of its file to say.
+    const peer = origin === 'host' ? this.#unixPeers.nameOf(socket) : plainAddress(socket.remoteAddress ?? '');
+    if (origin === 'network' && !this.#options.answers(peer)) {
       close(socket);
       return;
     }
-    const count = this.#countByPeer.get(peer) ?? 0;
+    const count = this.#countByPeer.get(countedAs(peer)) ?? 0;
     if (count >= NBD_CONNECTIONS_PER_ADDRESS_MAX || this.#connections.size >= NBD_CONNECTIONS_MAX) {
       this.#turnAway(socket, peer);
       return;
     }
     keepConnected(socket);
-    this.#countByPeer.set(peer, count + 1);
-    this.#connections.add(new NbdConnection(socket, peer, this.#worldOf(socket)));
+    this.#countByPeer.set(countedAs(peer), count + 1);
+    this.#connections.add(new NbdConnection(socket, peer, this.#worldOf(socket, origin)));
   }
 
   attachedConnections(): readonly { readonly board: string; readonly peer: string }[] {
@@ -150,7 +152,7 @@ class Floor {
     });
   }
 
-  #worldOf(socket: Socket): ConnectionWorld {
+  #worldOf(socket: Socket, origin: PeerOrigin): ConnectionWorld {
     const { lookup, clock, log, meter } = this.#options;
     return {
       lookup,
@@ -160,7 +162,7 @@ class Floor {
       turn: this.#turn,
       pool: this.#pool,
       heldMemory: this.#heldMemory,
-      probe: () => probePeer(socket, clock),
+      probe: async () => (origin === 'host' ? probeUnixPeer(socket) : probePeer(socket, clock)),
       abandon: () => dropUnsent(socket),
       attached: (connection, board) => this.#attach(connection, board),
       detached: (connection, board, because) => this.#detach(connection, board, because),
@@ -226,11 +228,17 @@ class Floor {
 
   #closed(connection: NbdConnection): void {
     this.#connections.delete(connection);
-    const left = (this.#countByPeer.get(connection.peer) ?? 1) - 1;
-    if (left > 0) this.#countByPeer.set(connection.peer, left);
-    else this.#countByPeer.delete(connection.peer);
+    const counted = countedAs(connection.peer);
+    const left = (this.#countByPeer.get(counted) ?? 1) - 1;
+    if (left > 0) this.#countByPeer.set(counted, left);
+    else this.#countByPeer.delete(counted);
     if (this.#connections.size === 0) this.#whenEmpty?.();
   }
+}
+
+/** All that come by Unix sockets count as one: a process is made more easily than an address, and boards need room too. */
+function countedAs(peer: string): string {
+  return isUnixPeer(peer) ? 'unix' : peer;
 }
 
 /** Before a byte is sent: who is not let in learns nothing. */

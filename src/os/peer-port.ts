@@ -5,6 +5,7 @@ import {
   AF_INET,
   bind,
   endpointOf,
+  getsockname,
   SO_REUSEADDR,
   SOCK_CLOEXEC,
   SOCK_DGRAM,
@@ -152,7 +153,6 @@ export class StrangersPort {
 
 const calls = {
   connect: libcFunction('connect', 'int connect(int fd, const void *address, unsigned int length)'),
-  getsockname: libcFunction('getsockname', 'int getsockname(int fd, void *address, void *addressLength)'),
   recv: libcFunction('recv', 'int64_t recv(int fd, void *buffer, size_t length, int flags)'),
   send: libcFunction('send', 'int64_t send(int fd, const void *buffer, size_t length, int flags)'),
   recvfrom: libcFunction(
@@ -176,7 +176,7 @@ function bindTo(descriptor: number, { address, port }: PortAddress): void {
 
 function boundTo(descriptor: number): PortAddress {
   const local = Buffer.alloc(SOCKET_ADDRESS_BYTES);
-  calls.getsockname.now(descriptor, local, new Uint32Array([local.length]));
+  getsockname.now(descriptor, local, new Uint32Array([local.length]));
   return endpointOf(local);
 }
 

@@ -8,9 +8,17 @@ export const setsockopt = libcFunction(
   'setsockopt',
   'int setsockopt(int fd, int level, int name, const void *value, unsigned int length)',
 );
+export const getsockopt = libcFunction(
+  'getsockopt',
+  'int getsockopt(int fd, int level, int name, void *value, void *length)',
+);
+export const getsockname = libcFunction('getsockname', 'int getsockname(int fd, void *address, void *addressLength)');
 
 /** Linux, the same on x86-64 and arm64 (asm-generic/socket.h, bits/socket.h, bits/socket_type.h). */
+export const AF_UNIX = 1;
 export const AF_INET = 2;
+export const AF_INET6 = 10;
+export const SOCK_STREAM = 1;
 export const SOCK_DGRAM = 2;
 export const SOCK_NONBLOCK = 0o4000;
 export const SOCK_CLOEXEC = 0o2000000;

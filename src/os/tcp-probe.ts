@@ -1,17 +1,12 @@
 import type { Clock } from '../base/clock.js';
 import { TCP_PROBE_LOOK_MS, TCP_PROBE_SILENCE_MS } from '../base/limits.js';
-import { libcFunction, SystemCallError } from './libc.js';
-import { intBytes, SO_REUSEADDR, SOL_SOCKET, setNumber, setsockopt } from './socket-calls.js';
+import { SystemCallError } from './libc.js';
+import { getsockopt, intBytes, SO_REUSEADDR, SOL_SOCKET, setNumber, setsockopt } from './socket-calls.js';
 
 /**
  * Is the peer of a connection still there? TCP can be asked without a byte of the stream: a probe segment makes a live
  * kernel acknowledge, and a dead one keep silent (or, rebooted, send a RST).
  */
-
-const getsockopt = libcFunction(
-  'getsockopt',
-  'int getsockopt(int descriptor, int level, int name, void *value, void *length)',
-);
 
 /** The same on x86-64 and arm64 (include/uapi/asm-generic/socket.h, include/uapi/linux/tcp.h). */
 const SO_KEEPALIVE = 9;
@@ -128,7 +123,7 @@ function attempt<T>(socket: object, action: (descriptor: number) => T): T | unde
 /**
  * Asked anew each time: the number of a closed socket belongs to another one soon. Node has no public way to it.
  */
-function descriptorOf(socket: object): number | undefined {
+export function descriptorOf(socket: object): number | undefined {
   const handle: unknown = Reflect.get(socket, '_handle');
   if (typeof handle !== 'object' || handle === null) return undefined;
   const descriptor: unknown = Reflect.get(handle, 'fd');

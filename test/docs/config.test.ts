@@ -56,9 +56,9 @@ describe('config.example.yaml', () => {
 
   test('has defaults in what it comments out, except where it says otherwise', () => {
     const examples = /^ *#(?=[a-z_]+:.* # example)/gm;
-    const defaults = inventoryOf(inFull.replace(/^ *(interface|address): .* # example.*$/gm, ''));
+    const defaults = inventoryOf(inFull.replace(/^ *(interface|address|socket): .* # example.*$/gm, ''));
     const nothing = inventoryOf(example);
-    assert.equal(example.match(examples)?.length, 2);
+    assert.equal(example.match(examples)?.length, 3);
     assert.deepEqual(
       [defaults.server, defaults.dhcp, defaults.tftp, defaults.nbd, defaults.http],
       [nothing.server, nothing.dhcp, nothing.tftp, nothing.nbd, nothing.http],

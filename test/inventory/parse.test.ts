@@ -65,7 +65,7 @@ describe('a sound inventory', () => {
     });
     assert.deepEqual(dhcp, { enabled: true, port: 67, replyPort: 68, answer: 'known' });
     assert.deepEqual(tftp, { enabled: true, port: 69, blockSizeMax: 1468, windowSizeMax: 64, singlePort: false });
-    assert.deepEqual(nbd, { enabled: true, port: 10809 });
+    assert.deepEqual(nbd, { enabled: true, port: 10809, socket: undefined });
     assert.deepEqual(http, { enabled: true, address: '0.0.0.0', port: 9069 });
   });
 

@@ -19,8 +19,11 @@ export class RawNbd {
   #isClosed = false;
   #wake: () => void = () => {};
 
-  constructor(port: number, localAddress = '127.0.0.1') {
-    this.socket = connect({ host: '127.0.0.1', port, localAddress, noDelay: true });
+  /** `place`: a port, or the path of a Unix socket. */
+  constructor(place: number | string, localAddress = '127.0.0.1') {
+    this.socket = connect(
+      typeof place === 'string' ? { path: place } : { host: '127.0.0.1', port: place, localAddress, noDelay: true },
+    );
     this.socket.pause();
     this.socket.on('error', () => {});
     this.socket.on('data', (chunk: Uint8Array) => {
@@ -107,8 +110,8 @@ export class RawNbd {
 }
 
 /** One that is gone when the test is over. */
-export function rawNbd(context: TestContext, port: number, localAddress?: string): RawNbd {
-  const raw = new RawNbd(port, localAddress);
+export function rawNbd(context: TestContext, place: number | string, localAddress?: string): RawNbd {
+  const raw = new RawNbd(place, localAddress);
   context.after(() => raw.destroy());
   return raw;
 }
