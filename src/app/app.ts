@@ -29,12 +29,13 @@ import { chooseInterfaces, interfaceIndex, type NetworkInterface } from '../os/n
 import { type Courier, startCourier } from '../tftp/courier/courier.js';
 import { startTftpServer } from '../tftp/server.js';
 import { type MeasuredStates, type MeasuredStorage, Metrics } from '../web/metrics.js';
-import { startControlServer, startWebServer } from '../web/server.js';
+import { startControlServer, startWebServer, type WebPlace, type WebSources } from '../web/server.js';
 import { addressOn, isLoopbackOnly } from './addresses.js';
 import { Audience } from './audience.js';
 import { BootHistories } from './boot-histories.js';
 import { Doorkeeper } from './doorkeeper.js';
 import { watchSpace } from './full-disk.js';
+import { fromNetwork, type HandedSockets, handedName, NONE_HANDED } from './handed-sockets.js';
 import { HistoryFolder } from './history-folder.js';
 import { Listener } from './listener.js';
 import { narration, report } from './narration.js';
@@ -50,6 +51,8 @@ export interface AppOptions {
   readonly clock: Clock;
   readonly log: Log;
   readonly version: string;
+  /** What systemd made for us: each takes the place of a listener of our own. */
+  readonly sockets?: HandedSockets;
 }
 
 export interface App {
@@ -74,6 +77,7 @@ export async function startApp(options: AppOptions): Promise<App> {
 
 class Appliance implements App {
   readonly #options: AppOptions;
+  readonly #sockets: HandedSockets;
   readonly #startedAt: Date;
   readonly #discovery = new Discovery();
   readonly #journal: Journal;
@@ -91,6 +95,7 @@ class Appliance implements App {
   constructor(options: AppOptions) {
     const { inventory, boards, state, clock, log, version } = options;
     this.#options = options;
+    this.#sockets = options.sockets ?? NONE_HANDED;
     this.#startedAt = clock.today();
     this.#journal = new Journal(clock, (board, weight) => this.#histories.changed(board, weight));
     this.#histories = new BootHistories({
@@ -117,7 +122,7 @@ class Appliance implements App {
         return verdicts;
       },
       clock,
-      always: [...this.#nbd(), ...this.#web()],
+      always: [...this.#nbd(), ...this.#web(), ...this.#handedTftp(shared)],
       looked: (missing) => this.#tellReadiness(missing),
       listenersOn: (found) => [...this.#dhcp(found, shared), ...this.#tftp(found, shared)],
     });
@@ -267,30 +272,49 @@ class Appliance implements App {
 
   #tftp(found: NetworkInterface, shared: Shared): readonly Listener[] {
     const { tftp } = this.#options.inventory;
-    if (!tftp.enabled) return [];
-    const answers = this.#doorkeeper.answers('tftp');
+    if (!tftp.enabled || this.#sockets.tftp.length > 0) return [];
     // One for each address: transfers at the others go on when one comes or goes.
     return found.addresses.map(({ address }) => {
-      const start = () =>
-        startTftpServer({ ...tftp, ...shared, answers, courier: this.#courier, addresses: [address] });
+      const start = () => startTftpServer({ ...this.#tftpSettings(shared), addresses: [address] });
       return new Listener(`tftp ${address} port ${tftp.port}`, start, shared.log);
     });
+  }
+
+  #handedTftp(shared: Shared): readonly Listener[] {
+    if (!this.#options.inventory.tftp.enabled) return [];
+    return this.#sockets.tftp.map((socket) => {
+      const { place, open } = socket;
+      const bound = place.kind === 'ipv4' ? [{ local: place, open }] : [];
+      const start = () => startTftpServer({ ...this.#tftpSettings(shared), addresses: [], bound });
+      return new Listener(handedName('tftp', socket), start, shared.log);
+    });
+  }
+
+  #tftpSettings(shared: Shared) {
+    const { tftp } = this.#options.inventory;
+    return { ...tftp, ...shared, answers: this.#doorkeeper.answers('tftp'), courier: this.#courier };
   }
 
   #nbd(): readonly Listener[] {
     const { inventory, log } = this.#options;
     const { nbd, server } = inventory;
     if (!nbd.enabled) return [];
-    const at = (name: string, place: NbdPlace) => new Listener(name, () => this.#nbdServer.listen(place), log);
+    const listener = (name: string, place: () => NbdPlace) =>
+      new Listener(name, async () => this.#nbdServer.listen(place()), log);
+    const handed = this.#sockets.nbd.map((socket) => {
+      const origin = socket.place.kind === 'unix' ? 'host' : 'network';
+      return listener(handedName('nbd', socket), () => ({ kind: 'descriptor', descriptor: socket.open(), origin }));
+    });
     const address = isLoopbackOnly(server.interfaces) ? '127.0.0.1' : '0.0.0.0';
     // One socket for all addresses outlives every change of them, and with it the boards' disks; strangers are turned away at the door.
-    const network = at(`nbd ${address} port ${nbd.port}`, { kind: 'tcp', address, port: nbd.port });
-    if (nbd.socket === undefined) return [network];
-    return [network, at(`nbd ${nbd.socket}`, { kind: 'unix', path: nbd.socket })];
+    const own = listener(`nbd ${address} port ${nbd.port}`, () => ({ kind: 'tcp', address, port: nbd.port }));
+    const path = nbd.socket;
+    const unix = path === undefined ? [] : [listener(`nbd ${path}`, () => ({ kind: 'unix', path }))];
+    return [...(fromNetwork(this.#sockets.nbd).length > 0 ? [] : [own]), ...handed, ...unix];
   }
 
   #web(): readonly Listener[] {
-    const { inventory, state, clock, log } = this.#options;
+    const { inventory, state, log } = this.#options;
     const sources = {
       ...{ status: () => this.status(), board: (name: string) => this.board(name) },
       ...{ listeners: () => this.#network.listeners(), metrics: () => this.#metrics.text() },
@@ -302,10 +326,20 @@ class Appliance implements App {
       closeToOthers(socketPath);
       return server;
     };
-    const { enabled, address, port } = inventory.http;
-    const at = { address, port, answers: this.#doorkeeper.answers('http'), clock };
-    const http = new Listener(`http ${address} port ${port}`, () => startWebServer(at, sources), log);
-    return [new Listener('control socket', control, log), ...(enabled ? [http] : [])];
+    return [new Listener('control socket', control, log), ...(inventory.http.enabled ? this.#http(sources) : [])];
+  }
+
+  #http(sources: WebSources): readonly Listener[] {
+    const { inventory, clock, log } = this.#options;
+    const { address, port } = inventory.http;
+    const answers = this.#doorkeeper.answers('http');
+    const listener = (name: string, place: () => WebPlace) =>
+      new Listener(name, async () => startWebServer({ place: place(), answers, clock }, sources), log);
+    const handed = this.#sockets.http.map((socket) =>
+      listener(handedName('http', socket), () => ({ descriptor: socket.open(), isUnix: socket.place.kind === 'unix' })),
+    );
+    const own = listener(`http ${address} port ${port}`, () => ({ address, port }));
+    return [...(fromNetwork(this.#sockets.http).length > 0 ? [] : [own]), ...handed];
   }
 
   #watchJournal(): void {

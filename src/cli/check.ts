@@ -1,3 +1,4 @@
+import { handedLines, handedWarnings, takeHandedSockets } from '../app/handed-sockets.js';
 import { systemClock } from '../base/clock.js';
 import { printable } from '../base/printable.js';
 import { type Fault, renderFaults } from '../inventory/fault.js';
@@ -17,6 +18,7 @@ export interface CheckOptions {
 
 /** Says every fault of inventory and images, and what each image can boot. Starts nothing, locks nothing, writes nothing. */
 export async function check(options: CheckOptions): Promise<ExitStatus> {
+  const handed = takeHandedSockets(process.env, process.pid);
   const path = configPath(options.config);
   const read = await readInventory(path);
   if (read.answer === 'faults') return complain(read.faults);
@@ -25,6 +27,9 @@ export async function check(options: CheckOptions): Promise<ExitStatus> {
   const faults = [...missing];
   const network = networkReport(chooseInterfaces(inventory.server.interfaces), inventory);
   const warnings = [...network.warnings];
+  if (handed.answer === 'refused') warnings.push(...handed.because.map((why) => `sockets from systemd: ${why}`));
+  else warnings.push(...handedWarnings(handed.sockets, inventory));
+  const listening = handed.answer === 'sockets' ? handedLines(handed.sockets) : [];
   for (const image of inventory.images.values()) {
     if (missing.some((fault) => isAbout(fault, source.faultAt(['images', image.name, 'file'], fault)))) continue;
     const report = await reportImage(image.file, image, systemClock);
@@ -46,7 +51,11 @@ export async function check(options: CheckOptions): Promise<ExitStatus> {
   const storage = await storageReport(inventory);
   warnings.push(...storage.warnings);
   process.stdout.write(
-    [block('storage', storage.lines), block('boards', boardLines(inventory)), block('network', network.lines)].join(''),
+    [
+      block('storage', storage.lines),
+      block('boards', boardLines(inventory)),
+      block('network', [...network.lines, ...listening]),
+    ].join(''),
   );
   if (warnings.length > 0) process.stdout.write(block('warnings', warnings));
   if (faults.length > 0) return complain(faults);

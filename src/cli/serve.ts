@@ -1,5 +1,6 @@
 import { startApp } from '../app/app.js';
 import { openConfiguration } from '../app/configuration.js';
+import { handedWarnings, takeHandedSockets } from '../app/handed-sockets.js';
 import { systemClock } from '../base/clock.js';
 import { STOP_MS_MAX } from '../base/limits.js';
 import type { Log } from '../base/log.js';
@@ -17,6 +18,12 @@ export interface ServeOptions {
 /** Runs the appliance until it is told to stop. */
 export async function serve(options: ServeOptions): Promise<ExitStatus> {
   const { log, flushed } = serverLog(options.logLevel, systemClock);
+  const handed = takeHandedSockets(process.env, process.pid);
+  if (handed.answer === 'refused') {
+    process.stderr.write(renderRefusal(handed.because));
+    return ExitStatus.WrongUsage;
+  }
+  const { sockets } = handed;
   const path = configPath(options.config);
   const opened = await openConfiguration(path, systemClock);
   if (opened.answer === 'faults') {
@@ -31,8 +38,9 @@ export async function serve(options: ServeOptions): Promise<ExitStatus> {
   const version = programVersion();
   log.info({ version, config: path, boards: boards.all.length, state: state.path }, 'server.starting');
   for (const warning of boards.warnings) log.warn(warning, 'image.warning');
+  for (const warning of handedWarnings(sockets, inventory)) log.warn({ warning }, 'socket.warning');
   const asked = stopAsked(log);
-  const app = await startApp({ inventory, boards, state, clock: systemClock, log, version });
+  const app = await startApp({ inventory, boards, state, clock: systemClock, log, version, sockets });
   const status = await asked;
   // A disk that hangs must not keep us from ending: what it did not answer was not acknowledged either.
   systemClock.after(STOP_MS_MAX, () => {
@@ -43,6 +51,10 @@ export async function serve(options: ServeOptions): Promise<ExitStatus> {
   log.info({}, 'server.stopped');
   if (!(await flushed())) endAtOnce();
   return status;
+}
+
+function renderRefusal(because: readonly string[]): string {
+  return because.map((sentence) => `brambleboot: the sockets that systemd handed over: ${sentence}\n`).join('');
 }
 
 /** A signal stops in order; a second one at once. A bug of ours stops in order too, so that nothing that was answered is lost. */

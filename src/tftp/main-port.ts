@@ -13,11 +13,11 @@ import type { RefusalGate } from './refusal-gate.js';
 import type { TransferReporter } from './reporter.js';
 import type { RunningRequests } from './running-requests.js';
 import { byMainPort } from './shared-port.js';
-import { bindUdp, type Endpoint, type UdpSocket } from './udp-socket.js';
+import { type BoundPort, bindUdp, type Endpoint, type UdpSocket } from './udp-socket.js';
 import { decodePacket, encodeError, opcodeOf, type TftpPacket, type TftpRequest } from './wire.js';
 
 export interface MainPortSettings {
-  readonly local: Endpoint;
+  readonly place: Endpoint | BoundPort;
   /** Undefined: this port delivers the files itself. */
   readonly courier: Carrier | undefined;
   readonly limits: TransferLimits;
@@ -34,9 +34,10 @@ export interface MainPortSettings {
 /** Rejects with Node's error if the address or port can't be had. */
 export async function openMainPort(settings: MainPortSettings): Promise<MainPort> {
   const opened: { port: MainPort | undefined } = { port: undefined };
-  const socket = await bindUdp(settings.local, {
+  const { address } = 'open' in settings.place ? settings.place.local : settings.place;
+  const socket = await bindUdp(settings.place, {
     received: (bytes, from) => opened.port?.received(bytes, from),
-    failed: (error) => settings.reporter.socketFailed(settings.local.address, error),
+    failed: (error) => settings.reporter.socketFailed(address, error),
   });
   opened.port = new MainPort(settings, socket);
   return opened.port;

@@ -16,13 +16,15 @@ import { type MainPort, openMainPort } from './main-port.js';
 import { RefusalGate } from './refusal-gate.js';
 import { TransferReporter } from './reporter.js';
 import { RunningRequests } from './running-requests.js';
-import type { Endpoint } from './udp-socket.js';
+import type { BoundPort, Endpoint } from './udp-socket.js';
 
 export interface TftpServerSettings {
   /** Local addresses to serve on. */
   readonly addresses: readonly Ipv4Address[];
   /** 69; 0 takes any free one, a different one for each address. */
   readonly port: number;
+  /** Besides: sockets that were bound by somebody else, each at one address. */
+  readonly bound?: readonly BoundPort[];
   /** `tftp.block_size_max`, 8 to 65464. */
   readonly blockSizeMax: number;
   /** `tftp.window_size_max`, 1 to 64. */
@@ -38,7 +40,7 @@ export interface TftpServerSettings {
 }
 
 export interface TftpServer {
-  /** In the order of the settings, with the ports that were really bound. */
+  /** In the order of the settings, those bound by others last, with the ports that were really bound. */
   addresses(): readonly Endpoint[];
   /** Transfers that are being answered. */
   transferCount(): number;
@@ -51,7 +53,7 @@ export interface TftpServer {
 
 /** Rejects with Node's error (`code`, `address`, `port`) if one of the addresses can't be had; then none is left bound. */
 export async function startTftpServer(settings: TftpServerSettings): Promise<TftpServer> {
-  const { addresses, port, blockSizeMax, windowSizeMax, courier, answers, lookup, clock } = settings;
+  const { addresses, port, bound = [], blockSizeMax, windowSizeMax, courier, answers, lookup, clock } = settings;
   const reporter = new TransferReporter(settings);
   const running = new RunningRequests<BootRequest>();
   const limits = { blockBytesMax: blockSizeMax, windowBlocksMax: windowSizeMax };
@@ -59,7 +61,8 @@ export async function startTftpServer(settings: TftpServerSettings): Promise<Tft
 
   const ports: MainPort[] = [];
   try {
-    for (const address of addresses) ports.push(await openMainPort({ local: { address, port }, ...shared }));
+    const places = [...addresses.map((address) => ({ address, port })), ...bound];
+    for (const place of places) ports.push(await openMainPort({ place, ...shared }));
   } catch (error) {
     for (const opened of ports) opened.close();
     throw error;

@@ -27,8 +27,16 @@ export interface UdpListener {
   failed(error: Error): void;
 }
 
-/** Port 0: any free one. Rejects with Node's error (`code`: EADDRINUSE, EACCES, EADDRNOTAVAIL, EMFILE, …). */
-export function bindUdp(local: Endpoint, listener: UdpListener): Promise<UdpSocket> {
+/** A socket that was bound by somebody else. */
+export interface BoundPort {
+  readonly local: Endpoint;
+  /** A descriptor of it, which is the caller's to close. */
+  open(): number;
+}
+
+/** At `place`, or a free port of it where that is 0. Rejects with Node's error (`code`: EADDRINUSE, EACCES, EADDRNOTAVAIL, EMFILE, …). */
+export function bindUdp(place: Endpoint | BoundPort, listener: UdpListener): Promise<UdpSocket> {
+  const { address } = 'open' in place ? place.local : place;
   // Addresses are literals: asking the resolver would put every packet off to a later turn of the event loop.
   const socket = createSocket({
     type: 'udp4',
@@ -46,13 +54,14 @@ export function bindUdp(local: Endpoint, listener: UdpListener): Promise<UdpSock
       socket.off('error', refused);
       socket.on('error', (error) => listener.failed(error));
       const { port } = socket.address();
-      resolve(new BoundSocket(socket, { address: local.address, port }));
+      resolve(new BoundSocket(socket, { address, port }));
     });
     socket.on('message', (bytes, from) => {
       // Nothing can be sent to port 0, so nothing that comes from there is ever answered.
       if (from.port !== 0) listener.received(bytes, from);
     });
-    socket.bind({ address: local.address, port: local.port, exclusive: true });
+    if ('open' in place) socket.bind({ fd: place.open() });
+    else socket.bind({ address, port: place.port, exclusive: true });
   });
 }
 

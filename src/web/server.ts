@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import fastify, { type FastifyInstance, type FastifyReply } from 'fastify';
 import { plainAddress } from '../base/addresses.js';
 import type { Clock } from '../base/clock.js';
@@ -40,14 +41,18 @@ const SECURITY_HEADERS = {
 } as const;
 
 export interface WebAddress {
-  readonly address: string;
-  /** 0 lets the system choose, for tests. */
-  readonly port: number;
+  readonly place: WebPlace;
   /** Whether who comes from this address is answered; others are told why they are not. */
   readonly answers: (peer: string) => boolean;
   readonly clock: Clock;
   readonly patience?: HttpPatience;
 }
+
+export type WebPlace =
+  /** Port 0 lets the system choose, for tests. */
+  | { readonly address: string; readonly port: number }
+  /** A socket that is bound and listens already; the descriptor is ours to close. By a Unix socket only this machine comes. */
+  | { readonly descriptor: number; readonly isUnix: boolean };
 
 /** How long a peer may take for what. Node's own timers see to these; tests have less of it. */
 export interface HttpPatience {
@@ -70,16 +75,26 @@ interface Named {
 
 /** Serves metrics, health, API and page: read-only, all of it. */
 export async function startWebServer(options: WebAddress, sources: WebSources): Promise<WebServer> {
-  const { address, port, answers, clock, patience } = options;
+  const { place, answers, clock, patience } = options;
   const server = webServer(sources, patience);
   boundConnections(server, clock);
+  const isUnix = 'descriptor' in place && place.isUnix;
   // Who speaks to us, not whom a proxy claims to speak for: anybody can write an X-Forwarded-For.
   server.addHook('onRequest', async (request, reply) => {
     const peer = plainAddress(request.socket.remoteAddress ?? '');
-    if (!answers(peer)) await refuse(reply, peer);
+    if (!isUnix && !answers(peer)) await refuse(reply, peer);
   });
-  await server.listen({ host: address, port });
+  if ('descriptor' in place) await takeOver(server, place.descriptor);
+  else await server.listen({ host: place.address, port: place.port });
   return running(server);
+}
+
+/** fastify knows hosts and paths only, and ends the connections of no server that it does not know to listen. */
+async function takeOver(server: FastifyInstance, descriptor: number): Promise<void> {
+  server.addHook('preClose', async () => server.server.closeAllConnections());
+  await server.ready();
+  server.server.listen({ fd: descriptor });
+  await once(server.server, 'listening');
 }
 
 /** Serves the same over a Unix socket, for the CLI; what changes state will be here and nowhere else. */

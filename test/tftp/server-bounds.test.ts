@@ -28,7 +28,7 @@ describe('bounds', () => {
       tell: (event: { kind: string }) => events.push(event.kind),
     };
     const port = await openMainPort({
-      local: { address: '127.0.0.1', port: 0 },
+      place: { address: '127.0.0.1', port: 0 },
       courier: undefined,
       limits: { blockBytesMax: 1468, windowBlocksMax: 64 },
       answers: () => true,

@@ -137,7 +137,10 @@ const LONG = { headersMs: 600_000, requestMs: 600_000, keepAliveMs: 600_000, che
 
 async function serve(context: TestContext, patience = LONG, clock: Clock = systemClock, text = 'some_metric 1\n') {
   const sources = sourcesOf(sampleStatus('x'), text);
-  const server = await startWebServer({ address: '127.0.0.1', port: 0, answers: () => true, clock, patience }, sources);
+  const server = await startWebServer(
+    { place: { address: '127.0.0.1', port: 0 }, answers: () => true, clock, patience },
+    sources,
+  );
   whenOver(context, () => server.stop());
   return { port: server.port, text };
 }

@@ -52,7 +52,7 @@ describe('the web server', () => {
       return false;
     };
     const server = await startWebServer(
-      { address: '127.0.0.1', port: 0, answers, clock: systemClock },
+      { place: { address: '127.0.0.1', port: 0 }, answers, clock: systemClock },
       sourcesOf(ready),
     );
     context.after(() => server.stop());
@@ -71,7 +71,10 @@ describe('the web server', () => {
 
   test('asks by the plain address of an IPv4 peer, where it listens on IPv6 too', async (context) => {
     const answers = (peer: string) => peer === '127.0.0.1';
-    const server = await startWebServer({ address: '::', port: 0, answers, clock: systemClock }, sourcesOf(ready));
+    const server = await startWebServer(
+      { place: { address: '::', port: 0 }, answers, clock: systemClock },
+      sourcesOf(ready),
+    );
     context.after(() => server.stop());
     assert.equal((await fetch(`http://127.0.0.1:${server.port}/healthz`)).status, 200);
     assert.equal((await fetch(`http://[::1]:${server.port}/healthz`)).status, 403);

@@ -1,0 +1,159 @@
+// The real program with sockets that systemd's own tool made, as a .socket unit would: clients come before it is up, and are answered.
+import assert from 'node:assert/strict';
+import { type ChildProcess, spawn } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { join } from 'node:path';
+import { describe, type TestContext, test } from 'node:test';
+import { systemClock } from '../../src/base/clock.js';
+import { fetchFile } from '../../src/tftp/client.js';
+import { makeDemoImage } from '../../src/workshop/demo-image.js';
+import { background, outputOf, until } from '../support/commands.js';
+import { runForeign } from '../support/foreign.js';
+import { anyOf, without } from '../support/programs.js';
+import { LISTED_SERIAL, MAIN } from '../support/running-program.js';
+import { scratchFolder } from '../support/scratch.js';
+
+const skip = anyOf(
+  without('systemd-socket-activate', 'systemd'),
+  without('nbdinfo', 'libnbd-bin'),
+  without('curl', 'curl'),
+);
+
+interface Prepared {
+  readonly folder: string;
+  readonly config: string;
+  readonly ports: { readonly nbd: number; readonly http: number; readonly tftp: number };
+}
+
+async function prepared(context: TestContext): Promise<Prepared> {
+  const folder = scratchFolder(context);
+  await makeDemoImage(join(folder, 'demo.img'));
+  const [nbd, http, tftp, dhcp] = await freePorts();
+  const config = join(folder, 'config.yaml');
+  writeFileSync(
+    config,
+    `server: { interface: lo, state: ./state }
+dhcp: { port: ${dhcp}, reply_port: 68 }
+tftp: { port: ${tftp} }
+nbd: { port: ${nbd} }
+http: { address: 127.0.0.1, port: ${http} }
+images: { demo: { file: demo.img } }
+boards: { node1: { serial: ${LISTED_SERIAL}, image: demo } }
+`,
+  );
+  return { folder, config, ports: { nbd, http, tftp } };
+}
+
+function activate(context: TestContext, { config }: Prepared, words: readonly string[]): ChildProcess {
+  return background(context, 'systemd-socket-activate', [
+    ...words,
+    process.execPath,
+    MAIN,
+    'serve',
+    '--config',
+    config,
+  ]);
+}
+
+describe('sockets from systemd', { skip }, () => {
+  test('for NBD and HTTP: who connects starts it and is answered, over IPv4, IPv6 and Unix', async (context) => {
+    const place = await prepared(context);
+    const { nbd, http } = place.ports;
+    const path = join(place.folder, 'nbd.sock');
+    const child = activate(context, place, [
+      ...[`--listen=[::]:${nbd}`, `--listen=127.0.0.1:${http}`, `--listen=${path}`],
+      '--fdname=nbd:http:nbd',
+    ]);
+    const isWaiting = outputOf(child, `Listening on ${path}`);
+    const isReady = outputOf(child, 'server.ready');
+    const log = collected(child);
+    await until(isWaiting, 'systemd-socket-activate');
+    // All of them at once, before there is a server.
+    const [overIpv4, overIpv6, overUnix, status] = await Promise.all([
+      runForeign('nbdinfo', '--size', `nbd://127.0.0.1:${nbd}/node1`),
+      runForeign('nbdinfo', '--list', `nbd://[::1]:${nbd}/`),
+      runForeign('nbdinfo', '--list', `nbd+unix:///?socket=${path}`),
+      runForeign('curl', '--silent', '--max-time', '30', `http://127.0.0.1:${http}/api/boards`),
+    ]);
+    assert.match(overIpv4.stdout, /^\d+\n$/, overIpv4.stderr);
+    for (const { stdout, stderr } of [overIpv6, overUnix]) assert.match(stdout, /export="node1"/, stderr);
+    const names = JSON.parse(status.stdout).listeners.map(({ name }: { readonly name: string }) => name);
+    for (const name of [
+      `nbd from systemd :: port ${nbd}`,
+      `nbd from systemd ${path}`,
+      `http from systemd 127.0.0.1 port ${http}`,
+    ]) {
+      assert.ok(names.includes(name), `${name} among ${names.join(', ')}`);
+    }
+    assert.equal(names.filter((name: string) => /^(nbd|http) /.test(name)).length, 3, 'and none of its own');
+    await until(isReady, 'server.ready');
+    assert.match(log(), /"peer":"127\.0\.0\.1".*"nbd\.disk\.attached"/, 'a v4-mapped address is written plainly');
+    const ended = new Promise((resolve) => child.once('exit', resolve));
+    child.kill('SIGTERM');
+    assert.equal(await ended, 0);
+  });
+
+  test('for TFTP: the first request starts it, and gets its file from the address it asked', async (context) => {
+    const place = await prepared(context);
+    const { tftp } = place.ports;
+    const child = activate(context, place, ['--datagram', `--listen=127.0.0.1:${tftp}`, '--fdname=tftp']);
+    const isWaiting = outputOf(child, `Listening on 127.0.0.1:${tftp}`);
+    await until(isWaiting, 'systemd-socket-activate');
+    const { verdict } = await fetchFile({
+      path: `${LISTED_SERIAL}/config.txt`,
+      server: { address: '127.0.0.1', port: tftp },
+      local: { address: '127.0.0.1', port: 0 },
+      clock: systemClock,
+    });
+    assert.equal(verdict.outcome, 'complete');
+  });
+
+  test('that do not fit end it at once, each with what to change in its unit', async (context) => {
+    const place = await prepared(context);
+    const { nbd, http } = place.ports;
+    const child = activate(context, place, [
+      ...[`--listen=127.0.0.1:${nbd}`, `--listen=127.0.0.1:${http}`],
+      '--fdname=tftp:brambleboot.socket',
+    ]);
+    const log = collected(child);
+    await until(() => log().includes(`Listening on 127.0.0.1:${http}`), 'systemd-socket-activate');
+    const ended = new Promise((resolve) => child.once('close', resolve));
+    await runForeign('curl', '--silent', '--max-time', '30', `http://127.0.0.1:${http}/`);
+    assert.equal(await ended, 2);
+    assert.match(log(), /descriptor 3, "tftp" at 127\.0\.0\.1 port \d+: TFTP takes datagrams/);
+    assert.match(log(), /descriptor 4, "brambleboot\.socket" at .* write FileDescriptorName=nbd, http or tftp/);
+  });
+
+  test('meant for another process end it with what to change', async (context) => {
+    const { config } = await prepared(context);
+    const child = spawn(process.execPath, [MAIN, 'serve', '--config', config], {
+      env: { ...process.env, LISTEN_FDS: '1', LISTEN_PID: '1' },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    const log = collected(child);
+    assert.equal(await new Promise((resolve) => child.once('close', resolve)), 2);
+    assert.match(log(), /LISTEN_PID is 1, and this is process \d+/);
+  });
+});
+
+function collected(child: ChildProcess): () => string {
+  let said = '';
+  for (const stream of [child.stdout, child.stderr]) stream?.on('data', (chunk) => (said += chunk));
+  return () => said;
+}
+
+/** Free a moment ago: systemd-socket-activate takes no port 0. */
+async function freePorts(): Promise<[number, number, number, number]> {
+  const servers = [0, 0, 0, 0].map(() => createServer().listen(0, '127.0.0.1'));
+  const ports = await Promise.all(
+    servers.map(async (server) => {
+      if (!server.listening) await new Promise((resolve) => server.once('listening', resolve));
+      const bound = server.address();
+      await new Promise((resolve) => server.close(resolve));
+      return typeof bound === 'object' && bound !== null ? bound.port : 0;
+    }),
+  );
+  const [nbd = 0, http = 0, tftp = 0, dhcp = 0] = ports;
+  return [nbd, http, tftp, dhcp];
+}
