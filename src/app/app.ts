@@ -26,6 +26,7 @@ import { DescriptorWatch } from '../os/descriptor-watch.js';
 import { hostTime } from '../os/host-time.js';
 import { neighbourMac } from '../os/neighbours.js';
 import { chooseInterfaces, interfaceIndex, type NetworkInterface } from '../os/network-interfaces.js';
+import { NO_MANAGER, type ServiceManager } from '../os/service-manager.js';
 import { type Courier, startCourier } from '../tftp/courier/courier.js';
 import { startTftpServer } from '../tftp/server.js';
 import { type MeasuredStates, type MeasuredStorage, Metrics } from '../web/metrics.js';
@@ -40,6 +41,7 @@ import { HistoryFolder } from './history-folder.js';
 import { Listener } from './listener.js';
 import { narration, report } from './narration.js';
 import { Network } from './network.js';
+import { ServiceReport, statusSentence, stopSentence } from './service-report.js';
 import { bootsFolder, closeToOthers, removeStaleSocket, type StateFolder } from './state-folder.js';
 import { Storage, storedThings, systemStorage } from './storage.js';
 import { unknownBoard } from './unknown-board.js';
@@ -53,6 +55,7 @@ export interface AppOptions {
   readonly version: string;
   /** What systemd made for us: each takes the place of a listener of our own. */
   readonly sockets?: HandedSockets;
+  readonly manager?: ServiceManager;
 }
 
 export interface App {
@@ -89,6 +92,7 @@ class Appliance implements App {
   #courier: Courier | undefined;
   readonly #watch = new DescriptorWatch();
   readonly #storage: Storage;
+  readonly #serviceReport: ServiceReport;
   #stopped = false;
   #missing: readonly string[] | undefined;
 
@@ -102,6 +106,7 @@ class Appliance implements App {
       ...{ journal: this.#journal, boards: boards.all.map(({ name }) => name), hostTime, clock, log },
       folder: new HistoryFolder(bootsFolder(state.path)),
     });
+    this.#serviceReport = new ServiceReport(options.manager ?? NO_MANAGER, clock);
     this.#storage = new Storage({ things: storedThings(inventory), calls: systemStorage, clock, log });
     this.#metrics = new Metrics(this.#states(), { version, boardNames: [...inventory.boards.keys()] });
     const addresses = new AddressBook(neighbourMac);
@@ -135,6 +140,7 @@ class Appliance implements App {
     this.#report(await this.#histories.restore());
     await this.#storage.start();
     await this.#network.start();
+    this.#serviceReport.ready(this.#sentence());
     this.#watchJournal();
   }
 
@@ -225,6 +231,7 @@ class Appliance implements App {
 
   async stop(): Promise<void> {
     this.#stopped = true;
+    this.#serviceReport.stopping(stopSentence(this.#attached()));
     this.#journal.stopping();
     await Promise.all([this.#network.stop(), this.#nbdServer.stop()]);
     await this.#courier?.stop();
@@ -238,10 +245,21 @@ class Appliance implements App {
   /** Says it when everything is there, and what is not, each time that it changes. */
   #tellReadiness(missing: readonly ListenerStatus[]): void {
     const names = missing.map(({ name }) => name);
-    if (this.#missing !== undefined && names.join() === this.#missing.join()) return;
+    const isNews = this.#missing === undefined || names.join() !== this.#missing.join();
     this.#missing = names;
+    this.#serviceReport.look(this.#sentence());
+    if (!isNews) return;
     if (names.length === 0) this.#options.log.info({}, 'server.ready');
     else this.#options.log.warn({ missing: missing.map((one) => `${one.name}: ${one.missing}`) }, 'server.waiting');
+  }
+
+  #sentence(): string {
+    return statusSentence(this.#options.boards.all.length, this.#attached(), this.#missing ?? []);
+  }
+
+  /** Boards whose disk is in use. */
+  #attached(): readonly string[] {
+    return [...new Set(this.#nbdServer.connections().map(({ board }) => board))];
   }
 
   #dhcp(found: NetworkInterface, shared: Shared): readonly Listener[] {

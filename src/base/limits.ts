@@ -457,6 +457,9 @@ export const SUGGESTION_CHARACTERS_MAX = 64;
 /** sockaddr_un has 108 bytes for a path with its NUL (unix(7)); Node cuts a longer one without a word. */
 export const SOCKET_PATH_BYTES_MAX = 107;
 
+/** Boards, or what is missing, in the one line that `systemctl status` has for us. */
+export const SERVICE_STATUS_NAMES_MAX = 20;
+
 /** Sockets that systemd hands over: an address or two for each service, and as many again for a host with many networks. */
 export const HANDED_SOCKETS_MAX = 64;
 

@@ -5,6 +5,7 @@ import { systemClock } from '../base/clock.js';
 import { STOP_MS_MAX } from '../base/limits.js';
 import type { Log } from '../base/log.js';
 import { renderFaults } from '../inventory/fault.js';
+import { serviceManager } from '../os/service-manager.js';
 import { configPath } from './config-path.js';
 import { ExitStatus } from './exit-status.js';
 import { serverLog } from './server-log.js';
@@ -24,6 +25,7 @@ export async function serve(options: ServeOptions): Promise<ExitStatus> {
     return ExitStatus.WrongUsage;
   }
   const { sockets } = handed;
+  const manager = serviceManager(process.env, process.pid);
   const path = configPath(options.config);
   const opened = await openConfiguration(path, systemClock);
   if (opened.answer === 'faults') {
@@ -40,7 +42,7 @@ export async function serve(options: ServeOptions): Promise<ExitStatus> {
   for (const warning of boards.warnings) log.warn(warning, 'image.warning');
   for (const warning of handedWarnings(sockets, inventory)) log.warn({ warning }, 'socket.warning');
   const asked = stopAsked(log);
-  const app = await startApp({ inventory, boards, state, clock: systemClock, log, version, sockets });
+  const app = await startApp({ inventory, boards, state, clock: systemClock, log, version, sockets, manager });
   const status = await asked;
   // A disk that hangs must not keep us from ending: what it did not answer was not acknowledged either.
   systemClock.after(STOP_MS_MAX, () => {

@@ -6,12 +6,14 @@ import {
   bind,
   endpointOf,
   getsockname,
+  MSG_DONTWAIT,
   SO_REUSEADDR,
   SOCK_CLOEXEC,
   SOCK_DGRAM,
   SOCK_NONBLOCK,
   SOCKET_ADDRESS_BYTES,
   SOL_SOCKET,
+  sendto,
   setNumber,
   socket,
   socketAddress,
@@ -143,7 +145,7 @@ export class StrangersPort {
 
   send(packet: Uint8Array, to: PortAddress): void {
     const remote = socketAddress(to.address, to.port);
-    calls.sendto.attempt(this.descriptor, packet, packet.length, MSG_DONTWAIT, remote, remote.length);
+    sendto.attempt(this.descriptor, packet, packet.length, MSG_DONTWAIT, remote, remote.length);
   }
 
   close(): void {
@@ -158,10 +160,6 @@ const calls = {
   recvfrom: libcFunction(
     'recvfrom',
     'int64_t recvfrom(int fd, void *buffer, size_t length, int flags, void *address, void *addressLength)',
-  ),
-  sendto: libcFunction(
-    'sendto',
-    'int64_t sendto(int fd, const void *buffer, size_t length, int flags, const void *address, unsigned int addressLength)',
   ),
 };
 
@@ -186,7 +184,6 @@ const SO_SNDBUF = 7;
 const IPPROTO_IP = 0;
 const IP_MTU_DISCOVER = 10;
 const IP_PMTUDISC_OMIT = 5;
-const MSG_DONTWAIT = 0x40;
 /** linux/udp.h, since Linux 4.18. */
 const SOL_UDP = 17;
 const UDP_SEGMENT = 103;

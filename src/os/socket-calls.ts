@@ -12,6 +12,10 @@ export const getsockopt = libcFunction(
   'getsockopt',
   'int getsockopt(int fd, int level, int name, void *value, void *length)',
 );
+export const sendto = libcFunction(
+  'sendto',
+  'int64_t sendto(int fd, const void *buffer, size_t length, int flags, const void *address, unsigned int addressLength)',
+);
 export const getsockname = libcFunction('getsockname', 'int getsockname(int fd, void *address, void *addressLength)');
 
 /** Linux, the same on x86-64 and arm64 (asm-generic/socket.h, bits/socket.h, bits/socket_type.h). */
@@ -22,6 +26,7 @@ export const SOCK_STREAM = 1;
 export const SOCK_DGRAM = 2;
 export const SOCK_NONBLOCK = 0o4000;
 export const SOCK_CLOEXEC = 0o2000000;
+export const MSG_DONTWAIT = 0x40;
 export const SOL_SOCKET = 1;
 export const SO_REUSEADDR = 2;
 

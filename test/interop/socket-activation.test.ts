@@ -6,10 +6,13 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
 import { systemClock } from '../../src/base/clock.js';
+import { connectNbd } from '../../src/nbd/client.js';
 import { fetchFile } from '../../src/tftp/client.js';
 import { makeDemoImage } from '../../src/workshop/demo-image.js';
+import { whenOver } from '../support/cleanup.js';
 import { background, outputOf, until } from '../support/commands.js';
 import { runForeign } from '../support/foreign.js';
+import { notifySocket } from '../support/notify-socket.js';
 import { anyOf, without } from '../support/programs.js';
 import { LISTED_SERIAL, MAIN } from '../support/running-program.js';
 import { scratchFolder } from '../support/scratch.js';
@@ -107,6 +110,29 @@ describe('sockets from systemd', { skip }, () => {
       clock: systemClock,
     });
     assert.equal(verdict.outcome, 'complete');
+  });
+
+  test('come with a manager that is told READY, STATUS, WATCHDOG and STOPPING', async (context) => {
+    const place = await prepared(context);
+    const notify = join(place.folder, 'notify');
+    const manager = notifySocket(context, notify);
+    const child = activate(context, place, [
+      ...[`--listen=127.0.0.1:${place.ports.nbd}`, '--fdname=nbd'],
+      ...[`--setenv=NOTIFY_SOCKET=${notify}`, '--setenv=WATCHDOG_USEC=200000'],
+    ]);
+    const isWaiting = outputOf(child, 'Listening on');
+    await until(isWaiting, 'systemd-socket-activate');
+    const hasSaid = (pattern: RegExp) => manager.said().some((text) => pattern.test(text));
+    const disk = await (await connectNbd({ host: '127.0.0.1', port: place.ports.nbd }, systemClock)).go('node1');
+    whenOver(context, () => disk.destroy());
+    await until(() => hasSaid(/^READY=1\nSTATUS=\d of 1 boards attached/), 'READY');
+    await until(() => hasSaid(/^(READY=1\n)?STATUS=1 of 1 boards attached: node1/), 'the board');
+    const signs = manager.said().filter((text) => text === 'WATCHDOG=1\n').length;
+    await until(() => manager.said().filter((text) => text === 'WATCHDOG=1\n').length > signs + 2, 'signs of life');
+    const ended = new Promise((resolve) => child.once('exit', resolve));
+    child.kill('SIGTERM');
+    assert.equal(await ended, 0);
+    assert.ok(hasSaid(/^STOPPING=1\nSTATUS=stopping; the disks of node1 go away\n$/));
   });
 
   test('that do not fit end it at once, each with what to change in its unit', async (context) => {
