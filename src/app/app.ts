@@ -231,7 +231,7 @@ class Appliance implements App {
 
   async stop(): Promise<void> {
     this.#stopped = true;
-    this.#serviceReport.stopping(stopSentence(this.#attached()));
+    this.#sayGoodbye(this.#attached());
     this.#journal.stopping();
     await Promise.all([this.#network.stop(), this.#nbdServer.stop()]);
     await this.#courier?.stop();
@@ -255,6 +255,14 @@ class Appliance implements App {
 
   #sentence(): string {
     return statusSentence(this.#options.boards.all.length, this.#attached(), this.#missing ?? []);
+  }
+
+  /** Whose root disk goes away with us: whoever looks for the reason later finds the names in the log. */
+  #sayGoodbye(attached: readonly string[]): void {
+    const { log } = this.#options;
+    this.#serviceReport.stopping(stopSentence(attached));
+    if (attached.length === 0) log.info({ boards: [] }, 'disk.going');
+    else log.warn({ boards: attached, means: DISK_GONE }, 'disk.going');
   }
 
   /** Boards whose disk is in use. */
@@ -381,5 +389,8 @@ class Appliance implements App {
     );
   }
 }
+
+const DISK_GONE =
+  'what they have been answered is kept; a Linux board does not attach its root disk again: boot it anew once the server is back';
 
 type Shared = Pick<Parameters<typeof startTftpServer>[0], 'lookup' | 'tell' | 'clock' | 'log'>;

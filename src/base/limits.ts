@@ -344,6 +344,9 @@ export const TURNED_AWAY_LOGGED_MAX = 20;
 /** After as long the same peer is worth another line. */
 export const TURNED_AWAY_LOG_AGAIN_MS = 600_000;
 
+/** A Ctrl-C so long after the first signal ends us at once; an earlier one is the same wish, heard twice. */
+export const STOP_AT_ONCE_AFTER_MS = 1_000;
+
 /** A stop ends in any case after this: transfers and requests have seconds, and container engines kill after 10 to 60. */
 export const STOP_MS_MAX = 20_000;
 

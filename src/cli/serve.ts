@@ -2,7 +2,7 @@ import { startApp } from '../app/app.js';
 import { openConfiguration } from '../app/configuration.js';
 import { handedWarnings, takeHandedSockets } from '../app/handed-sockets.js';
 import { systemClock } from '../base/clock.js';
-import { STOP_MS_MAX } from '../base/limits.js';
+import { STOP_AT_ONCE_AFTER_MS, STOP_MS_MAX } from '../base/limits.js';
 import type { Log } from '../base/log.js';
 import { renderFaults } from '../inventory/fault.js';
 import { serviceManager } from '../os/service-manager.js';
@@ -59,14 +59,23 @@ function renderRefusal(because: readonly string[]): string {
   return because.map((sentence) => `brambleboot: the sockets that systemd handed over: ${sentence}\n`).join('');
 }
 
-/** A signal stops in order; a second one at once. A bug of ours stops in order too, so that nothing that was answered is lost. */
+/**
+ * A signal stops in order, and so does a bug of ours, so that nothing that was answered is lost. Signals that follow change nothing:
+ * programs repeat them, and a terminal's Ctrl-C may come twice at once (npm passes on what the shell sent already). Only a person who
+ * presses Ctrl-C again after a second is out of patience.
+ */
 function stopAsked(log: Log): Promise<ExitStatus> {
   return new Promise((resolve) => {
+    let askedAtMs: number | undefined;
     for (const signal of ['SIGTERM', 'SIGINT'] as const) {
-      process.once(signal, () => {
-        log.info({ signal }, 'server.stopping');
-        process.once(signal, endAtOnce);
-        resolve(ExitStatus.Done);
+      process.on(signal, () => {
+        const nowMs = systemClock.nowMs();
+        if (askedAtMs === undefined) {
+          askedAtMs = nowMs;
+          log.info({ signal }, 'server.stopping');
+          resolve(ExitStatus.Done);
+        } else if (signal === 'SIGINT' && nowMs - askedAtMs >= STOP_AT_ONCE_AFTER_MS) endAtOnce();
+        else log.warn({ signal }, 'server.signal.ignored');
       });
     }
     // Unheard, these would end the process on the spot, and every board's disk with it.

@@ -80,6 +80,8 @@ export class NbdConnection {
   #phase: Phase;
   #deadline: Timer;
   #peerEnded = false;
+  /** Why nothing more is read, once that is so: what was read before is finished first. */
+  #finishing: { readonly because: string; readonly lingerMs: number } | undefined;
   #advancing = false;
   #lostBecause = 'connection closed';
 
@@ -134,6 +136,19 @@ export class NbdConnection {
     return detached;
   }
 
+  /**
+   * Closes gracefully when all requests that were read are under way: they are out of the kernel, and nobody else could answer them.
+   * Those that find no room within `lingerMs` are dropped.
+   */
+  finish(because: string, lingerMs: number): void {
+    this.#finishing ??= { because, lingerMs };
+    const late = this.#world.clock.after(lingerMs, () => void this.close(because, 'abrupt'));
+    this.#stream.once('close', () => late.cancel());
+    // What Node has read for a stream that is paused comes as 'data' here, at once.
+    if (this.#stream.isPaused()) this.#stream.read();
+    this.#advance();
+  }
+
   async #detach({ session, use }: Extract<Phase, { readonly at: 'transmitting' }>, because: string): Promise<void> {
     await session.settled();
     this.#world.detached(this, use.board.name, because);
@@ -179,7 +194,9 @@ export class NbdConnection {
     try {
       let goesOn = true;
       while (goesOn) goesOn = this.#takeOne();
-      if (this.#peerEnded && !this.#isHeldUp()) void this.close(this.#lostBecause, 'graceful');
+      if (this.#finishing !== undefined && !this.#isHeldUp()) {
+        void this.close(this.#finishing.because, 'graceful', this.#finishing.lingerMs);
+      } else if (this.#peerEnded && !this.#isHeldUp()) void this.close(this.#lostBecause, 'graceful');
     } catch (error) {
       this.#fail(error);
     } finally {
@@ -228,7 +245,8 @@ export class NbdConnection {
   #throttle(): void {
     const phase = this.#phase;
     const patient = phase.at === 'negotiating' && this.#queue.length < NBD_EARLY_BYTES_MAX;
-    if (this.#isHeldUp() && !patient) this.#stream.pause();
+    const isLast = this.#finishing !== undefined && phase.at !== 'closing';
+    if (isLast || (this.#isHeldUp() && !patient)) this.#stream.pause();
     else if (this.#stream.isPaused()) this.#stream.resume();
   }
 

@@ -143,8 +143,8 @@ class Floor {
   // NBD_ESHUTDOWN is never answered: a board that gets any error loses its root disk, while silence is waited out.
   async clear(): Promise<void> {
     for (const connection of this.#connections) {
-      const how = connection.board === undefined ? 'abrupt' : 'graceful';
-      void connection.close('server stopped', how, NBD_STOP_MS);
+      if (connection.board === undefined) void connection.close('server stopped', 'abrupt');
+      else connection.finish('server stopped', NBD_STOP_MS);
     }
     if (this.#connections.size === 0) return;
     await new Promise<void>((resolve) => {
