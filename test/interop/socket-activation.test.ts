@@ -1,12 +1,15 @@
 // The real program with sockets that systemd's own tool made, as a .socket unit would: clients come before it is up, and are answered.
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
-import { writeFileSync } from 'node:fs';
+import { closeSync, existsSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
 import { systemClock } from '../../src/base/clock.js';
 import { connectNbd } from '../../src/nbd/client.js';
+import { libcFunction } from '../../src/os/libc.js';
+import { AF_UNIX, bind, SOCK_STREAM, socket } from '../../src/os/socket-calls.js';
+import { unixAddress } from '../../src/os/unix-socket.js';
 import { fetchFile } from '../../src/tftp/client.js';
 import { makeDemoImage } from '../../src/workshop/demo-image.js';
 import { whenOver } from '../support/cleanup.js';
@@ -112,6 +115,32 @@ describe('sockets from systemd', { skip }, () => {
     assert.equal(verdict.outcome, 'complete');
   });
 
+  test('outlive the server: who connects while it is down is answered by the next one', async (context) => {
+    const { config, folder } = await prepared(context);
+    const path = join(folder, 'kept.sock');
+    const descriptor = keptSocket(context, path);
+    const uri = `nbd+unix:///node1?socket=${path}`;
+    for (let start = 0; start < 2; start += 1) {
+      const answer = runForeign('nbdinfo', '--size', uri);
+      // As a service manager does it: descriptor 3, and the PID of what is executed.
+      const child = spawn(
+        'sh',
+        ['-c', 'LISTEN_PID=$$ exec "$@"', 'sh', process.execPath, MAIN, 'serve', '--config', config],
+        {
+          env: { ...process.env, LISTEN_FDS: '1', LISTEN_FDNAMES: 'nbd' },
+          stdio: ['ignore', 'pipe', 'pipe', descriptor],
+        },
+      );
+      const ended = new Promise((resolve) => child.once('exit', resolve));
+      whenOver(context, () => void child.kill('SIGKILL'));
+      const { stdout, stderr } = await answer;
+      assert.match(stdout, /^\d+\n$/, stderr);
+      child.kill('SIGTERM');
+      assert.equal(await ended, 0);
+      assert.ok(existsSync(path), "its path is the manager's to remove");
+    }
+  });
+
   test('come with a manager that is told READY, STATUS, WATCHDOG and STOPPING', async (context) => {
     const place = await prepared(context);
     const notify = join(place.folder, 'notify');
@@ -162,6 +191,16 @@ describe('sockets from systemd', { skip }, () => {
     assert.match(log(), /LISTEN_PID is 1, and this is process \d+/);
   });
 });
+
+/** Bound and listening, and nobody here accepts. */
+function keptSocket(context: TestContext, path: string): number {
+  const descriptor = socket.now(AF_UNIX, SOCK_STREAM, 0);
+  whenOver(context, () => closeSync(descriptor));
+  const address = unixAddress(path);
+  bind.now(descriptor, address, address.length);
+  libcFunction('listen', 'int listen(int fd, int backlog)').now(descriptor, 16);
+  return descriptor;
+}
 
 function collected(child: ChildProcess): () => string {
   let said = '';
