@@ -18,33 +18,28 @@ import {
   type UnknownBoard,
 } from '../boards/journal/status.js';
 import type { OpenBoards } from '../boards/open-boards.js';
-import { startDhcpServer } from '../dhcp/server.js';
-import { controlSocketPath, type Inventory } from '../inventory/inventory.js';
-import type { NbdPlace } from '../nbd/listening.js';
+import type { Inventory } from '../inventory/inventory.js';
 import { type NbdServer, nbdServer } from '../nbd/server.js';
-import { DescriptorWatch } from '../os/descriptor-watch.js';
 import { hostTime } from '../os/host-time.js';
 import { neighbourMac } from '../os/neighbours.js';
-import { chooseInterfaces, interfaceIndex, type NetworkInterface } from '../os/network-interfaces.js';
+import { chooseInterfaces } from '../os/network-interfaces.js';
 import { NO_MANAGER, type ServiceManager } from '../os/service-manager.js';
 import { type Courier, startCourier } from '../tftp/courier/courier.js';
-import { startTftpServer } from '../tftp/server.js';
 import { type MeasuredStates, type MeasuredStorage, Metrics } from '../web/metrics.js';
-import { startControlServer, startWebServer, type WebPlace, type WebSources } from '../web/server.js';
-import { addressOn, isLoopbackOnly } from './addresses.js';
+import type { WebSources } from '../web/server.js';
 import { Audience } from './audience.js';
 import { BootHistories } from './boot-histories.js';
 import { Doorkeeper } from './doorkeeper.js';
 import { watchSpace } from './full-disk.js';
-import { fromNetwork, type HandedSockets, handedName, NONE_HANDED } from './handed-sockets.js';
+import { type HandedSockets, NONE_HANDED } from './handed-sockets.js';
 import { HistoryFolder } from './history-folder.js';
-import { Listener } from './listener.js';
 import { narration, report } from './narration.js';
 import { Network } from './network.js';
 import { ServiceReport, statusSentence, stopSentence } from './service-report.js';
-import { bootsFolder, closeToOthers, removeStaleSocket, type StateFolder } from './state-folder.js';
+import { bootsFolder, type StateFolder } from './state-folder.js';
 import { Storage, storedThings, systemStorage } from './storage.js';
 import { unknownBoard } from './unknown-board.js';
+import { WaysIn } from './ways-in.js';
 
 export interface AppOptions {
   readonly inventory: Inventory;
@@ -80,7 +75,6 @@ export async function startApp(options: AppOptions): Promise<App> {
 
 class Appliance implements App {
   readonly #options: AppOptions;
-  readonly #sockets: HandedSockets;
   readonly #startedAt: Date;
   readonly #discovery = new Discovery();
   readonly #journal: Journal;
@@ -90,7 +84,6 @@ class Appliance implements App {
   readonly #doorkeeper: Doorkeeper;
   readonly #nbdServer: NbdServer;
   #courier: Courier | undefined;
-  readonly #watch = new DescriptorWatch();
   readonly #storage: Storage;
   readonly #serviceReport: ServiceReport;
   #stopped = false;
@@ -99,7 +92,6 @@ class Appliance implements App {
   constructor(options: AppOptions) {
     const { inventory, boards, state, clock, log, version } = options;
     this.#options = options;
-    this.#sockets = options.sockets ?? NONE_HANDED;
     this.#startedAt = clock.today();
     this.#journal = new Journal(clock, (board, weight) => this.#histories.changed(board, weight));
     this.#histories = new BootHistories({
@@ -120,6 +112,11 @@ class Appliance implements App {
     const audience = new Audience(inventory.server.allow);
     this.#doorkeeper = new Doorkeeper(audience, { clock, log });
     this.#nbdServer = nbdServer({ ...shared, meter: this.#metrics, answers: this.#doorkeeper.answers('nbd') });
+    const waysIn = new WaysIn({
+      ...{ inventory, state, shared, sockets: options.sockets ?? NONE_HANDED },
+      ...{ nbdServer: this.#nbdServer, doorkeeper: this.#doorkeeper, courier: () => this.#courier },
+      ...{ discovery: this.#discovery, imageName: this.#freeImage(), sources: this.#sources() },
+    });
     this.#network = new Network({
       interfaces: () => {
         const verdicts = chooseInterfaces(inventory.server.interfaces);
@@ -127,9 +124,9 @@ class Appliance implements App {
         return verdicts;
       },
       clock,
-      always: [...this.#nbd(), ...this.#web(), ...this.#handedTftp(shared)],
+      always: waysIn.always(),
       looked: (missing) => this.#tellReadiness(missing),
-      listenersOn: (found) => [...this.#dhcp(found, shared), ...this.#tftp(found, shared)],
+      listenersOn: (found) => waysIn.on(found),
     });
   }
 
@@ -156,6 +153,15 @@ class Appliance implements App {
       })),
       unknownBoards: this.#unknownBoards(),
       filesystems: this.#storage.filesystems(),
+    };
+  }
+
+  #sources(): WebSources {
+    return {
+      status: () => this.status(),
+      board: (name) => this.board(name),
+      listeners: () => this.#network.listeners(),
+      metrics: () => this.#metrics.text(),
     };
   }
 
@@ -270,104 +276,6 @@ class Appliance implements App {
     return [...new Set(this.#nbdServer.connections().map(({ board }) => board))];
   }
 
-  #dhcp(found: NetworkInterface, shared: Shared): readonly Listener[] {
-    const { dhcp, server } = this.#options.inventory;
-    if (!dhcp.enabled) return [];
-    const place = { name: found.name, address: addressOn(server.address, found), broadcast: found.broadcast };
-    const start = async () => {
-      const settings = { interfaces: [place], port: dhcp.port, replyPort: dhcp.replyPort, answer: dhcp.answer };
-      const running = startDhcpServer({
-        ...settings,
-        ...shared,
-        watch: this.#watch,
-        discovery: this.#discovery,
-        imageName: this.#freeImage(),
-      });
-      const failure = () =>
-        running.bound().flatMap((binding) => (binding.answer === 'failed' ? [binding.because] : []))[0];
-      const because = failure();
-      if (because === undefined) return { stop: () => running.stop(), failure };
-      await running.stop();
-      throw new Error(because);
-    };
-    const name = `dhcp ${found.name} ${place.address} port ${dhcp.port}`;
-    // An interface made anew is another one, although it has name and address of the one before.
-    const identity = `${name} interface ${interfaceIndex(found.name)}`;
-    return [new Listener(name, start, shared.log, { slot: `dhcp ${found.name}`, identity })];
-  }
-
-  #tftp(found: NetworkInterface, shared: Shared): readonly Listener[] {
-    const { tftp } = this.#options.inventory;
-    if (!tftp.enabled || this.#sockets.tftp.length > 0) return [];
-    // One for each address: transfers at the others go on when one comes or goes.
-    return found.addresses.map(({ address }) => {
-      const start = () => startTftpServer({ ...this.#tftpSettings(shared), addresses: [address] });
-      return new Listener(`tftp ${address} port ${tftp.port}`, start, shared.log);
-    });
-  }
-
-  #handedTftp(shared: Shared): readonly Listener[] {
-    if (!this.#options.inventory.tftp.enabled) return [];
-    return this.#sockets.tftp.map((socket) => {
-      const { place, open } = socket;
-      const bound = place.kind === 'ipv4' ? [{ local: place, open }] : [];
-      const start = () => startTftpServer({ ...this.#tftpSettings(shared), addresses: [], bound });
-      return new Listener(handedName('tftp', socket), start, shared.log);
-    });
-  }
-
-  #tftpSettings(shared: Shared) {
-    const { tftp } = this.#options.inventory;
-    return { ...tftp, ...shared, answers: this.#doorkeeper.answers('tftp'), courier: this.#courier };
-  }
-
-  #nbd(): readonly Listener[] {
-    const { inventory, log } = this.#options;
-    const { nbd, server } = inventory;
-    if (!nbd.enabled) return [];
-    const listener = (name: string, place: () => NbdPlace) =>
-      new Listener(name, async () => this.#nbdServer.listen(place()), log);
-    const handed = this.#sockets.nbd.map((socket) => {
-      const origin = socket.place.kind === 'unix' ? 'host' : 'network';
-      return listener(handedName('nbd', socket), () => ({ kind: 'descriptor', descriptor: socket.open(), origin }));
-    });
-    const address = isLoopbackOnly(server.interfaces) ? '127.0.0.1' : '0.0.0.0';
-    // One socket for all addresses outlives every change of them, and with it the boards' disks; strangers are turned away at the door.
-    const own = listener(`nbd ${address} port ${nbd.port}`, () => ({ kind: 'tcp', address, port: nbd.port }));
-    const path = nbd.socket;
-    const unix = path === undefined ? [] : [listener(`nbd ${path}`, () => ({ kind: 'unix', path }))];
-    return [...(fromNetwork(this.#sockets.nbd).length > 0 ? [] : [own]), ...handed, ...unix];
-  }
-
-  #web(): readonly Listener[] {
-    const { inventory, state, log } = this.#options;
-    const sources = {
-      ...{ status: () => this.status(), board: (name: string) => this.board(name) },
-      ...{ listeners: () => this.#network.listeners(), metrics: () => this.#metrics.text() },
-    };
-    const socketPath = controlSocketPath(state.path);
-    const control = async () => {
-      removeStaleSocket(socketPath);
-      const server = await startControlServer(socketPath, sources);
-      closeToOthers(socketPath);
-      return server;
-    };
-    return [new Listener('control socket', control, log), ...(inventory.http.enabled ? this.#http(sources) : [])];
-  }
-
-  #http(sources: WebSources): readonly Listener[] {
-    const { inventory, clock, log } = this.#options;
-    const { address, port } = inventory.http;
-    const answers = this.#doorkeeper.answers('http');
-    const listener = (name: string, place: () => WebPlace) =>
-      new Listener(name, async () => startWebServer({ place: place(), answers, clock }, sources), log);
-    const handed = this.#sockets.http.map((socket) =>
-      listener(handedName('http', socket), () => ({ descriptor: socket.open(), isUnix: socket.place.kind === 'unix' })),
-    );
-    const own = listener(`http ${address} port ${port}`, () => ({ address, port }));
-    return [...(fromNetwork(this.#sockets.http).length > 0 ? [] : [own]), ...handed];
-  }
-
   #watchJournal(): void {
     this.#options.clock.after(JOURNAL_LOOK_MS, () => {
       if (this.#stopped) return;
@@ -392,5 +300,3 @@ class Appliance implements App {
 
 const DISK_GONE =
   'what they have been answered is kept; a Linux board does not attach its root disk again: boot it anew once the server is back';
-
-type Shared = Pick<Parameters<typeof startTftpServer>[0], 'lookup' | 'tell' | 'clock' | 'log'>;
