@@ -2,9 +2,11 @@ import { constants, fdatasync, read, write } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { CachedReader } from '../os/cached-read.js';
 import { lockFile, lockHolder, loopDeviceOf } from '../os/file-lock.js';
-import { nextData, nextHole, punchHole, readAhead, sizeOf, zeroRange } from '../os/file-space.js';
+import { nextData, nextHole, readAhead, sizeOf } from '../os/file-space.js';
 import { assertInside, type BlockDevice, type Extent, type ZeroOptions } from './block-device.js';
 import { BlockError, blockErrorFrom } from './block-error.js';
+import { FileZeroing } from './file-zeroing.js';
+import { FlushQueue } from './flush-queue.js';
 
 /** Zeroes are written from a buffer of this size where the filesystem can't zero by itself. */
 const ZERO_PIECE_BYTES = 1024 * 1024;
@@ -54,16 +56,15 @@ class FileDevice implements BlockDevice {
   readonly #descriptor: number;
   readonly #cached: CachedReader;
   readonly #writable: boolean;
-  #canPunch = true;
-  #canZero = true;
-  #sync: { readonly running: Promise<void>; next: Promise<void> | undefined } | undefined;
-  #syncFailure: BlockError | undefined;
+  readonly #zeroing: FileZeroing;
+  readonly #flushes = new FlushQueue(() => this.#sync());
 
   constructor(file: string, handle: FileHandle, sizeBytes: number, access: FileDeviceOptions['access']) {
     this.#file = file;
     this.#handle = handle;
     this.#descriptor = handle.fd;
     this.#cached = new CachedReader(handle.fd);
+    this.#zeroing = new FileZeroing(file, handle.fd);
     this.sizeBytes = sizeBytes;
     this.#writable = access === 'readWrite';
   }
@@ -102,27 +103,14 @@ class FileDevice implements BlockDevice {
     if (options.durable) await this.flush();
   }
 
-  /**
-   * fdatasync. One that arrives while another runs can't share it (its writes may have come too late for it), so it waits for
-   * the next, and all who wait share that. After a failure every later one fails too: the kernel reports lost pages once and
-   * then takes them for clean, and a board that retries would be told that all is well.
-   */
   async flush(): Promise<void> {
-    if (this.#syncFailure !== undefined) throw this.#syncFailure;
-    if (!this.#writable) return;
-    const current = this.#sync;
-    if (current === undefined) return this.#startSync();
-    current.next ??= current.running.then(
-      () => this.flush(),
-      () => this.flush(),
-    );
-    return current.next;
+    if (this.#writable) await this.#flushes.flush();
   }
 
   async discard(offset: number, lengthBytes: number): Promise<void> {
     assertInside(this, offset, lengthBytes);
     this.#mustBeWritable();
-    if (lengthBytes > 0) await this.#punched(offset, lengthBytes);
+    if (lengthBytes > 0) await this.#zeroing.punched(offset, lengthBytes);
   }
 
   async zero(offset: number, lengthBytes: number, options: ZeroOptions): Promise<void> {
@@ -130,8 +118,8 @@ class FileDevice implements BlockDevice {
     this.#mustBeWritable();
     if (lengthBytes > 0) {
       const done = options.keepAllocated
-        ? await this.#zeroed(offset, lengthBytes)
-        : (await this.#punched(offset, lengthBytes)) || (await this.#zeroed(offset, lengthBytes));
+        ? await this.#zeroing.zeroed(offset, lengthBytes)
+        : (await this.#zeroing.punched(offset, lengthBytes)) || (await this.#zeroing.zeroed(offset, lengthBytes));
       if (!done && options.fast) {
         throw new BlockError('ENOTSUP', {
           file: this.#file,
@@ -165,20 +153,14 @@ class FileDevice implements BlockDevice {
     await this.#handle.close();
   }
 
-  #startSync(): Promise<void> {
-    const running = new Promise<void>((resolve, reject) => {
+  #sync(): Promise<void> {
+    return new Promise((resolve, reject) => {
       fdatasync(this.#descriptor, (error) => {
-        this.#sync = undefined;
         if (error === null) return resolve();
-        this.#syncFailure = blockErrorFrom(error, {
-          file: this.#file,
-          detail: 'fdatasync failed: written data may be lost',
-        });
-        return reject(this.#syncFailure);
+        const detail = 'fdatasync failed: written data may be lost';
+        return reject(blockErrorFrom(error, { file: this.#file, detail }));
       });
     });
-    this.#sync = { running, next: undefined };
-    return running;
   }
 
   #readSome(offset: number, target: Uint8Array): Promise<number> {
@@ -197,29 +179,6 @@ class FileDevice implements BlockDevice {
         else reject(blockErrorFrom(error, { file: this.#file, offset, lengthBytes: source.length }));
       });
     });
-  }
-
-  /** False where the filesystem has no holes; remembered, so that it is asked once. */
-  async #punched(offset: number, lengthBytes: number): Promise<boolean> {
-    if (this.#canPunch)
-      this.#canPunch = await this.#supported(offset, lengthBytes, punchHole(this.#descriptor, offset, lengthBytes));
-    return this.#canPunch;
-  }
-
-  async #zeroed(offset: number, lengthBytes: number): Promise<boolean> {
-    if (this.#canZero)
-      this.#canZero = await this.#supported(offset, lengthBytes, zeroRange(this.#descriptor, offset, lengthBytes));
-    return this.#canZero;
-  }
-
-  async #supported(offset: number, lengthBytes: number, call: Promise<void>): Promise<boolean> {
-    try {
-      await this.#at(offset, lengthBytes, call);
-      return true;
-    } catch (error) {
-      if (error instanceof BlockError && error.code === 'ENOTSUP') return false;
-      throw error;
-    }
   }
 
   async #writeZeroes(offset: number, lengthBytes: number): Promise<void> {
