@@ -19,7 +19,10 @@ export interface BlockDevice {
   discard(offset: number, lengthBytes: number): Promise<void>;
   /** Reads as zeroes afterwards. `keepAllocated`: the space stays reserved (NBD's NO_HOLE). */
   zero(offset: number, lengthBytes: number, options: ZeroOptions): Promise<void>;
-  /** What lies where, in order, without gaps, covering exactly the range asked for. */
+  /**
+   * What lies where, in order, without gaps, covering exactly the range asked for; neighbours differ in kind. A badly fragmented
+   * image has one extent for each of its blocks: who takes the range from a peer bounds its length.
+   */
   extents(offset: number, lengthBytes: number): Promise<readonly Extent[]>;
   close(): Promise<void>;
 }

@@ -2,9 +2,10 @@ import { constants, fdatasync, read, write } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { CachedReader } from '../os/cached-read.js';
 import { lockFile, lockHolder, loopDeviceOf } from '../os/file-lock.js';
-import { nextData, nextHole, readAhead, sizeOf } from '../os/file-space.js';
+import { readAhead, sizeOf } from '../os/file-space.js';
 import { assertInside, type BlockDevice, type Extent, type ZeroOptions } from './block-device.js';
 import { BlockError, blockErrorFrom } from './block-error.js';
+import { FileAllocation } from './file-allocation.js';
 import { FileZeroing } from './file-zeroing.js';
 import { FlushQueue } from './flush-queue.js';
 
@@ -33,7 +34,13 @@ export async function openFileDevice(file: string, options: FileDeviceOptions): 
     }
     const loop = options.lock === 'exclusive' ? loopDeviceOf(file) : undefined;
     if (loop !== undefined) throw new BlockError('EBUSY', { file, detail: `in use by ${loop} (see \`losetup\`)` });
-    return new FileDevice(file, handle, sizeOf(handle.fd), options.access);
+    return new FileDevice({
+      file,
+      handle,
+      sizeBytes: sizeOf(handle.fd),
+      access: options.access,
+      isFile: status.isFile(),
+    });
   } catch (error) {
     await handle.close();
     throw blockErrorFrom(error, { file });
@@ -49,6 +56,15 @@ async function openFile(file: string, access: FileDeviceOptions['access']): Prom
   }
 }
 
+interface OpenFile {
+  readonly file: string;
+  readonly handle: FileHandle;
+  readonly sizeBytes: number;
+  readonly access: FileDeviceOptions['access'];
+  /** Otherwise it is a block device. */
+  readonly isFile: boolean;
+}
+
 class FileDevice implements BlockDevice {
   readonly sizeBytes: number;
   readonly #file: string;
@@ -57,14 +73,16 @@ class FileDevice implements BlockDevice {
   readonly #cached: CachedReader;
   readonly #writable: boolean;
   readonly #zeroing: FileZeroing;
+  readonly #allocation: FileAllocation | undefined;
   readonly #flushes = new FlushQueue(() => this.#sync());
 
-  constructor(file: string, handle: FileHandle, sizeBytes: number, access: FileDeviceOptions['access']) {
+  constructor({ file, handle, sizeBytes, access, isFile }: OpenFile) {
     this.#file = file;
     this.#handle = handle;
     this.#descriptor = handle.fd;
     this.#cached = new CachedReader(handle.fd);
     this.#zeroing = new FileZeroing(file, handle.fd);
+    this.#allocation = isFile ? new FileAllocation(handle.fd) : undefined;
     this.sizeBytes = sizeBytes;
     this.#writable = access === 'readWrite';
   }
@@ -135,18 +153,11 @@ class FileDevice implements BlockDevice {
 
   async extents(offset: number, lengthBytes: number): Promise<readonly Extent[]> {
     assertInside(this, offset, lengthBytes);
-    const end = offset + lengthBytes;
-    const found: Extent[] = [];
-    let position = offset;
-    while (position < end) {
-      const data = Math.min((await this.#at(position, 0, nextData(this.#descriptor, position))) ?? end, end);
-      if (data > position) found.push({ offset: position, lengthBytes: data - position, kind: 'hole' });
-      if (data >= end) break;
-      const hole = Math.min(await this.#at(data, 0, nextHole(this.#descriptor, data)), end);
-      found.push({ offset: data, lengthBytes: hole - data, kind: 'data' });
-      position = hole;
-    }
-    return found;
+    // A block device does not say what it has space for.
+    const whole = lengthBytes === 0 ? [] : [{ offset, lengthBytes, kind: 'data' } as const];
+    return this.#allocation === undefined
+      ? whole
+      : this.#at(offset, lengthBytes, this.#allocation.extents(offset, lengthBytes));
   }
 
   async close(): Promise<void> {
