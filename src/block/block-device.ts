@@ -5,6 +5,8 @@
  */
 export interface BlockDevice {
   readonly sizeBytes: number;
+  /** It lies on a disk that turns, as far as that is known: far seeks cost (NBD ROTATIONAL). */
+  readonly rotational: boolean;
   /** Fills `target`. */
   read(offset: number, target: Uint8Array): Promise<void>;
   /** Fills `target` at once if the bytes are in memory already; false if that would have to wait for the disk. */

@@ -3,6 +3,7 @@ import { type FileHandle, open } from 'node:fs/promises';
 import { CachedReader } from '../os/cached-read.js';
 import { lockFile, lockHolder, loopDeviceOf } from '../os/file-lock.js';
 import { readAhead, sizeOf } from '../os/file-space.js';
+import { isRotational } from '../os/rotational.js';
 import { assertInside, type BlockDevice, type Extent, type ZeroOptions } from './block-device.js';
 import { BlockError, blockErrorFrom } from './block-error.js';
 import { FileAllocation } from './file-allocation.js';
@@ -25,7 +26,7 @@ export interface FileDeviceOptions {
 export async function openFileDevice(file: string, options: FileDeviceOptions): Promise<BlockDevice> {
   const handle = await openFile(file, options.access);
   try {
-    const status = await handle.stat();
+    const status = await handle.stat({ bigint: true });
     if (!status.isFile() && !status.isBlockDevice()) {
       throw new BlockError('EINVAL', { file, detail: 'neither a regular file nor a block device' });
     }
@@ -40,6 +41,7 @@ export async function openFileDevice(file: string, options: FileDeviceOptions): 
       sizeBytes: sizeOf(handle.fd),
       access: options.access,
       isFile: status.isFile(),
+      rotational: isRotational(status.isFile() ? status.dev : status.rdev),
     });
   } catch (error) {
     await handle.close();
@@ -63,10 +65,12 @@ interface OpenFile {
   readonly access: FileDeviceOptions['access'];
   /** Otherwise it is a block device. */
   readonly isFile: boolean;
+  readonly rotational: boolean;
 }
 
 class FileDevice implements BlockDevice {
   readonly sizeBytes: number;
+  readonly rotational: boolean;
   readonly #file: string;
   readonly #handle: FileHandle;
   readonly #descriptor: number;
@@ -76,7 +80,7 @@ class FileDevice implements BlockDevice {
   readonly #allocation: FileAllocation | undefined;
   readonly #flushes = new FlushQueue(() => this.#sync());
 
-  constructor({ file, handle, sizeBytes, access, isFile }: OpenFile) {
+  constructor({ file, handle, sizeBytes, access, isFile, rotational }: OpenFile) {
     this.#file = file;
     this.#handle = handle;
     this.#descriptor = handle.fd;
@@ -84,6 +88,7 @@ class FileDevice implements BlockDevice {
     this.#zeroing = new FileZeroing(file, handle.fd);
     this.#allocation = isFile ? new FileAllocation(handle.fd) : undefined;
     this.sizeBytes = sizeBytes;
+    this.rotational = rotational;
     this.#writable = access === 'readWrite';
   }
 

@@ -17,6 +17,7 @@ const CEILING_BYTES = NBD_BYTES_IN_FLIGHT_MAX + 3 * NBD_PIECE_BYTES + 256 * 1024
 function endlessDevice(sizeBytes: number): BlockDevice & { writtenBytes: number } {
   return {
     sizeBytes,
+    rotational: false,
     writtenBytes: 0,
     async read() {},
     readNow: () => true,
