@@ -1,95 +1,45 @@
-import { constants, fdatasync, read, write } from 'node:fs';
-import { type FileHandle, open } from 'node:fs/promises';
+import { fdatasync, read, write } from 'node:fs';
 import { CachedReader } from '../os/cached-read.js';
-import { lockFile, lockHolder, loopDeviceOf } from '../os/file-lock.js';
-import { readAhead, sizeOf } from '../os/file-space.js';
-import { isRotational } from '../os/rotational.js';
+import { dropCached, readAhead } from '../os/file-space.js';
 import { assertInside, type BlockDevice, type Extent, type ZeroOptions } from './block-device.js';
 import { BlockError, blockErrorFrom } from './block-error.js';
 import { FileAllocation } from './file-allocation.js';
+import { type FileDeviceOptions, type OpenFile, openUnderLock, reopenInPlace } from './file-opening.js';
 import { FileZeroing } from './file-zeroing.js';
-import { FlushQueue } from './flush-queue.js';
+import { FlushQueue, type Medium } from './flush-queue.js';
 
 /** Zeroes are written from a buffer of this size where the filesystem can't zero by itself. */
 const ZERO_PIECE_BYTES = 1024 * 1024;
-
-export interface FileDeviceOptions {
-  readonly access: 'readWrite' | 'readOnly';
-  /** `exclusive` for a disk that is written, `shared` for a base that several read, `none` for a look at what others may be writing. */
-  readonly lock: 'exclusive' | 'shared' | 'none';
-}
 
 /**
  * Opens a regular file or a block device as a disk. Its size is what it was at opening. Throws BlockError: EBUSY with who
  * has the lock, EACCES, ENOENT, EINVAL for what is neither file nor block device.
  */
-export async function openFileDevice(file: string, options: FileDeviceOptions): Promise<BlockDevice> {
-  const handle = await openFile(file, options.access);
-  try {
-    const status = await handle.stat({ bigint: true });
-    if (!status.isFile() && !status.isBlockDevice()) {
-      throw new BlockError('EINVAL', { file, detail: 'neither a regular file nor a block device' });
-    }
-    if (options.lock !== 'none' && !lockFile(handle.fd, options.lock)) {
-      throw new BlockError('EBUSY', { file, detail: `in use by ${lockHolder(file) ?? 'another program'}` });
-    }
-    const loop = options.lock === 'exclusive' ? loopDeviceOf(file) : undefined;
-    if (loop !== undefined) throw new BlockError('EBUSY', { file, detail: `in use by ${loop} (see \`losetup\`)` });
-    return new FileDevice({
-      file,
-      handle,
-      sizeBytes: sizeOf(handle.fd),
-      access: options.access,
-      isFile: status.isFile(),
-      rotational: isRotational(status.isFile() ? status.dev : status.rdev),
-    });
-  } catch (error) {
-    await handle.close();
-    throw blockErrorFrom(error, { file });
-  }
+export async function openFileDevice(file: string, options: FileDeviceOptions): Promise<BlockDevice & Medium> {
+  return new FileDevice(await openUnderLock(file, options));
 }
 
-async function openFile(file: string, access: FileDeviceOptions['access']): Promise<FileHandle> {
-  try {
-    // O_NONBLOCK: opening a FIFO that somebody put there would wait for ever.
-    return await open(file, (access === 'readOnly' ? constants.O_RDONLY : constants.O_RDWR) | constants.O_NONBLOCK);
-  } catch (error) {
-    throw blockErrorFrom(error, { file });
-  }
-}
-
-interface OpenFile {
-  readonly file: string;
-  readonly handle: FileHandle;
-  readonly sizeBytes: number;
-  readonly access: FileDeviceOptions['access'];
-  /** Otherwise it is a block device. */
-  readonly isFile: boolean;
-  readonly rotational: boolean;
-}
-
-class FileDevice implements BlockDevice {
+class FileDevice implements BlockDevice, Medium {
   readonly sizeBytes: number;
   readonly rotational: boolean;
+  readonly #open: OpenFile;
   readonly #file: string;
-  readonly #handle: FileHandle;
   readonly #descriptor: number;
   readonly #cached: CachedReader;
-  readonly #writable: boolean;
   readonly #zeroing: FileZeroing;
   readonly #allocation: FileAllocation | undefined;
   readonly #flushes = new FlushQueue(() => this.#sync());
 
-  constructor({ file, handle, sizeBytes, access, isFile, rotational }: OpenFile) {
+  constructor(open: OpenFile) {
+    const { file, handle, isFile } = open;
+    this.#open = open;
     this.#file = file;
-    this.#handle = handle;
     this.#descriptor = handle.fd;
     this.#cached = new CachedReader(handle.fd);
     this.#zeroing = new FileZeroing(file, handle.fd);
     this.#allocation = isFile ? new FileAllocation(handle.fd) : undefined;
-    this.sizeBytes = sizeBytes;
-    this.rotational = rotational;
-    this.#writable = access === 'readWrite';
+    this.sizeBytes = open.sizeBytes;
+    this.rotational = open.rotational;
   }
 
   async read(offset: number, target: Uint8Array): Promise<void> {
@@ -127,7 +77,7 @@ class FileDevice implements BlockDevice {
   }
 
   async flush(): Promise<void> {
-    if (this.#writable) await this.#flushes.flush();
+    if (this.#isWritable) await this.#flushes.flush();
   }
 
   async discard(offset: number, lengthBytes: number): Promise<void> {
@@ -166,7 +116,25 @@ class FileDevice implements BlockDevice {
   }
 
   async close(): Promise<void> {
-    await this.#handle.close();
+    await this.#open.handle.close();
+  }
+
+  get failure(): BlockError | undefined {
+    return this.#flushes.failure;
+  }
+
+  listen(listener: (failure: BlockError | undefined) => void): void {
+    this.#flushes.listen(listener);
+  }
+
+  async reopen(): Promise<void> {
+    await this.#flushes.recover(() => reopenInPlace(this.#open));
+    // What was lost is still in memory, and would be read until it is needed for something else: better what is on the disk, at once.
+    await this.#at(0, this.sizeBytes, dropCached(this.#descriptor));
+  }
+
+  get #isWritable(): boolean {
+    return this.#open.access === 'readWrite';
   }
 
   #sync(): Promise<void> {
@@ -215,6 +183,6 @@ class FileDevice implements BlockDevice {
   }
 
   #mustBeWritable(): void {
-    if (!this.#writable) throw new BlockError('EROFS', { file: this.#file, detail: 'opened read-only' });
+    if (!this.#isWritable) throw new BlockError('EROFS', { file: this.#file, detail: 'opened read-only' });
   }
 }
