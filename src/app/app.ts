@@ -14,6 +14,7 @@ import {
   boardState,
   type ListenerStatus,
   lastBoot,
+  type ReopenVerdict,
   type ServerStatus,
   type UnknownBoard,
 } from '../boards/journal/status.js';
@@ -33,6 +34,7 @@ import { addressOn, isLoopbackOnly } from './addresses.js';
 import { Audience } from './audience.js';
 import { BootHistories } from './boot-histories.js';
 import { Doorkeeper } from './doorkeeper.js';
+import { FailedDisk } from './failed-disk.js';
 import { watchSpace } from './full-disk.js';
 import { HistoryFolder } from './history-folder.js';
 import { Listener } from './listener.js';
@@ -55,6 +57,8 @@ export interface App {
   status(): ServerStatus;
   /** A board with all its boots, or why there is none. */
   board(name: string): BoardVerdict;
+  /** Takes the disk of a board up again that had failed. */
+  reopen(name: string): Promise<ReopenVerdict>;
   /** Stops in the reverse order of starting: nobody is told to boot any more, transfers end, requests are finished, disks are closed. */
   stop(): Promise<void>;
 }
@@ -83,6 +87,7 @@ class Appliance implements App {
   #courier: Courier | undefined;
   readonly #watch = new DescriptorWatch();
   readonly #storage: Storage;
+  readonly #failedDisks = new Map<string, FailedDisk>();
   #stopped = false;
   #missing: readonly string[] | undefined;
 
@@ -103,7 +108,7 @@ class Appliance implements App {
       ...{ journal: this.#journal, metrics: this.#metrics, discovery: this.#discovery },
       ...{ addresses, lookup, log, clock, imageName: this.#freeImage() },
     });
-    this.#watchSpace(tell);
+    this.#watchDisks(tell);
     const shared = { lookup, tell, clock, log };
     const audience = new Audience(inventory.server.allow);
     this.#doorkeeper = new Doorkeeper(audience, { clock, log });
@@ -145,11 +150,13 @@ class Appliance implements App {
     };
   }
 
-  #watchSpace(tell: TellBoardEvent): void {
+  #watchDisks(tell: TellBoardEvent): void {
     const { inventory, boards, clock, log } = this.#options;
-    for (const { name, space } of boards.all) {
+    for (const { name, space, medium } of boards.all) {
       const file = inventory.images.get(inventory.boards.get(name)?.image ?? '')?.file ?? '';
       if (space !== undefined) watchSpace({ board: name, file, space }, { storage: this.#storage, tell, clock, log });
+      const disk = medium && new FailedDisk({ board: name, file, medium }, { tell, clock, log });
+      if (disk !== undefined) this.#failedDisks.set(name, disk);
     }
   }
 
@@ -159,6 +166,7 @@ class Appliance implements App {
       unknownBoards: () => this.#discovery.count(),
       storage: () => this.#measuredStorage(),
       heldRequests: () => all.map(({ name, space }) => [name, space?.waiting?.requests ?? 0]),
+      failedDisks: () => [...this.#failedDisks].map(([name, { failure }]) => [name, failure !== undefined]),
     };
   }
 
@@ -173,11 +181,17 @@ class Appliance implements App {
   board(name: string): BoardVerdict {
     const { all } = this.#options.boards;
     const board = all.find((candidate) => candidate.name === name);
-    if (board === undefined) {
-      const names = all.map((candidate) => candidate.name);
-      return { answer: 'unknown', because: unknownBoard(name, names) };
-    }
+    if (board === undefined) return { answer: 'unknown', because: this.#unknown(name) };
     return { answer: 'board', board: { ...this.#factsOf(board), boots: this.#journal.life(name).boots } };
+  }
+
+  async reopen(name: string): Promise<ReopenVerdict> {
+    return (await this.#failedDisks.get(name)?.reopen()) ?? { answer: 'unknown', because: this.#unknown(name) };
+  }
+
+  #unknown(name: string): string {
+    const names = this.#options.boards.all.map((board) => board.name);
+    return unknownBoard(name, names);
   }
 
   #factsOf(board: Board): BoardFacts {
@@ -193,6 +207,7 @@ class Appliance implements App {
       state: boardState(life),
       attachedFrom: life.attachedFrom,
       waitingForSpace: board.space?.waiting,
+      diskFailure: this.#failedDisks.get(board.name)?.failure,
     };
   }
 
@@ -294,7 +309,7 @@ class Appliance implements App {
     const socketPath = controlSocketPath(state.path);
     const control = async () => {
       removeStaleSocket(socketPath);
-      const server = await startControlServer(socketPath, sources);
+      const server = await startControlServer(socketPath, { ...sources, reopen: (name) => this.reopen(name) });
       closeToOthers(socketPath);
       return server;
     };

@@ -9,7 +9,7 @@ export function historyText(board: Wire<BoardHistory>): string {
   const boots = [...board.boots].reverse().map((boot) => `${bootText(boot)}\n`);
   const use = board.attachedFrom === undefined ? '' : `, disk in use by ${board.attachedFrom}`;
   const now = `${board.name}: ${board.state}, serial ${board.serial}, image ${board.image} (${board.disk})${use}`;
-  return `${boots.join('')}${printable(now)}${boots.length === 0 ? '; not seen yet' : ''}\n${waitLine(board)}`;
+  return `${boots.join('')}${printable(now)}${boots.length === 0 ? '; not seen yet' : ''}\n${waitLine(board)}${failureLine(board)}`;
 }
 
 /** What a full disk holds up, and what to do; nothing where it holds up nothing. */
@@ -18,6 +18,13 @@ export function waitLine({ name, waitingForSpace }: Wire<BoardFacts>): string {
   const { since, requests, bytes } = waitingForSpace;
   const facts = `${name}: ${requests} ${requests === 1 ? 'write' : 'writes'} (${bytesText(bytes)}), since ${instant(since)}`;
   return `\nWaiting for space: ${printable(facts)}. Make room on the server, and it goes on.\n`;
+}
+
+/** That its disk failed, and what to do; nothing where all is well. */
+export function failureLine({ name, diskFailure }: Wire<BoardFacts>): string {
+  if (diskFailure === undefined) return '';
+  const facts = `${name}: since ${instant(diskFailure.since)}, ${diskFailure.because}`;
+  return `\nDisk failed: ${printable(facts)}. What the board wrote before may be lost. Mend the disk, then \`brambleboot reopen ${name}\` and restart the board.\n`;
 }
 
 /** When it began and how it went, in half a line. */
@@ -44,6 +51,6 @@ function bootText(boot: Wire<BootRecord>): string {
   return `${bootLine(boot)} (${files})\n${steps.join('')}${unsaid ? `${printable(state.because)}\n` : ''}`;
 }
 
-function instant(date: string): string {
+export function instant(date: string): string {
   return `${date.slice(0, 19).replace('T', ' ')} UTC`;
 }

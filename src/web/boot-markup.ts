@@ -1,13 +1,14 @@
 import { bytesText, durationText, sinceText } from '../base/amounts.js';
 import { unreachable } from '../base/unreachable.js';
 import type { BootRecord } from '../boards/journal/boot-record.js';
-import type { BoardFacts, SpaceWaitStatus } from '../boards/journal/status.js';
+import type { BoardFacts, DiskFailure, SpaceWaitStatus } from '../boards/journal/status.js';
 import { type Markup, markup } from './markup.js';
 
 /** Name, state, and what is so of a board whether it boots or not: the inside of a heading. */
 export function boardHeading(board: BoardFacts, name: Markup): Markup {
   const use = board.attachedFrom === undefined ? '' : ` · disk in use by ${board.attachedFrom}`;
   return markup`${name} <span class="state ${board.state}">${board.state}</span>
+${board.diskFailure === undefined ? markup`` : markup`<span class="state failed">disk failed</span>`}
 ${board.waitingForSpace === undefined ? markup`` : markup`<span class="state failed">waiting for space</span>`}
 <small>serial ${board.serial} · image ${board.image} (${board.disk}, ${bytesText(board.sizeBytes)})${use}</small>`;
 }
@@ -17,6 +18,12 @@ export function spaceParagraph(wait: SpaceWaitStatus | undefined): Markup {
   if (wait === undefined) return markup``;
   const writes = `${wait.requests} ${wait.requests === 1 ? 'write' : 'writes'} (${bytesText(wait.bytes)})`;
   return markup`<p class="why">The filesystem under its disk is full: ${writes} waiting since ${instant(wait.since)}. Make room on the server, and the board goes on.</p>`;
+}
+
+/** Why nothing of a disk is safe any more, and what to do; nothing where all is well. */
+export function failureParagraph(board: string, failure: DiskFailure | undefined): Markup {
+  if (failure === undefined) return markup``;
+  return markup`<p class="why">Its disk failed at ${instant(failure.since)}: ${failure.because}. What it wrote before may be lost. Mend the disk, run <code>brambleboot reopen ${board}</code> on the server, and restart the board.</p>`;
 }
 
 /** How a boot went, in a sentence. */

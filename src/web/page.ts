@@ -7,7 +7,7 @@ import {
   spaceText,
   type UnknownBoard,
 } from '../boards/journal/status.js';
-import { boardHeading, bootSummary, instant, spaceParagraph, timeline } from './boot-markup.js';
+import { boardHeading, bootSummary, failureParagraph, instant, spaceParagraph, timeline } from './boot-markup.js';
 import { type Markup, markup } from './markup.js';
 
 /** The status page: what every board does now, and how its last boot went. Plain HTML that loads itself again; no script. */
@@ -62,9 +62,9 @@ function refreshSeconds(boards: readonly BoardStatus[]): number {
 /** What needs somebody comes first; otherwise as in the inventory. */
 function byUrgency(boards: readonly BoardStatus[]): readonly BoardStatus[] {
   const order: readonly BoardState[] = ['failed', 'booting', 'away', 'running'];
-  const waiting = boards.filter((board) => board.waitingForSpace !== undefined);
-  const others = boards.filter((board) => board.waitingForSpace === undefined);
-  return [...waiting, ...order.flatMap((state) => others.filter((board) => board.state === state))];
+  const isUrgent = (board: BoardStatus) => board.diskFailure !== undefined || board.waitingForSpace !== undefined;
+  const others = boards.filter((board) => !isUrgent(board));
+  return [...boards.filter(isUrgent), ...order.flatMap((state) => others.filter((board) => board.state === state))];
 }
 
 /** The steps of a boot that needs to be looked at; of the others they are a click away. Nothing here can be unfolded: the page loads itself again. */
@@ -73,6 +73,7 @@ function boardSection(board: BoardStatus): Markup {
   const steps = lastBoot === undefined || board.state === 'running' ? markup`` : timeline(lastBoot);
   return markup`<section>
 <h2>${boardHeading(board, markup`<a href="/boards/${board.name}">${board.name}</a>`)}</h2>
+${failureParagraph(board.name, board.diskFailure)}
 ${spaceParagraph(board.waitingForSpace)}
 ${lastBoot === undefined ? markup`<p>Not seen yet.</p>` : markup`<p>${bootSummary(lastBoot)} <a href="/boards/${board.name}">All its boots</a></p>`}
 ${steps}

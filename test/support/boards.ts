@@ -16,6 +16,7 @@ export function boardOf(name: string, serial: string, mac?: string): Board {
     mac,
     disk: new MemoryDevice(512),
     space: undefined,
+    medium: undefined,
     bootFiles: { open: async () => ({ answer: 'notFound' }) },
     writerLock: {
       acquire: async () => ({ answer: 'granted' }),

@@ -36,12 +36,18 @@ describe('the status page', () => {
       name: 'node0',
       state: 'failed' as const,
       waitingForSpace: undefined,
+      diskFailure: undefined,
     }));
     const page = statusPage({ ...status, boards: [...running, ...boards] });
     assert.ok(page.indexOf('node1') < page.indexOf('node0'));
     assert.match(page, /3 writes \(12\.3 kB\) waiting since 2026-01-02 03:04:05 UTC/);
     assert.match(page, /3 GB of 100 GB free \(3 %\); it holds image noble, \/srv/);
     assert.equal(page.split('waiting for space').length, 2);
+    assert.match(
+      page,
+      /Its disk failed at 2026-01-02 03:04:05 UTC: node1\.img: EIO.*<code>brambleboot reopen node1<\/code>/,
+    );
+    assert.equal(page.split('disk failed<').length, 2);
   });
 
   test('markup escapes strings and numbers, and takes markup as it is', () => {

@@ -42,6 +42,8 @@ export interface BoardFacts {
   readonly attachedFrom: string | undefined;
   /** The filesystem under its disk is full, and writes wait for space; undefined if none does. */
   readonly waitingForSpace: SpaceWaitStatus | undefined;
+  /** A flush of its disk failed, and every one since; undefined as long as all is well. */
+  readonly diskFailure: DiskFailure | undefined;
 }
 
 export interface BoardStatus extends BoardFacts {
@@ -65,6 +67,22 @@ export interface SpaceWaitStatus {
   readonly requests: number;
   readonly bytes: number;
 }
+
+export interface DiskFailure {
+  readonly since: Date;
+  readonly because: string;
+}
+
+/** What came of taking a disk that had failed up again. */
+export type ReopenVerdict =
+  /** It is flushed again; what failed until now. */
+  | { readonly answer: 'reopened'; readonly failure: DiskFailure }
+  /** It has not failed, and nothing was done. */
+  | { readonly answer: 'sound' }
+  /** It is as it was. */
+  | { readonly answer: 'failed'; readonly because: string }
+  /** There is no such board: a sentence. */
+  | { readonly answer: 'unknown'; readonly because: string };
 
 /** `away`: never seen, or its disk was let go of. */
 export type BoardState = 'away' | 'booting' | 'running' | 'failed';
