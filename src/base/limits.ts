@@ -284,6 +284,22 @@ export const NBD_HELD_BYTES_MAX = 128 * 1024 * 1024;
 /** Buffers kept to be used again, for all connections together: what four busy ones have in flight. */
 export const NBD_POOLED_BYTES_MAX = 16 * 1024 * 1024;
 
+/**
+ * A READ that may not be cut into chunks (DF) is whole in memory before its header is sent, so it may be as long as a piece.
+ * proto.md asks for 64 KiB at least.
+ */
+export const NBD_UNFRAGMENTED_BYTES_MAX = NBD_PIECE_BYTES;
+
+/**
+ * A READ in chunks, or a piece of one, from this size on is looked up in the device's extents for zeroes that need not be sent. Asking takes
+ * two ways to another thread and back, 70 to 125 µs measured on ext4: as long as reading 1 MiB from the page cache, and ten times
+ * as long as reading 128 KiB.
+ */
+export const NBD_SPARSE_READ_BYTES_MIN = 1024 * 1024;
+
+/** Zeroes between data that are fewer are sent as data: a chunk more costs the client more than reading them. */
+export const NBD_SPARSE_RUN_BYTES_MIN = 32 * 1024;
+
 /** Requests under way or not yet answered, per connection: the depth of the Linux driver's queue. */
 export const NBD_REQUESTS_IN_FLIGHT_MAX = 128;
 

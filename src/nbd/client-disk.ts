@@ -1,13 +1,16 @@
 import type { Duplex } from 'node:stream';
 import { Malformed } from '../base/malformed.js';
 import type { ByteSource } from './byte-source.js';
+import type { ChunkHead } from './chunk-wire.js';
 import { NbdDisconnected, NbdFailed } from './client-errors.js';
-import { Command, CommandFlag } from './constants.js';
-import { decodeSimpleReply, encodeRequest, REQUEST_BYTES, SIMPLE_REPLY_BYTES } from './transmission-wire.js';
+import { Assembly, type ReplyStyle, readReplyHead } from './client-replies.js';
+import { Command, CommandFlag, ReplyFlag } from './constants.js';
+import { encodeRequest, REQUEST_BYTES } from './transmission-wire.js';
 
 interface Pending {
   /** What a READ fills; empty for the others. */
   readonly target: Uint8Array;
+  readonly assembly: Assembly;
   resolve(): void;
   reject(error: Error): void;
 }
@@ -29,6 +32,7 @@ const NOTHING = new Uint8Array(0);
 export class NbdDisk {
   readonly sizeBytes: number;
   readonly transmissionFlags: number;
+  readonly #replies: ReplyStyle;
   readonly #stream: Duplex;
   readonly #source: ByteSource;
   readonly #pending = new Map<bigint, Pending>();
@@ -38,18 +42,25 @@ export class NbdDisk {
   constructor(
     stream: Duplex,
     source: ByteSource,
-    facts: { readonly sizeBytes: number; readonly transmissionFlags: number },
+    facts: { readonly sizeBytes: number; readonly transmissionFlags: number; readonly replies: ReplyStyle },
   ) {
     this.#stream = stream;
     this.#source = source;
     this.sizeBytes = facts.sizeBytes;
     this.transmissionFlags = facts.transmissionFlags;
+    this.#replies = facts.replies;
     void this.#receive();
   }
 
-  async read(offset: number, lengthBytes: number): Promise<Uint8Array> {
+  /** `unfragmented`: DF. */
+  async read(
+    offset: number,
+    lengthBytes: number,
+    options: { readonly unfragmented?: boolean } = {},
+  ): Promise<Uint8Array> {
     const target = new Uint8Array(lengthBytes);
-    await this.#request({ command: Command.Read, offset, lengthBytes }, target);
+    const flags = options.unfragmented ? CommandFlag.Df : 0;
+    await this.#request({ command: Command.Read, flags, offset, lengthBytes }, target);
     return target;
   }
 
@@ -96,7 +107,8 @@ export class NbdDisk {
     const cookie = this.#nextCookie;
     this.#nextCookie += 1n;
     return new Promise((resolve, reject) => {
-      this.#pending.set(cookie, { target, resolve, reject });
+      const assembly = new Assembly(parts.offset ?? 0, target);
+      this.#pending.set(cookie, { target, assembly, resolve, reject });
       this.#send(parts, cookie);
     });
   }
@@ -122,12 +134,27 @@ export class NbdDisk {
   }
 
   async #receiveOne(): Promise<void> {
-    const { error, cookie } = decodeSimpleReply(await this.#source.exactly(SIMPLE_REPLY_BYTES));
-    const pending = this.#pending.get(cookie);
-    if (pending === undefined) throw new Malformed(`a reply to ${cookie}, which nobody asked`);
-    if (error === 0) await this.#source.fill(pending.target);
-    this.#pending.delete(cookie);
-    if (error === 0) pending.resolve();
-    else pending.reject(new NbdFailed(error));
+    const head = await readReplyHead(this.#source, this.#replies);
+    const pending = this.#pending.get(head.cookie);
+    if (pending === undefined) throw new Malformed(`a reply to ${head.cookie}, which nobody asked`);
+    const failure =
+      head.kind === 'simple' ? await this.#takeSimple(pending, head.error) : await this.#takeChunk(pending, head);
+    if (failure === 'moreToCome') return;
+    this.#pending.delete(head.cookie);
+    if (failure === undefined) pending.resolve();
+    else pending.reject(failure);
+  }
+
+  async #takeSimple({ target }: Pending, error: number): Promise<NbdFailed | undefined> {
+    if (error !== 0) return new NbdFailed(error);
+    await this.#source.fill(target);
+    return undefined;
+  }
+
+  async #takeChunk({ assembly }: Pending, head: ChunkHead): Promise<NbdFailed | 'moreToCome' | undefined> {
+    await assembly.take(this.#source, head);
+    if ((head.flags & ReplyFlag.Done) === 0) return 'moreToCome';
+    assembly.finish();
+    return assembly.failure;
   }
 }

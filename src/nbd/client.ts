@@ -10,6 +10,7 @@ import { Malformed } from '../base/malformed.js';
 import { ByteSource } from './byte-source.js';
 import { NbdDisk } from './client-disk.js';
 import { NbdDisconnected, NbdRefused } from './client-errors.js';
+import type { ReplyStyle } from './client-replies.js';
 import { ClientFlag, EXPORT_NAME_ZEROES, HandshakeFlag, Info, Option, OptionReply } from './constants.js';
 import {
   decodeExportNameReply,
@@ -28,7 +29,7 @@ import {
   OPTION_REPLY_HEADER_BYTES,
 } from './handshake-wire.js';
 
-/** Our own client: what pretend boards, tests and the demo attach disks with. Simple replies, as Linux. */
+/** Our own client: what pretend boards, tests and the demo attach disks with. Simple replies, as Linux, unless it is asked for more. */
 
 export interface NbdTarget {
   readonly host: string;
@@ -82,6 +83,7 @@ export class NbdHaggling {
   readonly #socket: Socket;
   readonly #source: ByteSource;
   readonly #facts: HagglingFacts;
+  #replies: ReplyStyle = 'simple';
 
   constructor(socket: Socket, source: ByteSource, facts: HagglingFacts) {
     this.#socket = socket;
@@ -99,6 +101,12 @@ export class NbdHaggling {
   async info(exportName: string, infoRequests: readonly number[] = [Info.BlockSize]): Promise<readonly InfoReply[]> {
     const bodies = await this.#ask(Option.Info, encodeExportRequest({ exportName, infoRequests }));
     return bodies.map(decodeInfoReply);
+  }
+
+  /** Replies in chunks from then on. */
+  async structuredReplies(): Promise<void> {
+    await this.#ask(Option.StructuredReply, new Uint8Array(0));
+    this.#replies = 'structured';
   }
 
   /** Uses the export: nothing more can be asked of this object afterwards. After NbdRefused it can. */
@@ -132,7 +140,11 @@ export class NbdHaggling {
 
   #use({ sizeBytes, transmissionFlags }: ExportFacts): NbdDisk {
     if (sizeBytes > BigInt(Number.MAX_SAFE_INTEGER)) throw new Malformed(`an export of ${sizeBytes} bytes`);
-    return new NbdDisk(this.#socket, this.#source, { sizeBytes: Number(sizeBytes), transmissionFlags });
+    return new NbdDisk(this.#socket, this.#source, {
+      sizeBytes: Number(sizeBytes),
+      transmissionFlags,
+      replies: this.#replies,
+    });
   }
 
   /** Bodies of the replies before the final ACK. */

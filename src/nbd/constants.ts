@@ -9,6 +9,7 @@ export const Magic = {
   OptionReply: 0x0003_e889_0455_65a9n,
   Request: 0x2560_9513,
   SimpleReply: 0x6744_6698,
+  StructuredReply: 0x668e_33ef,
 } as const;
 
 /** Offered by the server in its greeting, 16 bits (proto.md, "Handshake flags"). */
@@ -60,6 +61,18 @@ export const TransmissionFlag = {
   SendWriteZeroes: 1 << 6,
   SendDf: 1 << 7,
   CanMultiConn: 1 << 8,
+} as const;
+
+/** proto.md, "Structured reply flags". */
+export const ReplyFlag = { Done: 1 << 0 } as const;
+
+/** proto.md, "Structured reply types". Errors have bit 15 set. */
+export const ReplyType = {
+  None: 0,
+  OffsetData: 1,
+  OffsetHole: 2,
+  Error: 0x8001,
+  ErrorOffset: 0x8002,
 } as const;
 
 /** proto.md, "Request types". */

@@ -97,7 +97,8 @@ export class DiskChanges {
   }
 
   #answer(running: Running, failure: Failure | undefined): void {
-    if (failure === 'givenUp') this.#underWay.release(running);
-    else this.#replies.answer(running, failure);
+    if (failure === undefined) this.#replies.done(running);
+    else if (failure === 'givenUp') this.#underWay.release(running);
+    else this.#replies.failed(running, failure);
   }
 }

@@ -47,7 +47,7 @@ export class DiskSession {
   start(arrival: Arrival): void {
     switch (arrival.kind) {
       case 'refused':
-        this.#replies.answer(this.#underWay.begin(arrival.request, SIMPLE_REPLY_BYTES), arrival.errno);
+        this.#replies.refused(this.#underWay.begin(arrival.request, SIMPLE_REPLY_BYTES), arrival.refusal);
         break;
       case 'payload':
         this.#changes.writePiece(arrival);

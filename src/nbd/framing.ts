@@ -8,9 +8,9 @@ import { Malformed } from '../base/malformed.js';
 import { unreachable } from '../base/unreachable.js';
 import type { BufferPool } from './buffer-pool.js';
 import type { ByteQueue } from './byte-queue.js';
-import type { ErrnoName } from './constants.js';
 import { Command } from './constants.js';
 import { CLIENT_FLAGS_BYTES, decodeClientFlags, decodeOptionHeader, OPTION_HEADER_BYTES } from './handshake-wire.js';
+import type { Refusal } from './transmission.js';
 import { decodeRequest, type NbdRequest, payloadBytes, REQUEST_BYTES } from './transmission-wire.js';
 
 /**
@@ -92,7 +92,7 @@ export type Arrival =
   /** All but WRITE. */
   | { readonly kind: 'request'; readonly request: NbdRequest }
   /** Not to be done; its payload, if it has one, was read away. */
-  | { readonly kind: 'refused'; readonly request: NbdRequest; readonly errno: ErrnoName }
+  | { readonly kind: 'refused'; readonly request: NbdRequest; readonly refusal: Refusal }
   /** The payload of a WRITE, or a piece of it: `bytes` belong at `request.offset + at`. */
   | {
       readonly kind: 'payload';
@@ -111,10 +111,10 @@ type RequestState =
       piece: Uint8Array;
       filledBytes: number;
     }
-  | { readonly at: 'discarding'; readonly request: NbdRequest; readonly errno: ErrnoName; leftBytes: number };
+  | { readonly at: 'discarding'; readonly request: NbdRequest; readonly refusal: Refusal; leftBytes: number };
 
 /** Whether a request may be done at all: asked once per request, before there is memory for its payload. */
-export type JudgeRequest = (request: NbdRequest) => ErrnoName | undefined;
+export type JudgeRequest = (request: NbdRequest) => Refusal | undefined;
 
 export class RequestFraming {
   readonly #queue: ByteQueue;
@@ -149,7 +149,7 @@ export class RequestFraming {
           state.leftBytes -= this.#queue.drop(state.leftBytes);
           if (state.leftBytes > 0) return undefined;
           this.#state = { at: 'header' };
-          return { kind: 'refused', request: state.request, errno: state.errno };
+          return { kind: 'refused', request: state.request, refusal: state.refusal };
         }
         case 'collecting': {
           state.filledBytes += this.#queue.moveInto(state.piece.subarray(state.filledBytes));
@@ -163,10 +163,10 @@ export class RequestFraming {
   }
 
   #begin(request: NbdRequest): Arrival | undefined {
-    const errno = this.#judge(request);
+    const refusal = this.#judge(request);
     const payload = payloadBytes(request);
-    if (errno !== undefined) {
-      this.#state = { at: 'discarding', request, errno, leftBytes: payload };
+    if (refusal !== undefined) {
+      this.#state = { at: 'discarding', request, refusal, leftBytes: payload };
       return undefined;
     }
     if (request.command !== Command.Write) return { kind: 'request', request };

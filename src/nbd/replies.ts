@@ -1,7 +1,9 @@
-import { Errno, type ErrnoName } from './constants.js';
+import type { ErrnoName } from './constants.js';
+import { failureSentence, refusalSentence } from './failure-sentences.js';
+import type { Failure } from './reply-form.js';
 import type { RequestsUnderWay, Running } from './requests-under-way.js';
 import type { SessionWorld } from './session-world.js';
-import { encodeSimpleReply, SIMPLE_REPLY_BYTES } from './transmission-wire.js';
+import type { Refusal } from './transmission.js';
 
 /** Answers requests: each is measured, sent, and released when the kernel has taken its reply. */
 export class Replies {
@@ -13,20 +15,38 @@ export class Replies {
     this.#underWay = underWay;
   }
 
-  answer(running: Running, errno: ErrnoName | undefined): void {
-    const reply = Buffer.allocUnsafe(SIMPLE_REPLY_BYTES);
-    encodeSimpleReply({ error: errno === undefined ? 0 : Errno[errno], cookie: running.request.cookie }, reply);
-    this.#underWay.measure(running, errno);
-    this.#world.outbox.send(reply, () => this.#underWay.release(running));
+  /** A success without data. */
+  done(running: Running): void {
+    this.#finish(running, undefined, this.#world.form.encodeDone(running.request));
   }
 
-  /** The data of a READ, in a buffer of the pool behind room for the header. */
+  /** The device failed; `at` is where, if data of the same READ was sent already or may have been. */
+  failed(running: Running, errno: ErrnoName, at?: number): void {
+    const sentence = failureSentence(errno);
+    this.#fail(running, at === undefined ? { errno, sentence } : { errno, sentence, at });
+  }
+
+  refused(running: Running, { errno, because }: Refusal): void {
+    this.#fail(running, { errno, sentence: refusalSentence(because) });
+  }
+
+  /** All the data of a READ, in a buffer of the pool behind room for the header. */
   deliver(running: Running, reply: Uint8Array): void {
-    encodeSimpleReply({ error: 0, cookie: running.request.cookie }, reply);
+    const { form, outbox, pool } = this.#world;
+    form.encodeDataHead(running.request, Number(running.request.offset), true, reply);
     this.#underWay.measure(running, undefined);
-    this.#world.outbox.send(reply, (arrived) => {
-      if (arrived) this.#world.pool.give(reply);
+    outbox.send(reply, (arrived) => {
+      if (arrived) pool.give(reply);
       this.#underWay.release(running);
     });
+  }
+
+  #fail(running: Running, failure: Failure): void {
+    this.#finish(running, failure.errno, this.#world.form.encodeFailure(running.request, failure));
+  }
+
+  #finish(running: Running, errno: ErrnoName | undefined, reply: Uint8Array): void {
+    this.#underWay.measure(running, errno);
+    this.#world.outbox.send(reply, () => this.#underWay.release(running));
   }
 }

@@ -5,6 +5,7 @@ import type { BlockDevice } from '../block/block-device.js';
 import type { BufferPool } from './buffer-pool.js';
 import type { NbdMeter } from './meter.js';
 import type { Outbox } from './outbox.js';
+import type { ReplyForm } from './reply-form.js';
 import type { TurnBudget } from './turn-budget.js';
 
 /** What a connection gives the requests of its client, and wants to hear of them. */
@@ -15,6 +16,8 @@ export interface SessionWorld {
   /** For payloads that wait for space, of all connections. */
   readonly heldMemory: Budget;
   readonly outbox: Outbox;
+  /** What its client negotiated. */
+  readonly form: ReplyForm;
   readonly turn: TurnBudget;
   readonly pool: BufferPool;
   readonly meter: NbdMeter;

@@ -1,13 +1,29 @@
-import { NBD_PAYLOAD_BYTES_MAX } from '../base/limits.js';
+import { NBD_PAYLOAD_BYTES_MAX, NBD_UNFRAGMENTED_BYTES_MAX } from '../base/limits.js';
 import { unreachable } from '../base/unreachable.js';
 import type { BlockErrorCode } from '../block/block-error.js';
 import { Command, CommandFlag, type ErrnoName } from './constants.js';
 import type { NbdRequest } from './transmission-wire.js';
 
-/** What of an export a request is judged by. */
+/** What of an export, and of what its client negotiated, a request is judged by. */
 export interface Serving {
   readonly sizeBytes: number;
+  /** Whether replies come in chunks. */
+  readonly inChunks: boolean;
 }
+
+/** Why a request is not done. */
+export interface Refusal {
+  readonly errno: ErrnoName;
+  readonly because: RefusalReason;
+}
+
+export type RefusalReason =
+  | 'unknownCommand'
+  | 'unknownFlags'
+  | 'reservedFields'
+  | 'beyondEnd'
+  | 'tooLong'
+  | 'tooLongForOneChunk';
 
 /** FUA goes with every command once SEND_FUA was told, even where it means nothing (proto.md, "Command flags"). */
 const FLAGS_ALLOWED: ReadonlyMap<number, number> = new Map([
@@ -16,6 +32,12 @@ const FLAGS_ALLOWED: ReadonlyMap<number, number> = new Map([
   [Command.Flush, CommandFlag.Fua],
   [Command.Trim, CommandFlag.Fua],
   [Command.WriteZeroes, CommandFlag.Fua | CommandFlag.NoHole],
+]);
+
+/** The same where replies come in chunks. */
+const FLAGS_ALLOWED_IN_CHUNKS: ReadonlyMap<number, number> = new Map([
+  ...FLAGS_ALLOWED,
+  [Command.Read, CommandFlag.Fua | CommandFlag.Df],
 ]);
 
 const PAYLOAD_COMMANDS: ReadonlySet<number> = new Set([Command.Read, Command.Write]);
@@ -27,17 +49,26 @@ const WRITING_COMMANDS: ReadonlySet<number> = new Set([Command.Write, Command.Wr
  *
  * Lengths of 0 are unspecified there; here they do nothing and succeed, inside the export and at its very end.
  */
-export function refusal(request: NbdRequest, serving: Serving): ErrnoName | undefined {
+export function refusal(request: NbdRequest, serving: Serving): Refusal | undefined {
   const { command, flags, offset, lengthBytes } = request;
   if (command === Command.Disc) return undefined;
-  const allowed = FLAGS_ALLOWED.get(command);
-  if (allowed === undefined || (flags & ~allowed) !== 0) return 'EINVAL';
+  const allowed = (serving.inChunks ? FLAGS_ALLOWED_IN_CHUNKS : FLAGS_ALLOWED).get(command);
+  if (allowed === undefined) return { errno: 'EINVAL', because: 'unknownCommand' };
+  if ((flags & ~allowed) !== 0) return { errno: 'EINVAL', because: 'unknownFlags' };
   // Reserved, and must be zero: one day they may mean something.
-  if (command === Command.Flush) return offset === 0n && lengthBytes === 0 ? undefined : 'EINVAL';
+  if (command === Command.Flush) {
+    return offset === 0n && lengthBytes === 0 ? undefined : { errno: 'EINVAL', because: 'reservedFields' };
+  }
   // In BigInt: 2⁶⁴−1 plus a length wraps around in C and rounds in a double (CVE-2025-47711, CVE-2025-47712).
-  const beyond = offset + BigInt(lengthBytes) > BigInt(serving.sizeBytes);
-  if (beyond) return WRITING_COMMANDS.has(command) ? 'ENOSPC' : 'EINVAL';
-  if (PAYLOAD_COMMANDS.has(command) && lengthBytes > NBD_PAYLOAD_BYTES_MAX) return 'EINVAL';
+  if (offset + BigInt(lengthBytes) > BigInt(serving.sizeBytes)) {
+    return { errno: WRITING_COMMANDS.has(command) ? 'ENOSPC' : 'EINVAL', because: 'beyondEnd' };
+  }
+  if (PAYLOAD_COMMANDS.has(command) && lengthBytes > NBD_PAYLOAD_BYTES_MAX) {
+    return { errno: 'EINVAL', because: 'tooLong' };
+  }
+  if (mayNotFragment(request) && lengthBytes > NBD_UNFRAGMENTED_BYTES_MAX) {
+    return { errno: 'EOVERFLOW', because: 'tooLongForOneChunk' };
+  }
   return undefined;
 }
 
@@ -78,6 +109,11 @@ const COMMAND_NAMES: ReadonlyMap<number, CommandName> = new Map<number, CommandN
 /** One name for all that is unknown: a label must not come from a packet. */
 export function commandName(command: number): CommandName {
   return COMMAND_NAMES.get(command) ?? 'unknown';
+}
+
+/** The client of this READ wants its data in one chunk. */
+export function mayNotFragment(request: NbdRequest): boolean {
+  return (request.flags & CommandFlag.Df) !== 0;
 }
 
 export function isDurable(request: NbdRequest): boolean {

@@ -39,7 +39,11 @@ function handshakeMessages(chunks: readonly Uint8Array[]): HandshakeMessage[] {
 
 function arrivals(chunks: readonly Uint8Array[], sizeBytes = 4096): Arrival[] {
   const queue = new ByteQueue();
-  const framing = new RequestFraming(queue, (request) => refusal(request, { sizeBytes }), new BufferPool());
+  const framing = new RequestFraming(
+    queue,
+    (request) => refusal(request, { sizeBytes, inChunks: false }),
+    new BufferPool(),
+  );
   return cut(queue, framing, chunks);
 }
 
@@ -92,7 +96,7 @@ describe('the framing of requests', () => {
 
   test('finds every request, its payload, and nothing of a refused payload', () => {
     assert.deepEqual(
-      whole.map((one) => [one.request.cookie, one.kind === 'refused' ? one.errno : one.kind]),
+      whole.map((one) => [one.request.cookie, one.kind === 'refused' ? one.refusal.errno : one.kind]),
       [
         [1n, 'request'],
         [2n, 'payload'],
@@ -137,7 +141,8 @@ describe('the framing of requests', () => {
   });
   test('takes no memory for a WRITE of 4 GiB, and knows where it ends', () => {
     const queue = new ByteQueue();
-    const framing = new RequestFraming(queue, (request) => refusal(request, { sizeBytes: 2 ** 40 }), new BufferPool());
+    const serving = { sizeBytes: 2 ** 40, inChunks: false };
+    const framing = new RequestFraming(queue, (request) => refusal(request, serving), new BufferPool());
     queue.push(requestBytes({ command: Command.Write, lengthBytes: 0xffff_ffff }));
     assert.equal(framing.next(), undefined);
     assert.equal(framing.collectedBytes, 0);
@@ -149,7 +154,11 @@ describe('the framing of requests', () => {
     }
     queue.push(Uint8Array.of(0));
     const request = requestOf({ command: Command.Write, lengthBytes: 0xffff_ffff });
-    assert.deepEqual(framing.next(), { kind: 'refused', request, errno: 'EINVAL' });
+    assert.deepEqual(framing.next(), {
+      kind: 'refused',
+      request,
+      refusal: { errno: 'EINVAL', because: 'tooLong' },
+    });
   });
   test('of any bytes finds requests or is malformed', () => {
     const some = fc.array(fc.oneof(fc.uint8Array({ maxLength: 40 }), fc.constant(REQUESTS.subarray(0, 28))), {

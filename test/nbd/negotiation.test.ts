@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
 import { NBD_NAME_BYTES_MAX } from '../../src/base/limits.js';
-import { Info, Option, OptionReply } from '../../src/nbd/constants.js';
+import { NOTHING_AGREED } from '../../src/nbd/agreement.js';
+import { Info, Option, OptionReply, TransmissionFlag } from '../../src/nbd/constants.js';
 import type { HandshakeMessage } from '../../src/nbd/framing.js';
 import {
   decodeInfoReply,
@@ -21,11 +22,13 @@ import {
   type NegotiationStep,
   negotiate,
 } from '../../src/nbd/negotiation.js';
+import { SIMPLE_REPLIES, STRUCTURED_REPLIES } from '../../src/nbd/reply-form.js';
 import { ascii, hex, joined } from '../support/nbd-bytes.js';
 
 const NOTHING = new Uint8Array(0);
 const EXPORTS = exportsNamed('node1', 'node2');
-const HAGGLING: NegotiationState = { at: 'haggling', zeroes: false };
+const HAGGLING: NegotiationState = { at: 'haggling', zeroes: false, agreement: NOTHING_AGREED };
+const STRUCTURED: NegotiationState = { at: 'haggling', zeroes: false, agreement: { replies: 'structured' } };
 const GRANTED: NegotiationEvent = { kind: 'lock', verdict: { answer: 'granted' } };
 const HELD: NegotiationEvent = { kind: 'lock', verdict: { answer: 'held', by: '192.168.1.7' } };
 
@@ -99,7 +102,8 @@ describe('the beginning', () => {
       [2, false],
       [3, false],
     ] as const) {
-      assert.deepEqual(step({ kind: 'clientFlags', flags }, NEGOTIATION_BEGINS).state, { at: 'haggling', zeroes });
+      const { state } = step({ kind: 'clientFlags', flags }, NEGOTIATION_BEGINS);
+      assert.deepEqual(state, { at: 'haggling', zeroes, agreement: NOTHING_AGREED });
     }
   });
   test('is the end for a client that sets any other flag', () => {
@@ -162,7 +166,7 @@ describe('GO', () => {
     assert.deepEqual(asked.commands, [{ kind: 'takeDisk', board: 'node1' }]);
     const granted = step(GRANTED, asked.state);
     assert.deepEqual(replyCodes(granted), [OptionReply.Info, OptionReply.Ack]);
-    assert.deepEqual(granted.state, { at: 'transmitting', exportName: 'node1' });
+    assert.deepEqual(granted.state, { at: 'transmitting', exportName: 'node1', terms: { form: SIMPLE_REPLIES } });
   });
   test('answers what INFO answered', () => {
     const infos = [Info.BlockSize, Info.Name];
@@ -229,7 +233,7 @@ describe('EXPORT_NAME', () => {
   const facts = hex('0000000400000000 016d');
   test('is answered without a header, with 124 zeroes for who did not decline them', () => {
     for (const zeroes of [true, false]) {
-      const after = steps({ at: 'haggling', zeroes }, option(Option.ExportName, ascii('/node1')), GRANTED);
+      const after = steps({ ...HAGGLING, zeroes }, option(Option.ExportName, ascii('/node1')), GRANTED);
       const sent = after.commands.flatMap((command) => (command.kind === 'send' ? [command.bytes] : []));
       assert.deepEqual(sent, [zeroes ? joined(facts, new Uint8Array(124)) : facts]);
       assert.equal(after.state.at, 'transmitting');
@@ -243,6 +247,36 @@ describe('EXPORT_NAME', () => {
     const long = step(option(Option.ExportName, new Uint8Array(NBD_NAME_BYTES_MAX + 1).fill(0x61)));
     assert.deepEqual(kinds(long), ['close']);
     for (const after of [unknown, held, long]) assert.equal(after.state.at, 'over');
+  });
+});
+
+describe('STRUCTURED_REPLY', () => {
+  test('is agreed on, also twice', () => {
+    const after = steps(HAGGLING, option(Option.StructuredReply), option(Option.StructuredReply));
+    assert.deepEqual(replyCodes(after), [OptionReply.Ack, OptionReply.Ack]);
+    assert.deepEqual(after.state, STRUCTURED);
+  });
+  test('takes no data', () => {
+    const after = step(option(Option.StructuredReply, hex('00')));
+    assert.deepEqual(replyCodes(after), [OptionReply.ErrInvalid]);
+    assert.deepEqual(after.state, HAGGLING);
+  });
+  test('outlives whatever is asked between it and the export, and then holds', () => {
+    const asked = [option(Option.List), ask(Option.Info, 'node9'), ask(Option.Go, 'node1'), HELD, option(4711)];
+    const after = steps(STRUCTURED, ...asked);
+    assert.deepEqual(after.state, STRUCTURED);
+    for (const chosen of [ask(Option.Go, 'node1'), option(Option.ExportName, ascii('node1'))]) {
+      const { state } = steps(after.state, chosen, GRANTED);
+      assert.deepEqual(state, { at: 'transmitting', exportName: 'node1', terms: { form: STRUCTURED_REPLIES } });
+    }
+  });
+  test('makes DF possible, which is told only then', () => {
+    const flagsTold = (state: NegotiationState) => {
+      const told = decodeInfoReply(replies(step(ask(Option.Info, 'node1'), state))[0]?.body ?? NOTHING);
+      return told.kind === 'export' ? told.transmissionFlags : 0;
+    };
+    assert.equal(flagsTold(HAGGLING) & TransmissionFlag.SendDf, 0);
+    assert.equal(flagsTold(STRUCTURED), flagsTold(HAGGLING) | TransmissionFlag.SendDf);
   });
 });
 
@@ -260,16 +294,7 @@ describe('ABORT', () => {
 
 describe('what is not understood', () => {
   test('is refused and the client goes on', () => {
-    const unknown = [
-      4,
-      Option.StartTls,
-      Option.StructuredReply,
-      Option.ListMetaContext,
-      Option.SetMetaContext,
-      11,
-      0,
-      2 ** 32 - 1,
-    ];
+    const unknown = [4, Option.StartTls, Option.ListMetaContext, Option.SetMetaContext, 11, 0, 2 ** 32 - 1];
     for (const code of unknown) {
       const after = step(option(code, ascii('data')));
       assert.deepEqual(

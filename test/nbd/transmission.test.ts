@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { NBD_PAYLOAD_BYTES_MAX } from '../../src/base/limits.js';
+import { NBD_PAYLOAD_BYTES_MAX, NBD_UNFRAGMENTED_BYTES_MAX } from '../../src/base/limits.js';
 import { Command, CommandFlag } from '../../src/nbd/constants.js';
 import { commandName, errnoOf, refusal } from '../../src/nbd/transmission.js';
 import { requestOf } from '../support/nbd-bytes.js';
@@ -10,7 +10,11 @@ const size = BigInt(SIZE);
 const ranged = [Command.Read, Command.Write, Command.Trim, Command.WriteZeroes];
 
 function judge(parts: Parameters<typeof requestOf>[0]): string | undefined {
-  return refusal(requestOf(parts), { sizeBytes: SIZE });
+  return refusal(requestOf(parts), { sizeBytes: SIZE, inChunks: false })?.errno;
+}
+
+function judgeInChunks(parts: Parameters<typeof requestOf>[0]): string | undefined {
+  return refusal(requestOf(parts), { sizeBytes: SIZE, inChunks: true })?.errno;
 }
 
 function beyond(command: number): string {
@@ -74,6 +78,18 @@ describe('what is refused', () => {
         const allowed = flags === CommandFlag.Fua || (flags === CommandFlag.NoHole && command === Command.WriteZeroes);
         assert.equal(judge({ command, flags }), allowed ? undefined : 'EINVAL', `command ${command}, flag ${bit}`);
       }
+    }
+  });
+  test('a READ that may not be fragmented, where there are no chunks or it is too long for one', () => {
+    const unfragmented = { command: Command.Read, flags: CommandFlag.Df };
+    assert.equal(judge({ ...unfragmented, lengthBytes: 512 }), 'EINVAL');
+    for (const lengthBytes of [0, 65_536, NBD_UNFRAGMENTED_BYTES_MAX]) {
+      assert.equal(judgeInChunks({ ...unfragmented, lengthBytes }), undefined);
+    }
+    assert.equal(judgeInChunks({ ...unfragmented, lengthBytes: NBD_UNFRAGMENTED_BYTES_MAX + 1 }), 'EOVERFLOW');
+    assert.equal(judgeInChunks({ ...unfragmented, offset: size, lengthBytes: 2 ** 31 }), 'EINVAL', 'beyond the end');
+    for (const command of [Command.Write, Command.Trim, Command.WriteZeroes, Command.Flush]) {
+      assert.equal(judgeInChunks({ command, flags: CommandFlag.Df }), 'EINVAL');
     }
   });
   test('a FLUSH with a range: its fields are reserved', () => {

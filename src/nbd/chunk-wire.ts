@@ -1,0 +1,137 @@
+import { ByteReader } from '../base/byte-reader.js';
+import { ByteWriter } from '../base/byte-writer.js';
+import { Malformed } from '../base/malformed.js';
+import { unreachable } from '../base/unreachable.js';
+import { Magic, ReplyType } from './constants.js';
+
+/** Replies in chunks: bytes ↔ messages (proto.md, "Structured reply chunk message"). All numbers are big-endian. */
+
+export const STRUCTURED_HEAD_BYTES = 20;
+/** In front of the data of OFFSET_DATA, behind the head of the chunk. */
+export const DATA_OFFSET_BYTES = 8;
+
+export interface ChunkHead {
+  readonly flags: number;
+  readonly type: number;
+  readonly cookie: bigint;
+  /** Of what follows. */
+  readonly lengthBytes: number;
+}
+
+/** What follows the head. */
+export type ChunkBody =
+  | { readonly kind: 'none' }
+  | { readonly kind: 'data'; readonly offset: bigint; readonly data: Uint8Array }
+  | { readonly kind: 'hole'; readonly offset: bigint; readonly lengthBytes: number }
+  | { readonly kind: 'error'; readonly error: number; readonly sentence: string }
+  | { readonly kind: 'errorAt'; readonly error: number; readonly sentence: string; readonly offset: bigint }
+  | { readonly kind: 'unknown'; readonly type: number };
+
+//   0          4       6      8                16       20
+//   ┌──────────┬───────┬──────┬────────────────┬────────┬──────────────┐
+//   │ 668e33ef │ flags │ type │ cookie         │ length │ body[length] │   server; the last one of a reply says DONE
+//   └──────────┴───────┴──────┴────────────────┴────────┴──────────────┘
+
+/** Writes into the first 20 bytes of `target`. */
+export function encodeStructuredHead(head: ChunkHead, target: Uint8Array): void {
+  const view = new DataView(target.buffer, target.byteOffset, STRUCTURED_HEAD_BYTES);
+  view.setUint32(0, Magic.StructuredReply);
+  view.setUint16(4, head.flags);
+  view.setUint16(6, head.type);
+  view.setBigUint64(8, head.cookie);
+  view.setUint32(16, head.lengthBytes);
+}
+
+export function decodeStructuredHead(bytes: Uint8Array): ChunkHead {
+  const reader = new ByteReader(bytes);
+  const magic = reader.u32();
+  expect(magic === Magic.StructuredReply, `a chunk begins with ${magic.toString(16).padStart(8, '0')}`);
+  const [flags, type] = [reader.u16(), reader.u16()];
+  return { flags, type, cookie: reader.u64(), lengthBytes: reader.u32() };
+}
+
+//   0                8                                12
+//   ┌────────────────┬────────────────────────────────┐
+//   │ offset         │ data, at least a byte          │   OFFSET_DATA
+//   ├────────────────┼───────────────┬────────────────┘
+//   │ offset         │ size, not 0   │   OFFSET_HOLE
+//   ├───────┬────────┼───────────────┴──┬────────┐
+//   │ error │ n (16) │ sentence[n]      │ offset │   ERROR ends before the offset, ERROR_OFFSET behind it
+//   └───────┴────────┴──────────────────┴────────┘   n lies at 4, the sentence at 6
+
+export function encodeChunkBody(body: Exclude<ChunkBody, { readonly kind: 'unknown' }>): Uint8Array {
+  const writer = new ByteWriter();
+  switch (body.kind) {
+    case 'none':
+      return writer.done();
+    case 'data':
+      return writer.u64(body.offset).bytes(body.data).done();
+    case 'hole':
+      return writer.u64(body.offset).u32(body.lengthBytes).done();
+    case 'error':
+      return sentenceTo(writer, body).done();
+    case 'errorAt':
+      return sentenceTo(writer, body).u64(body.offset).done();
+    default:
+      return unreachable(body);
+  }
+}
+
+/** An error of a type nobody knows is an error still: all of them begin alike. */
+export function decodeChunkBody(type: number, bytes: Uint8Array): ChunkBody {
+  const reader = new ByteReader(bytes);
+  switch (type) {
+    case ReplyType.None:
+      expect(bytes.length === 0, 'a NONE with something in it');
+      return { kind: 'none' };
+    case ReplyType.OffsetData:
+      expect(bytes.length > DATA_OFFSET_BYTES, 'an OFFSET_DATA without data');
+      return { kind: 'data', offset: reader.u64(), data: reader.rest() };
+    case ReplyType.OffsetHole: {
+      const hole = { kind: 'hole', offset: reader.u64(), lengthBytes: reader.u32() } as const;
+      expect(hole.lengthBytes > 0 && reader.remaining === 0, 'an OFFSET_HOLE that is none');
+      return hole;
+    }
+    case ReplyType.ErrorOffset:
+      return { kind: 'errorAt', ...sentenceFrom(reader), offset: reader.u64() };
+    default:
+      return type >= ReplyType.Error - 1 ? { kind: 'error', ...sentenceFrom(reader) } : { kind: 'unknown', type };
+  }
+}
+
+export function chunkType(body: Exclude<ChunkBody, { readonly kind: 'unknown' }>): number {
+  switch (body.kind) {
+    case 'none':
+      return ReplyType.None;
+    case 'data':
+      return ReplyType.OffsetData;
+    case 'hole':
+      return ReplyType.OffsetHole;
+    case 'error':
+      return ReplyType.Error;
+    case 'errorAt':
+      return ReplyType.ErrorOffset;
+    default:
+      return unreachable(body);
+  }
+}
+
+interface Told {
+  readonly error: number;
+  readonly sentence: string;
+}
+
+function sentenceTo(writer: ByteWriter, { error, sentence }: Told): ByteWriter {
+  const text = new TextEncoder().encode(sentence);
+  return writer.u32(error).u16(text.length).bytes(text);
+}
+
+function sentenceFrom(reader: ByteReader): Told {
+  const error = reader.u32();
+  expect(error !== 0, 'an error that is none');
+  return { error, sentence: new TextDecoder().decode(reader.bytes(reader.u16())) };
+}
+
+function expect(condition: boolean, otherwise: string): void {
+  if (!condition) throw new Malformed(otherwise);
+}
