@@ -300,6 +300,21 @@ export const NBD_SPARSE_READ_BYTES_MIN = 1024 * 1024;
 /** Zeroes between data that are fewer are sent as data: a chunk more costs the client more than reading them. */
 export const NBD_SPARSE_RUN_BYTES_MIN = 32 * 1024;
 
+/**
+ * Extents in one reply to BLOCK_STATUS: 64 KiB in its longest form. proto.md wants no more than 2²⁰ of them; clients ask on
+ * where a reply ends.
+ */
+export const NBD_STATUS_EXTENTS_MAX = 4096;
+
+/** A device is asked for the extents of so many bytes at first: 4096 extents where every second block is a hole. */
+export const NBD_STATUS_WINDOW_BYTES_MIN = 16 * 1024 * 1024;
+
+/** And for at most so many, where there was little in the last window: 65,536 extents if it all changes there, some 5 MB for a moment. */
+export const NBD_STATUS_WINDOW_BYTES_MAX = 256 * 1024 * 1024;
+
+/** Questions to the device for one BLOCK_STATUS: some 4 GiB with three extents in them, each question 0.1 ms. */
+export const NBD_STATUS_LOOKUPS_MAX = 20;
+
 /** Requests under way or not yet answered, per connection: the depth of the Linux driver's queue. */
 export const NBD_REQUESTS_IN_FLIGHT_MAX = 128;
 

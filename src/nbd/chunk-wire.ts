@@ -23,9 +23,16 @@ export type ChunkBody =
   | { readonly kind: 'none' }
   | { readonly kind: 'data'; readonly offset: bigint; readonly data: Uint8Array }
   | { readonly kind: 'hole'; readonly offset: bigint; readonly lengthBytes: number }
+  | { readonly kind: 'blockStatus'; readonly contextId: number; readonly extents: readonly Descriptor[] }
   | { readonly kind: 'error'; readonly error: number; readonly sentence: string }
   | { readonly kind: 'errorAt'; readonly error: number; readonly sentence: string; readonly offset: bigint }
   | { readonly kind: 'unknown'; readonly type: number };
+
+/** Of a BLOCK_STATUS: one stretch behind the other. */
+export interface Descriptor {
+  readonly lengthBytes: number;
+  readonly flags: number;
+}
 
 //   0          4       6      8                16       20
 //   ┌──────────┬───────┬──────┬────────────────┬────────┬──────────────┐
@@ -55,7 +62,9 @@ export function decodeStructuredHead(bytes: Uint8Array): ChunkHead {
 //   │ offset         │ data, at least a byte          │   OFFSET_DATA
 //   ├────────────────┼───────────────┬────────────────┘
 //   │ offset         │ size, not 0   │   OFFSET_HOLE
-//   ├───────┬────────┼───────────────┴──┬────────┐
+//   ├───────┼────────┴──────────────────────┴──┐
+//   │ ctx   │ n × (length (32), flags (32))    │      BLOCK_STATUS; no length is 0
+//   ├───────┼────────┬──────────────────┬──────┴─┐
 //   │ error │ n (16) │ sentence[n]      │ offset │   ERROR ends before the offset, ERROR_OFFSET behind it
 //   └───────┴────────┴──────────────────┴────────┘   n lies at 4, the sentence at 6
 
@@ -68,6 +77,10 @@ export function encodeChunkBody(body: Exclude<ChunkBody, { readonly kind: 'unkno
       return writer.u64(body.offset).bytes(body.data).done();
     case 'hole':
       return writer.u64(body.offset).u32(body.lengthBytes).done();
+    case 'blockStatus':
+      writer.u32(body.contextId);
+      for (const { lengthBytes, flags } of body.extents) writer.u32(lengthBytes).u32(flags);
+      return writer.done();
     case 'error':
       return sentenceTo(writer, body).done();
     case 'errorAt':
@@ -92,6 +105,8 @@ export function decodeChunkBody(type: number, bytes: Uint8Array): ChunkBody {
       expect(hole.lengthBytes > 0 && reader.remaining === 0, 'an OFFSET_HOLE that is none');
       return hole;
     }
+    case ReplyType.BlockStatus:
+      return { kind: 'blockStatus', contextId: reader.u32(), extents: descriptorsFrom(reader) };
     case ReplyType.ErrorOffset:
       return { kind: 'errorAt', ...sentenceFrom(reader), offset: reader.u64() };
     default:
@@ -107,6 +122,8 @@ export function chunkType(body: Exclude<ChunkBody, { readonly kind: 'unknown' }>
       return ReplyType.OffsetData;
     case 'hole':
       return ReplyType.OffsetHole;
+    case 'blockStatus':
+      return ReplyType.BlockStatus;
     case 'error':
       return ReplyType.Error;
     case 'errorAt':
@@ -114,6 +131,19 @@ export function chunkType(body: Exclude<ChunkBody, { readonly kind: 'unknown' }>
     default:
       return unreachable(body);
   }
+}
+
+function descriptorsFrom(reader: ByteReader): readonly Descriptor[] {
+  expect(reader.remaining > 0 && reader.remaining % 8 === 0, 'a BLOCK_STATUS that ends in the middle');
+  const extents = Array.from({ length: reader.remaining / 8 }, () => ({
+    lengthBytes: reader.u32(),
+    flags: reader.u32(),
+  }));
+  expect(
+    extents.every(({ lengthBytes }) => lengthBytes > 0),
+    'an extent of nothing',
+  );
+  return extents;
 }
 
 interface Told {

@@ -1,7 +1,7 @@
 import type { Duplex } from 'node:stream';
 import { Malformed } from '../base/malformed.js';
 import type { ByteSource } from './byte-source.js';
-import type { ChunkHead } from './chunk-wire.js';
+import type { ChunkHead, Descriptor } from './chunk-wire.js';
 import { NbdDisconnected, NbdFailed } from './client-errors.js';
 import { Assembly, type ReplyStyle, readReplyHead } from './client-replies.js';
 import { Command, CommandFlag, ReplyFlag } from './constants.js';
@@ -11,7 +11,7 @@ interface Pending {
   /** What a READ fills; empty for the others. */
   readonly target: Uint8Array;
   readonly assembly: Assembly;
-  resolve(): void;
+  resolve(extents: readonly Descriptor[]): void;
   reject(error: Error): void;
 }
 
@@ -67,15 +67,15 @@ export class NbdDisk {
   /** `durable`: FUA. `payload` may not change until this resolves. */
   write(offset: number, payload: Uint8Array, options: { readonly durable?: boolean } = {}): Promise<void> {
     const flags = options.durable ? CommandFlag.Fua : 0;
-    return this.#request({ command: Command.Write, flags, offset, lengthBytes: payload.length, payload });
+    return this.#do({ command: Command.Write, flags, offset, lengthBytes: payload.length, payload });
   }
 
   flush(): Promise<void> {
-    return this.#request({ command: Command.Flush });
+    return this.#do({ command: Command.Flush });
   }
 
   trim(offset: number, lengthBytes: number, options: { readonly durable?: boolean } = {}): Promise<void> {
-    return this.#request({ command: Command.Trim, flags: options.durable ? CommandFlag.Fua : 0, offset, lengthBytes });
+    return this.#do({ command: Command.Trim, flags: options.durable ? CommandFlag.Fua : 0, offset, lengthBytes });
   }
 
   writeZeroes(
@@ -84,7 +84,17 @@ export class NbdDisk {
     options: { readonly durable?: boolean; readonly keepAllocated?: boolean } = {},
   ): Promise<void> {
     const flags = (options.durable ? CommandFlag.Fua : 0) | (options.keepAllocated ? CommandFlag.NoHole : 0);
-    return this.#request({ command: Command.WriteZeroes, flags, offset, lengthBytes });
+    return this.#do({ command: Command.WriteZeroes, flags, offset, lengthBytes });
+  }
+
+  /** What lies where from `offset` on, as `base:allocation` calls it. `one`: REQ_ONE. */
+  blockStatus(
+    offset: number,
+    lengthBytes: number,
+    options: { readonly one?: boolean } = {},
+  ): Promise<readonly Descriptor[]> {
+    const flags = options.one ? CommandFlag.ReqOne : 0;
+    return this.#request({ command: Command.BlockStatus, flags, offset, lengthBytes });
   }
 
   /** DISC: the server finishes what is under way and closes. Resolves when it has. */
@@ -102,7 +112,12 @@ export class NbdDisk {
     this.#stream.destroy();
   }
 
-  #request(parts: RequestParts, target: Uint8Array = NOTHING): Promise<void> {
+  async #do(parts: RequestParts): Promise<void> {
+    await this.#request(parts);
+  }
+
+  /** Resolves with the extents of a BLOCK_STATUS; there are none in other replies. */
+  #request(parts: RequestParts, target: Uint8Array = NOTHING): Promise<readonly Descriptor[]> {
     if (this.#failure !== undefined) return Promise.reject(this.#failure);
     const cookie = this.#nextCookie;
     this.#nextCookie += 1n;
@@ -141,7 +156,7 @@ export class NbdDisk {
       head.kind === 'simple' ? await this.#takeSimple(pending, head.error) : await this.#takeChunk(pending, head);
     if (failure === 'moreToCome') return;
     this.#pending.delete(head.cookie);
-    if (failure === undefined) pending.resolve();
+    if (failure === undefined) pending.resolve(pending.assembly.extents);
     else pending.reject(failure);
   }
 

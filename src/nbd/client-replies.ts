@@ -4,6 +4,7 @@ import {
   type ChunkBody,
   type ChunkHead,
   DATA_OFFSET_BYTES,
+  type Descriptor,
   decodeChunkBody,
   decodeStructuredHead,
   STRUCTURED_HEAD_BYTES,
@@ -35,6 +36,7 @@ export class Assembly {
   readonly #offset: number;
   readonly #target: Uint8Array;
   #coveredBytes = 0;
+  #extents: readonly Descriptor[] = [];
   #failure: NbdFailed | undefined;
 
   constructor(offset: number, target: Uint8Array) {
@@ -44,6 +46,11 @@ export class Assembly {
 
   get failure(): NbdFailed | undefined {
     return this.#failure;
+  }
+
+  /** What a BLOCK_STATUS was told. */
+  get extents(): readonly Descriptor[] {
+    return this.#extents;
   }
 
   /** Rejects with Malformed where the server breaks the protocol. */
@@ -72,6 +79,9 @@ export class Assembly {
       case 'hole':
         this.#place(body.offset, body.lengthBytes).fill(0);
         break;
+      case 'blockStatus':
+        this.#extents = body.extents;
+        break;
       case 'error':
         this.#failure ??= new NbdFailed(body.error, body.sentence);
         break;
@@ -93,5 +103,5 @@ export class Assembly {
   }
 }
 
-/** Of chunks without data: an error's sentence has 4096 bytes at most. */
-const CHUNK_BYTES_MAX = 8192;
+/** Of chunks without data: a BLOCK_STATUS may have 2²⁰ extents. */
+const CHUNK_BYTES_MAX = 8 + 16 * 2 ** 20;

@@ -28,6 +28,12 @@ import {
   isOptionError,
   OPTION_REPLY_HEADER_BYTES,
 } from './handshake-wire.js';
+import {
+  decodeMetaContext,
+  encodeMetaContextRequest,
+  type MetaContext,
+  type MetaContextRequest,
+} from './meta-context-wire.js';
 
 /** Our own client: what pretend boards, tests and the demo attach disks with. Simple replies, as Linux, unless it is asked for more. */
 
@@ -109,6 +115,16 @@ export class NbdHaggling {
     this.#replies = 'structured';
   }
 
+  /** Those that the server has for this export, and that match. */
+  listMetaContexts(exportName: string, queries: readonly string[] = []): Promise<readonly MetaContext[]> {
+    return this.#metaContexts(Option.ListMetaContext, { exportName, queries });
+  }
+
+  /** Those that can be asked for by `blockStatus` from then on. */
+  setMetaContexts(exportName: string, queries: readonly string[]): Promise<readonly MetaContext[]> {
+    return this.#metaContexts(Option.SetMetaContext, { exportName, queries });
+  }
+
   /** Uses the export: nothing more can be asked of this object afterwards. After NbdRefused it can. */
   async go(exportName: string, infoRequests: readonly number[] = []): Promise<NbdDisk> {
     const bodies = await this.#ask(Option.Go, encodeExportRequest({ exportName, infoRequests }));
@@ -136,6 +152,10 @@ export class NbdHaggling {
   /** Drops the connection. */
   destroy(): void {
     this.#socket.destroy();
+  }
+
+  async #metaContexts(option: number, request: MetaContextRequest): Promise<readonly MetaContext[]> {
+    return (await this.#ask(option, encodeMetaContextRequest(request))).map(decodeMetaContext);
   }
 
   #use({ sizeBytes, transmissionFlags }: ExportFacts): NbdDisk {

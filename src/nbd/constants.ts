@@ -36,6 +36,7 @@ export const OptionReply = {
   Ack: 1,
   Server: 2,
   Info: 3,
+  MetaContext: 4,
   ErrUnsup: 0x8000_0001,
   ErrPolicy: 0x8000_0002,
   ErrInvalid: 0x8000_0003,
@@ -71,6 +72,7 @@ export const ReplyType = {
   None: 0,
   OffsetData: 1,
   OffsetHole: 2,
+  BlockStatus: 5,
   Error: 0x8001,
   ErrorOffset: 0x8002,
 } as const;
@@ -89,6 +91,9 @@ export const Command = {
 
 /** proto.md, "Command flags". */
 export const CommandFlag = { Fua: 1 << 0, NoHole: 1 << 1, Df: 1 << 2, ReqOne: 1 << 3, FastZero: 1 << 4 } as const;
+
+/** What is told of an extent (proto.md, "`base:allocation` metadata context"); data have neither. */
+export const AllocationState = { Hole: 1 << 0, Zero: 1 << 1 } as const;
 
 /** The only errors a reply may carry (proto.md, "Error values"). */
 export const Errno = {

@@ -1,6 +1,7 @@
 import { unreachable } from '../base/unreachable.js';
 import { Command } from './constants.js';
 import { DiskChanges } from './disk-changes.js';
+import { DiskQueries } from './disk-queries.js';
 import { DiskReads } from './disk-reads.js';
 import type { Arrival } from './framing.js';
 import { Replies } from './replies.js';
@@ -17,12 +18,14 @@ export class DiskSession {
   readonly #replies: Replies;
   readonly #reads: DiskReads;
   readonly #changes: DiskChanges;
+  readonly #queries: DiskQueries;
 
   constructor(world: SessionWorld) {
     this.#underWay = new RequestsUnderWay(world);
     this.#replies = new Replies(world, this.#underWay);
     this.#reads = new DiskReads(world, this.#underWay, this.#replies);
     this.#changes = new DiskChanges(world, this.#underWay, this.#replies);
+    this.#queries = new DiskQueries(world, this.#underWay, this.#replies);
   }
 
   get claimedBytes(): number {
@@ -69,6 +72,9 @@ export class DiskSession {
       case Command.Trim:
       case Command.WriteZeroes:
         this.#changes.start(request);
+        break;
+      case Command.BlockStatus:
+        this.#queries.tellAllocation(request);
         break;
       default:
         throw new Error(`command ${request.command} was let through`);

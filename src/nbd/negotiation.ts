@@ -10,7 +10,6 @@ import type { HandshakeMessage } from './framing.js';
 import {
   decodeExportRequest,
   decodeName,
-  type ExportRequest,
   encodeAck,
   encodeExportNameReply,
   encodeGreeting,
@@ -19,6 +18,8 @@ import {
   encodeSentence,
   encodeServerEntry,
 } from './handshake-wire.js';
+import { decodeMetaContextRequest, encodeMetaContext } from './meta-context-wire.js';
+import { contextsFor } from './meta-contexts.js';
 
 /**
  * Fixed newstyle negotiation, the server's side: what a client said and what the writer lock answered come in, commands go
@@ -131,8 +132,11 @@ function answerOption(
       if (body.length > 0) return stay(state, [invalid(option, 'STRUCTURED_REPLY takes no data')]);
       // Said twice it changes nothing.
       return stay(agreeing(state, { replies: 'structured' }), [send(encodeAck(option))]);
+    case Option.ListMetaContext:
+    case Option.SetMetaContext:
+      return answerMetaContexts(state, option, body, exports);
     default:
-      // STARTTLS and the META_CONTEXTs among them: a baseline client goes on without.
+      // STARTTLS among them: a baseline client goes on without.
       return stay(state, [refuse(option, OptionReply.ErrUnsup, `This server does not know option ${option}.`)]);
   }
 }
@@ -158,18 +162,41 @@ function answerExportRequest(
   body: Uint8Array,
   exports: Exports,
 ): NegotiationStep {
-  const request = readExportRequest(body);
-  if (request instanceof Malformed)
-    return stay(state, [invalid(option, `The data of the option is wrong: ${request.message}.`)]);
+  const request = decoded(decodeExportRequest, body);
+  if (request instanceof Malformed) return stay(state, [invalidData(option, request)]);
   const found = findExport(exports, request.exportName);
   if (found === undefined) return refuseUnknown(state, option, request.exportName, exports);
   if (option === Option.Go) return choose(state, { option, found, infoRequests: request.infoRequests });
   return stay(state, [...infoReplies(state, option, found, request.infoRequests), send(encodeAck(option))]);
 }
 
-function readExportRequest(body: Uint8Array): ExportRequest | Malformed {
+/** SET forgets what was set before, also where it fails. */
+function answerMetaContexts(
+  before: Haggling,
+  option: typeof Option.ListMetaContext | typeof Option.SetMetaContext,
+  body: Uint8Array,
+  exports: Exports,
+): NegotiationStep {
+  const sets = option === Option.SetMetaContext;
+  const state = sets ? agreeing(before, { allocationOf: undefined }) : before;
+  if (state.agreement.replies === 'simple') {
+    return stay(state, [invalid(option, 'Negotiate structured replies first (STRUCTURED_REPLY).')]);
+  }
+  const request = decoded(decodeMetaContextRequest, body);
+  if (request instanceof Malformed) return stay(state, [invalidData(option, request)]);
+  const found = findExport(exports, request.exportName);
+  if (found === undefined) return refuseUnknown(state, option, request.exportName, exports);
+  const contexts = contextsFor(option, request.queries);
+  const replies = contexts.map((context) =>
+    encodeOptionReply(option, OptionReply.MetaContext, encodeMetaContext(context)),
+  );
+  const after = sets && contexts.length > 0 ? agreeing(state, { allocationOf: found.name }) : state;
+  return stay(after, [...replies, encodeAck(option)].map(send));
+}
+
+function decoded<T>(decode: (body: Uint8Array) => T, body: Uint8Array): T | Malformed {
   try {
-    return decodeExportRequest(body);
+    return decode(body);
   } catch (error) {
     if (error instanceof Malformed) return error;
     throw error;
@@ -205,7 +232,10 @@ function enter(state: Choosing): NegotiationStep {
     option === Option.Go
       ? [...infoReplies(state, option, found, infoRequests), send(encodeAck(option))]
       : [send(encodeExportNameReply(exportFacts(found, agreement), { zeroes }))];
-  return { state: { at: 'transmitting', exportName: found.name, terms: termsOf(agreement) }, commands: replies };
+  return {
+    state: { at: 'transmitting', exportName: found.name, terms: termsOf(agreement, found.name) },
+    commands: replies,
+  };
 }
 
 function refuseHeld({ zeroes, agreement, choice }: Choosing, holder: string): NegotiationStep {
@@ -269,6 +299,10 @@ function send(bytes: Uint8Array): NegotiationCommand {
 
 function refuse(option: number, reply: number, sentence: string): NegotiationCommand {
   return send(encodeSentence(option, reply, sentence));
+}
+
+function invalidData(option: number, { message }: Malformed): NegotiationCommand {
+  return invalid(option, `The data of the option is wrong: ${message}.`);
 }
 
 function invalid(option: number, sentence: string): NegotiationCommand {

@@ -1,3 +1,4 @@
+import type { Extent } from '../block/block-device.js';
 import type { ErrnoName } from './constants.js';
 import { failureSentence, refusalSentence } from './failure-sentences.js';
 import type { Failure } from './reply-form.js';
@@ -18,6 +19,10 @@ export class Replies {
   /** A success without data. */
   done(running: Running): void {
     this.#finish(running, undefined, this.#world.form.encodeDone(running.request));
+  }
+
+  allocation(running: Running, extents: readonly Extent[]): void {
+    this.#finish(running, undefined, this.#world.form.encodeAllocation(running.request, extents));
   }
 
   /** The device failed; `at` is where, if data of the same READ was sent already or may have been. */

@@ -1,12 +1,15 @@
+import type { Extent } from '../block/block-device.js';
 import {
   type ChunkBody,
   chunkType,
   DATA_OFFSET_BYTES,
+  type Descriptor,
   encodeChunkBody,
   encodeStructuredHead,
   STRUCTURED_HEAD_BYTES,
 } from './chunk-wire.js';
-import { Command, Errno, type ErrnoName, ReplyFlag, ReplyType } from './constants.js';
+import { AllocationState, Command, Errno, type ErrnoName, ReplyFlag, ReplyType } from './constants.js';
+import { ALLOCATION } from './meta-contexts.js';
 import { encodeSimpleReply, type NbdRequest, SIMPLE_REPLY_BYTES } from './transmission-wire.js';
 
 /** Why a request failed, for the wire. */
@@ -28,6 +31,8 @@ export interface ReplyForm {
   encodeDataHead(request: NbdRequest, offset: number, isLast: boolean, target: Uint8Array): void;
   /** Bytes that read as zeroes. Only where replies come in chunks. */
   encodeHole(request: NbdRequest, offset: number, lengthBytes: number, isLast: boolean): Uint8Array;
+  /** What lies where, from the request's offset on. Only where replies come in chunks. */
+  encodeAllocation(request: NbdRequest, extents: readonly Extent[]): Uint8Array;
   /** A success without data. */
   encodeDone(request: NbdRequest): Uint8Array;
   encodeFailure(request: NbdRequest, failure: Failure): Uint8Array;
@@ -40,6 +45,9 @@ export const SIMPLE_REPLIES: ReplyForm = {
   encodeDataHead: ({ cookie }, _offset, _isLast, target) => encodeSimpleReply({ error: 0, cookie }, target),
   encodeHole: () => {
     throw new Error('a simple reply has no holes');
+  },
+  encodeAllocation: () => {
+    throw new Error('a simple reply has no extents');
   },
   encodeDone: (request) => simpleReply(request, 0),
   encodeFailure: (request, { errno }) => simpleReply(request, Errno[errno]),
@@ -75,6 +83,8 @@ function repliesInChunks(heads: ChunkHeads): ReplyForm {
     },
     encodeHole: (request, offset, lengthBytes, isLast) =>
       chunk(heads, request, { kind: 'hole', offset: BigInt(offset), lengthBytes }, isLast),
+    encodeAllocation: (request, extents) =>
+      chunk(heads, request, { kind: 'blockStatus', contextId: ALLOCATION.id, extents: extents.map(descriptor) }),
     encodeDone: (request) => chunk(heads, request, { kind: 'none' }),
     encodeFailure(request, { errno, sentence, at }) {
       const told = { error: Errno[errno], sentence };
@@ -99,6 +109,17 @@ function chunk(
   whole.set(bytes, heads.bytes);
   return whole;
 }
+
+function descriptor({ lengthBytes, kind }: Extent): Descriptor {
+  return { lengthBytes, flags: STATES[kind] };
+}
+
+/** What takes no space reads as zeroes, on every device that we have. */
+const STATES: Readonly<Record<Extent['kind'], number>> = {
+  data: 0,
+  zero: AllocationState.Zero,
+  hole: AllocationState.Hole | AllocationState.Zero,
+};
 
 function simpleReply({ cookie }: NbdRequest, error: number): Uint8Array {
   const reply = Buffer.allocUnsafe(SIMPLE_REPLY_BYTES);

@@ -9,6 +9,8 @@ export interface Serving {
   readonly sizeBytes: number;
   /** Whether replies come in chunks. */
   readonly inChunks: boolean;
+  /** Whether `base:allocation` was selected for this export. */
+  readonly tellsAllocation: boolean;
 }
 
 /** Why a request is not done. */
@@ -20,6 +22,8 @@ export interface Refusal {
 export type RefusalReason =
   | 'unknownCommand'
   | 'unknownFlags'
+  | 'noContext'
+  | 'nothingAsked'
   | 'reservedFields'
   | 'beyondEnd'
   | 'tooLong'
@@ -38,6 +42,7 @@ const FLAGS_ALLOWED: ReadonlyMap<number, number> = new Map([
 const FLAGS_ALLOWED_IN_CHUNKS: ReadonlyMap<number, number> = new Map([
   ...FLAGS_ALLOWED,
   [Command.Read, CommandFlag.Fua | CommandFlag.Df],
+  [Command.BlockStatus, CommandFlag.Fua | CommandFlag.ReqOne],
 ]);
 
 const PAYLOAD_COMMANDS: ReadonlySet<number> = new Set([Command.Read, Command.Write]);
@@ -47,7 +52,8 @@ const WRITING_COMMANDS: ReadonlySet<number> = new Set([Command.Write, Command.Wr
  * Why a request is not done, or undefined if it may be: the one place where requests are checked (proto.md, "Error values").
  * DISC is never refused: it has no reply.
  *
- * Lengths of 0 are unspecified there; here they do nothing and succeed, inside the export and at its very end.
+ * Lengths of 0 are unspecified there; here they do nothing and succeed, inside the export and at its very end. But of a
+ * BLOCK_STATUS, whose reply must tell of a byte at least.
  */
 export function refusal(request: NbdRequest, serving: Serving): Refusal | undefined {
   const { command, flags, offset, lengthBytes } = request;
@@ -55,6 +61,10 @@ export function refusal(request: NbdRequest, serving: Serving): Refusal | undefi
   const allowed = (serving.inChunks ? FLAGS_ALLOWED_IN_CHUNKS : FLAGS_ALLOWED).get(command);
   if (allowed === undefined) return { errno: 'EINVAL', because: 'unknownCommand' };
   if ((flags & ~allowed) !== 0) return { errno: 'EINVAL', because: 'unknownFlags' };
+  if (command === Command.BlockStatus) {
+    if (!serving.tellsAllocation) return { errno: 'EINVAL', because: 'noContext' };
+    if (lengthBytes === 0) return { errno: 'EINVAL', because: 'nothingAsked' };
+  }
   // Reserved, and must be zero: one day they may mean something.
   if (command === Command.Flush) {
     return offset === 0n && lengthBytes === 0 ? undefined : { errno: 'EINVAL', because: 'reservedFields' };
@@ -96,7 +106,7 @@ export function errnoOf(code: BlockErrorCode): ErrnoName {
 }
 
 /** As metrics name commands. */
-export type CommandName = 'read' | 'write' | 'flush' | 'trim' | 'write_zeroes' | 'unknown';
+export type CommandName = 'read' | 'write' | 'flush' | 'trim' | 'write_zeroes' | 'block_status' | 'unknown';
 
 const COMMAND_NAMES: ReadonlyMap<number, CommandName> = new Map<number, CommandName>([
   [Command.Read, 'read'],
@@ -104,6 +114,7 @@ const COMMAND_NAMES: ReadonlyMap<number, CommandName> = new Map<number, CommandN
   [Command.Flush, 'flush'],
   [Command.Trim, 'trim'],
   [Command.WriteZeroes, 'write_zeroes'],
+  [Command.BlockStatus, 'block_status'],
 ]);
 
 /** One name for all that is unknown: a label must not come from a packet. */
@@ -114,6 +125,11 @@ export function commandName(command: number): CommandName {
 /** The client of this READ wants its data in one chunk. */
 export function mayNotFragment(request: NbdRequest): boolean {
   return (request.flags & CommandFlag.Df) !== 0;
+}
+
+/** The client of this BLOCK_STATUS wants one extent that does not go beyond what it asked for. */
+export function wantsOneExtent(request: NbdRequest): boolean {
+  return (request.flags & CommandFlag.ReqOne) !== 0;
 }
 
 export function isDurable(request: NbdRequest): boolean {

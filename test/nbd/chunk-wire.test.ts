@@ -29,6 +29,18 @@ const BODIES: readonly { readonly type: number; readonly bytes: Uint8Array; read
     body: { kind: 'data', offset: 2n ** 32n, data: Uint8Array.of(1, 2, 3, 4) },
   },
   { type: 2, bytes: hex('0000000100000000 00100000'), body: { kind: 'hole', offset: 2n ** 32n, lengthBytes: 1 << 20 } },
+  {
+    type: 5,
+    bytes: hex('00000001 00100000 00000000 00010000 00000003'),
+    body: {
+      kind: 'blockStatus',
+      contextId: 1,
+      extents: [
+        { lengthBytes: 1 << 20, flags: 0 },
+        { lengthBytes: 65_536, flags: 3 },
+      ],
+    },
+  },
   { type: 0x8001, bytes: hex('00000016 0002 6e6f'), body: { kind: 'error', error: 22, sentence: 'no' } },
   { type: 0x8001, bytes: hex('00000016 0000'), body: { kind: 'error', error: 22, sentence: '' } },
   {
@@ -82,10 +94,11 @@ describe('what is in a chunk', () => {
       assert.deepEqual(decodeChunkBody(type, bytes), body));
     test(`${body.kind} of ${bytes.length} bytes has its type`, () => assert.equal(chunkType(body), type));
   }
-  test('is malformed at every prefix, but for data, which may be shorter', () => {
+  test('is malformed at every prefix, but for those that are good too', () => {
     for (const { type, bytes, body } of BODIES) {
-      const shortest = body.kind === 'data' ? 9 : bytes.length;
-      for (let length = 0; length < shortest; length += 1) {
+      for (let length = 0; length < bytes.length; length += 1) {
+        const isGood = (body.kind === 'data' && length > 8) || (body.kind === 'blockStatus' && length === 12);
+        if (isGood) continue;
         assert.throws(() => decodeChunkBody(type, bytes.subarray(0, length)), Malformed, `${body.kind} ${length}`);
       }
     }
@@ -95,6 +108,8 @@ describe('what is in a chunk', () => {
     assert.throws(() => decodeChunkBody(1, hex('0000000000000000')), Malformed, 'no data');
     assert.throws(() => decodeChunkBody(2, hex('0000000000000000 00000000')), Malformed, 'a hole of nothing');
     assert.throws(() => decodeChunkBody(2, hex('0000000000000000 00000001 00')), Malformed, 'a hole and a byte');
+    assert.throws(() => decodeChunkBody(5, hex('00000001')), Malformed, 'no extents');
+    assert.throws(() => decodeChunkBody(5, hex('00000001 00000000 00000000')), Malformed, 'an extent of nothing');
     assert.throws(() => decodeChunkBody(0x8001, hex('00000000 0000')), Malformed, 'no error');
     assert.throws(() => decodeChunkBody(0x8001, hex('00000005 ffff 00')), Malformed, 'a sentence beyond the end');
   });
@@ -110,7 +125,7 @@ describe('what is in a chunk', () => {
     fc.assert(
       fc.property(
         fc.nat(0xffff),
-        fc.constantFrom(0, 1, 2, 0x8001, 0x8002),
+        fc.constantFrom(0, 1, 2, 5, 0x8001, 0x8002),
         fc.uint8Array({ maxLength: 40 }),
         (any, known, bytes) => {
           for (const type of [any, known]) {
@@ -145,6 +160,15 @@ describe('a reply, in the form that was negotiated', () => {
   test('tells a hole', () => {
     const hole = STRUCTURED_REPLIES.encodeHole(read, 4096, 512, false);
     assert.deepEqual(hole, hex(`668e33ef 0000 0002 ${COOKIE} 0000000c 0000000000001000 00000200`));
+  });
+  test('tells what lies where', () => {
+    const told = STRUCTURED_REPLIES.encodeAllocation(read, [
+      { offset: 4096, lengthBytes: 1, kind: 'data' },
+      { offset: 4097, lengthBytes: 2, kind: 'zero' },
+      { offset: 4099, lengthBytes: 1, kind: 'hole' },
+    ]);
+    const extents = '00000001 00000000 00000002 00000002 00000001 00000003';
+    assert.deepEqual(told, hex(`668e33ef 0001 0005 ${COOKIE} 0000001c 00000001 ${extents}`));
   });
   test('tells success, simply wherever that is allowed', () => {
     const simple = hex(`67446698 00000000 ${COOKIE}`);

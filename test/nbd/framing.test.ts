@@ -41,7 +41,7 @@ function arrivals(chunks: readonly Uint8Array[], sizeBytes = 4096): Arrival[] {
   const queue = new ByteQueue();
   const framing = new RequestFraming(
     queue,
-    (request) => refusal(request, { sizeBytes, inChunks: false }),
+    (request) => refusal(request, { sizeBytes, inChunks: false, tellsAllocation: false }),
     new BufferPool(),
   );
   return cut(queue, framing, chunks);
@@ -141,7 +141,7 @@ describe('the framing of requests', () => {
   });
   test('takes no memory for a WRITE of 4 GiB, and knows where it ends', () => {
     const queue = new ByteQueue();
-    const serving = { sizeBytes: 2 ** 40, inChunks: false };
+    const serving = { sizeBytes: 2 ** 40, inChunks: false, tellsAllocation: false };
     const framing = new RequestFraming(queue, (request) => refusal(request, serving), new BufferPool());
     queue.push(requestBytes({ command: Command.Write, lengthBytes: 0xffff_ffff }));
     assert.equal(framing.next(), undefined);

@@ -13,6 +13,7 @@ import {
   encodeExportRequest,
   OPTION_REPLY_HEADER_BYTES,
 } from '../../src/nbd/handshake-wire.js';
+import { decodeMetaContext, encodeMetaContextRequest } from '../../src/nbd/meta-context-wire.js';
 import {
   type Exports,
   NEGOTIATION_BEGINS,
@@ -28,7 +29,11 @@ import { ascii, hex, joined } from '../support/nbd-bytes.js';
 const NOTHING = new Uint8Array(0);
 const EXPORTS = exportsNamed('node1', 'node2');
 const HAGGLING: NegotiationState = { at: 'haggling', zeroes: false, agreement: NOTHING_AGREED };
-const STRUCTURED: NegotiationState = { at: 'haggling', zeroes: false, agreement: { replies: 'structured' } };
+const STRUCTURED: NegotiationState = {
+  at: 'haggling',
+  zeroes: false,
+  agreement: { ...NOTHING_AGREED, replies: 'structured' },
+};
 const GRANTED: NegotiationEvent = { kind: 'lock', verdict: { answer: 'granted' } };
 const HELD: NegotiationEvent = { kind: 'lock', verdict: { answer: 'held', by: '192.168.1.7' } };
 
@@ -166,7 +171,11 @@ describe('GO', () => {
     assert.deepEqual(asked.commands, [{ kind: 'takeDisk', board: 'node1' }]);
     const granted = step(GRANTED, asked.state);
     assert.deepEqual(replyCodes(granted), [OptionReply.Info, OptionReply.Ack]);
-    assert.deepEqual(granted.state, { at: 'transmitting', exportName: 'node1', terms: { form: SIMPLE_REPLIES } });
+    assert.deepEqual(granted.state, {
+      at: 'transmitting',
+      exportName: 'node1',
+      terms: { form: SIMPLE_REPLIES, tellsAllocation: false },
+    });
   });
   test('answers what INFO answered', () => {
     const infos = [Info.BlockSize, Info.Name];
@@ -267,7 +276,11 @@ describe('STRUCTURED_REPLY', () => {
     assert.deepEqual(after.state, STRUCTURED);
     for (const chosen of [ask(Option.Go, 'node1'), option(Option.ExportName, ascii('node1'))]) {
       const { state } = steps(after.state, chosen, GRANTED);
-      assert.deepEqual(state, { at: 'transmitting', exportName: 'node1', terms: { form: STRUCTURED_REPLIES } });
+      assert.deepEqual(state, {
+        at: 'transmitting',
+        exportName: 'node1',
+        terms: { form: STRUCTURED_REPLIES, tellsAllocation: false },
+      });
     }
   });
   test('makes DF possible, which is told only then', () => {
@@ -277,6 +290,91 @@ describe('STRUCTURED_REPLY', () => {
     };
     assert.equal(flagsTold(HAGGLING) & TransmissionFlag.SendDf, 0);
     assert.equal(flagsTold(STRUCTURED), flagsTold(HAGGLING) | TransmissionFlag.SendDf);
+  });
+});
+
+describe('LIST_META_CONTEXT and SET_META_CONTEXT', () => {
+  const both = [Option.ListMetaContext, Option.SetMetaContext];
+  const contexts = (code: number, queries: readonly string[], exportName = 'node1') =>
+    option(code, encodeMetaContextRequest({ exportName, queries }));
+  const allocation = contexts(Option.SetMetaContext, ['base:allocation']);
+  const told = (of: NegotiationStep) =>
+    replies(of).flatMap(({ reply, body }) => (reply === OptionReply.MetaContext ? [decodeMetaContext(body)] : []));
+  const tells = (...asked: readonly NegotiationEvent[]) => {
+    const { state } = steps(STRUCTURED, ...asked, GRANTED);
+    return state.at === 'transmitting' && state.terms.tellsAllocation;
+  };
+
+  test('need structured replies first', () => {
+    for (const code of both) {
+      const after = step(contexts(code, ['base:allocation']));
+      assert.deepEqual(replyCodes(after), [OptionReply.ErrInvalid]);
+      assert.deepEqual(after.state, HAGGLING);
+    }
+  });
+  test('a LIST tells the one there is, to who asks for it, for all of its namespace or for everything', () => {
+    const rows: [readonly string[], number][] = [
+      [[], 1],
+      [['base:'], 1],
+      [['base:allocation'], 1],
+      [['base:allocation', 'base:', 'base:allocation'], 1],
+      [['base:other'], 0],
+      [['qemu:', 'x-me:it', 'nonsense', '', ':', 'BASE:allocation'], 0],
+    ];
+    for (const [queries, count] of rows) {
+      const after = step(contexts(Option.ListMetaContext, queries), STRUCTURED);
+      assert.deepEqual(told(after), count === 1 ? [{ id: 0, name: 'base:allocation' }] : []);
+      assert.equal(replyCodes(after).at(-1), OptionReply.Ack);
+      assert.deepEqual(after.state, STRUCTURED, 'and selects nothing');
+    }
+  });
+  test('a SET selects it by its whole name only', () => {
+    const rows: [readonly string[], number][] = [
+      [[], 0],
+      [['base:'], 0],
+      [['qemu:dirty-bitmap:a', 'base:allocation', 'base:allocation'], 1],
+      [['base:other', 'nonsense'], 0],
+    ];
+    for (const [queries, count] of rows) {
+      const after = step(contexts(Option.SetMetaContext, queries), STRUCTURED);
+      assert.equal(told(after).length, count);
+      assert.equal(replyCodes(after).at(-1), OptionReply.Ack);
+      assert.equal(tells(contexts(Option.SetMetaContext, queries), ask(Option.Go, 'node1')), count === 1);
+    }
+  });
+  test('what was SET holds for the export it was set for, by whatever of its names, and for no other', () => {
+    assert.equal(tells(allocation, ask(Option.Go, 'node1')), true);
+    assert.equal(tells(allocation, ask(Option.Go, '/node1')), true);
+    assert.equal(tells(allocation, option(Option.ExportName, ascii('node1'))), true);
+    assert.equal(tells(allocation, ask(Option.Go, 'node2')), false);
+    assert.equal(tells(contexts(Option.SetMetaContext, ['base:allocation'], 'node2'), ask(Option.Go, 'node1')), false);
+  });
+  test('a SET forgets the one before it, even if it fails', () => {
+    for (const again of [
+      contexts(Option.SetMetaContext, []),
+      contexts(Option.SetMetaContext, ['base:']),
+      contexts(Option.SetMetaContext, ['base:allocation'], 'node2'),
+      contexts(Option.SetMetaContext, ['base:allocation'], 'node9'),
+      option(Option.SetMetaContext, hex('ffffffff')),
+    ]) {
+      assert.equal(tells(allocation, again, ask(Option.Go, 'node1')), false);
+    }
+    assert.equal(tells(allocation, contexts(Option.ListMetaContext, []), ask(Option.Go, 'node1')), true);
+    assert.equal(tells(allocation, option(Option.StructuredReply), ask(Option.Go, 'node1')), true);
+  });
+  test('of an export that is not there are refused, and nobody was kept from a disk', () => {
+    for (const code of both) {
+      const after = step(contexts(code, [], 'node9'), STRUCTURED);
+      assert.deepEqual(replyCodes(after), [OptionReply.ErrUnknown]);
+      assert.deepEqual(kinds(after), ['send']);
+    }
+  });
+  test('are invalid where their data is wrong', () => {
+    for (const code of both) {
+      for (const body of [NOTHING, hex('00000000'), hex('00000000 ffffffff'), hex('00000000 00000000 00')]) {
+        assert.deepEqual(replyCodes(step(option(code, body), STRUCTURED)), [OptionReply.ErrInvalid]);
+      }
+    }
   });
 });
 
@@ -294,7 +392,7 @@ describe('ABORT', () => {
 
 describe('what is not understood', () => {
   test('is refused and the client goes on', () => {
-    const unknown = [4, Option.StartTls, Option.ListMetaContext, Option.SetMetaContext, 11, 0, 2 ** 32 - 1];
+    const unknown = [4, Option.StartTls, 11, 0, 2 ** 32 - 1];
     for (const code of unknown) {
       const after = step(option(code, ascii('data')));
       assert.deepEqual(
@@ -330,7 +428,7 @@ test('any options in any order get one final reply each, until one ends it', () 
     ask(Option.Go, 'node1'),
     option(Option.StartTls),
     option(Option.StructuredReply),
-    option(Option.SetMetaContext, encodeExportRequest({ exportName: 'node2', infoRequests: [] })),
+    option(Option.SetMetaContext, encodeMetaContextRequest({ exportName: 'node2', queries: ['base:allocation'] })),
     option(Option.Go, hex('ffffffff')),
     option(Option.Abort),
     option(4711, new Uint8Array(100)),

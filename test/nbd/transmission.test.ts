@@ -10,11 +10,11 @@ const size = BigInt(SIZE);
 const ranged = [Command.Read, Command.Write, Command.Trim, Command.WriteZeroes];
 
 function judge(parts: Parameters<typeof requestOf>[0]): string | undefined {
-  return refusal(requestOf(parts), { sizeBytes: SIZE, inChunks: false })?.errno;
+  return refusal(requestOf(parts), { sizeBytes: SIZE, inChunks: false, tellsAllocation: false })?.errno;
 }
 
 function judgeInChunks(parts: Parameters<typeof requestOf>[0]): string | undefined {
-  return refusal(requestOf(parts), { sizeBytes: SIZE, inChunks: true })?.errno;
+  return refusal(requestOf(parts), { sizeBytes: SIZE, inChunks: true, tellsAllocation: true })?.errno;
 }
 
 function beyond(command: number): string {
@@ -92,6 +92,17 @@ describe('what is refused', () => {
       assert.equal(judgeInChunks({ command, flags: CommandFlag.Df }), 'EINVAL');
     }
   });
+  test('a BLOCK_STATUS without a context, of nothing, or beyond the end', () => {
+    const status = { command: Command.BlockStatus, lengthBytes: 512 };
+    assert.equal(judge(status), 'EINVAL');
+    assert.equal(judgeInChunks(status), undefined);
+    assert.equal(judgeInChunks({ ...status, flags: CommandFlag.ReqOne | CommandFlag.Fua }), undefined);
+    assert.equal(judgeInChunks({ ...status, flags: CommandFlag.Df }), 'EINVAL');
+    assert.equal(judgeInChunks({ ...status, lengthBytes: 0 }), 'EINVAL');
+    assert.equal(judgeInChunks({ ...status, offset: size - 511n }), 'EINVAL');
+    assert.equal(judgeInChunks({ ...status, offset: size - 0xffff_ffffn, lengthBytes: 0xffff_ffff }), undefined);
+    for (const offset of [2n ** 63n, 2n ** 64n - 1n]) assert.equal(judgeInChunks({ ...status, offset }), 'EINVAL');
+  });
   test('a FLUSH with a range: its fields are reserved', () => {
     assert.equal(judge({ command: Command.Flush }), undefined);
     assert.equal(judge({ command: Command.Flush, lengthBytes: 1 }), 'EINVAL');
@@ -112,12 +123,13 @@ test('a full disk is told as such, a read-only one as forbidden, the rest as fai
 });
 
 test('a command that nobody knows has one name, whatever its number', () => {
-  assert.deepEqual([0, 1, 3, 4, 6, 5, 0xffff].map(commandName), [
+  assert.deepEqual([0, 1, 3, 4, 6, 7, 5, 0xffff].map(commandName), [
     'read',
     'write',
     'flush',
     'trim',
     'write_zeroes',
+    'block_status',
     'unknown',
     'unknown',
   ]);
