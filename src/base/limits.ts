@@ -315,6 +315,12 @@ export const NBD_STATUS_WINDOW_BYTES_MAX = 256 * 1024 * 1024;
 /** Questions to the device for one BLOCK_STATUS: some 4 GiB with three extents in them, each question 0.1 ms. */
 export const NBD_STATUS_LOOKUPS_MAX = 20;
 
+/**
+ * Of a CACHE, which is a hint, no more is brought into memory: it answers when the disk's queue has taken it all, and the page
+ * cache is everybody's.
+ */
+export const NBD_PREFETCH_BYTES_MAX = 64 * 1024 * 1024;
+
 /** Requests under way or not yet answered, per connection: the depth of the Linux driver's queue. */
 export const NBD_REQUESTS_IN_FLIGHT_MAX = 128;
 

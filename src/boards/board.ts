@@ -11,6 +11,8 @@ export interface Board {
   readonly name: string;
   readonly serial: Serial;
   readonly mac: MacAddress | undefined;
+  /** For people who look at a list of disks: whose it is, and of which image. */
+  readonly description: string;
   /** What NBD serves: the one device that TFTP reads from too. */
   readonly disk: BlockDevice;
   /** Where its changes wait while the filesystem under the disk is full; undefined: they fail (`server.on_full: error`). */

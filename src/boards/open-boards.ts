@@ -135,7 +135,16 @@ function boardOf(
   const { name, serial, mac } = entry;
   const space = waitsForSpace ? new SpaceQueue(clock) : undefined;
   return {
-    board: { name, serial, mac, disk, space, bootFiles, writerLock: addressLock(clock) },
+    board: {
+      name,
+      serial,
+      mac,
+      description: `Disk of ${name}, image ${image.name}`,
+      disk,
+      space,
+      bootFiles,
+      writerLock: addressLock(clock),
+    },
     image: image.name,
     partition,
     warnings,

@@ -81,10 +81,18 @@ export class NbdDisk {
   writeZeroes(
     offset: number,
     lengthBytes: number,
-    options: { readonly durable?: boolean; readonly keepAllocated?: boolean } = {},
+    options: { readonly durable?: boolean; readonly keepAllocated?: boolean; readonly fast?: boolean } = {},
   ): Promise<void> {
-    const flags = (options.durable ? CommandFlag.Fua : 0) | (options.keepAllocated ? CommandFlag.NoHole : 0);
+    const flags =
+      (options.durable ? CommandFlag.Fua : 0) |
+      (options.keepAllocated ? CommandFlag.NoHole : 0) |
+      (options.fast ? CommandFlag.FastZero : 0);
     return this.#do({ command: Command.WriteZeroes, flags, offset, lengthBytes });
+  }
+
+  /** Brings the range into the server's memory, if it likes. */
+  cache(offset: number, lengthBytes: number): Promise<void> {
+    return this.#do({ command: Command.Cache, offset, lengthBytes });
   }
 
   /** What lies where from `offset` on, as `base:allocation` calls it. `one`: REQ_ONE. */

@@ -100,7 +100,7 @@ export class NbdHaggling {
   /** Names of the exports. */
   async list(): Promise<readonly string[]> {
     const bodies = await this.#ask(Option.List, new Uint8Array(0));
-    return bodies.map(decodeServerEntry);
+    return bodies.map((body) => decodeServerEntry(body).exportName);
   }
 
   /** What the server tells of an export, without using it. */

@@ -344,7 +344,9 @@ function exportsOf(lookup: BoardLookup): Exports {
   return {
     find(name) {
       const board = lookup.byName(name);
-      return board === undefined ? undefined : { name: board.name, sizeBytes: board.disk.sizeBytes };
+      if (board === undefined) return undefined;
+      const { description, disk } = board;
+      return { name: board.name, sizeBytes: disk.sizeBytes, description, rotational: false };
     },
     names: () => lookup.names(),
   };

@@ -62,6 +62,8 @@ export const TransmissionFlag = {
   SendWriteZeroes: 1 << 6,
   SendDf: 1 << 7,
   CanMultiConn: 1 << 8,
+  SendCache: 1 << 10,
+  SendFastZero: 1 << 11,
 } as const;
 
 /** proto.md, "Structured reply flags". */

@@ -5,7 +5,7 @@ import type { Arrival } from './framing.js';
 import type { Replies } from './replies.js';
 import type { RequestsUnderWay, Running } from './requests-under-way.js';
 import type { SessionWorld } from './session-world.js';
-import { isDurable, keepsAllocated } from './transmission.js';
+import { isDurable, keepsAllocated, mustBeFast } from './transmission.js';
 import { type NbdRequest, SIMPLE_REPLY_BYTES } from './transmission-wire.js';
 
 /** A WRITE whose payload comes in pieces. What is not answered yet may be half done, as on any disk that loses power. */
@@ -35,7 +35,9 @@ export class DiskChanges {
   /** FLUSH, TRIM and WRITE_ZEROES. */
   start(request: NbdRequest): void {
     const running = this.#underWay.begin(request, SIMPLE_REPLY_BYTES);
-    this.#underWay.task(async () => this.#answer(running, await this.#attempt(() => this.#do(request))));
+    this.#underWay.task(async () =>
+      this.#answer(running, await this.#attempt(() => this.#do(request), mustBeFast(request))),
+    );
   }
 
   writePiece({ request, at, bytes, isLast }: Extract<Arrival, { readonly kind: 'payload' }>): void {
@@ -73,7 +75,11 @@ export class DiskChanges {
         if (durable) await device.flush();
         break;
       case Command.WriteZeroes:
-        await device.zero(offset, lengthBytes, { keepAllocated: keepsAllocated(request), durable });
+        await device.zero(offset, lengthBytes, {
+          keepAllocated: keepsAllocated(request),
+          durable,
+          fast: mustBeFast(request),
+        });
         break;
       default:
         throw new Error(`command ${command} is no change`);
@@ -87,9 +93,9 @@ export class DiskChanges {
     return await this.#attempt(() => this.#world.device.write(Number(request.offset) + at, bytes, { durable }));
   }
 
-  async #attempt(change: () => Promise<void>): Promise<Failure | undefined> {
+  async #attempt(change: () => Promise<void>, mayLack = false): Promise<Failure | undefined> {
     try {
-      return await attempt(this.#world, change);
+      return await attempt(this.#world, change, mayLack);
     } catch (error) {
       if (error instanceof GivenUp) return 'givenUp';
       throw error;

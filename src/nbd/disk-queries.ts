@@ -1,4 +1,4 @@
-import { NBD_STATUS_EXTENTS_MAX } from '../base/limits.js';
+import { NBD_PREFETCH_BYTES_MAX, NBD_STATUS_EXTENTS_MAX } from '../base/limits.js';
 import type { Extent } from '../block/block-device.js';
 import { allocationAt } from './allocation.js';
 import { attempt } from './device-errors.js';
@@ -21,6 +21,18 @@ export class DiskQueries {
     this.#world = world;
     this.#underWay = underWay;
     this.#replies = replies;
+  }
+
+  /** A hint: more than a certain amount is not brought into memory, and success promises nothing. */
+  prefetch(request: NbdRequest): void {
+    const { device, form } = this.#world;
+    const running = this.#underWay.begin(request, form.dataHeadBytes);
+    const lengthBytes = Math.min(request.lengthBytes, NBD_PREFETCH_BYTES_MAX);
+    this.#underWay.task(async () => {
+      const errno = await attempt(this.#world, () => device.prefetch(Number(request.offset), lengthBytes));
+      if (errno === undefined) this.#replies.done(running);
+      else this.#replies.failed(running, errno);
+    });
   }
 
   tellAllocation(request: NbdRequest): void {

@@ -73,6 +73,9 @@ export class DiskSession {
       case Command.WriteZeroes:
         this.#changes.start(request);
         break;
+      case Command.Cache:
+        this.#queries.prefetch(request);
+        break;
       case Command.BlockStatus:
         this.#queries.tellAllocation(request);
         break;

@@ -150,9 +150,10 @@ function answerOversized(state: Haggling, option: number, lengthBytes: number): 
 }
 
 function list(exports: Exports): readonly NegotiationCommand[] {
-  const entries = exports
-    .names()
-    .map((name) => encodeOptionReply(Option.List, OptionReply.Server, encodeServerEntry(name)));
+  const entries = exports.names().map((name) => {
+    const entry = encodeServerEntry({ exportName: name, description: exports.find(name)?.description ?? '' });
+    return encodeOptionReply(Option.List, OptionReply.Server, entry);
+  });
   return [...entries, encodeAck(Option.List)].map(send);
 }
 

@@ -35,7 +35,8 @@ const FLAGS_ALLOWED: ReadonlyMap<number, number> = new Map([
   [Command.Write, CommandFlag.Fua],
   [Command.Flush, CommandFlag.Fua],
   [Command.Trim, CommandFlag.Fua],
-  [Command.WriteZeroes, CommandFlag.Fua | CommandFlag.NoHole],
+  [Command.WriteZeroes, CommandFlag.Fua | CommandFlag.NoHole | CommandFlag.FastZero],
+  [Command.Cache, CommandFlag.Fua],
 ]);
 
 /** The same where replies come in chunks. */
@@ -82,7 +83,7 @@ export function refusal(request: NbdRequest, serving: Serving): Refusal | undefi
   return undefined;
 }
 
-/** What a device's failure is called on the wire. Only what proto.md lists may be sent, and ENOTSUP only for FAST_ZERO. */
+/** What a device's failure is called on the wire. Only what proto.md lists may be sent, and ENOTSUP only for FAST_ZERO (`attempt`). */
 export function errnoOf(code: BlockErrorCode): ErrnoName {
   switch (code) {
     case 'ENOSPC':
@@ -106,13 +107,14 @@ export function errnoOf(code: BlockErrorCode): ErrnoName {
 }
 
 /** As metrics name commands. */
-export type CommandName = 'read' | 'write' | 'flush' | 'trim' | 'write_zeroes' | 'block_status' | 'unknown';
+export type CommandName = 'read' | 'write' | 'flush' | 'trim' | 'cache' | 'write_zeroes' | 'block_status' | 'unknown';
 
 const COMMAND_NAMES: ReadonlyMap<number, CommandName> = new Map<number, CommandName>([
   [Command.Read, 'read'],
   [Command.Write, 'write'],
   [Command.Flush, 'flush'],
   [Command.Trim, 'trim'],
+  [Command.Cache, 'cache'],
   [Command.WriteZeroes, 'write_zeroes'],
   [Command.BlockStatus, 'block_status'],
 ]);
@@ -134,6 +136,11 @@ export function wantsOneExtent(request: NbdRequest): boolean {
 
 export function isDurable(request: NbdRequest): boolean {
   return (request.flags & CommandFlag.Fua) !== 0;
+}
+
+/** Zeroes only if that is quicker than writing them. */
+export function mustBeFast(request: NbdRequest): boolean {
+  return (request.flags & CommandFlag.FastZero) !== 0;
 }
 
 export function keepsAllocated(request: NbdRequest): boolean {

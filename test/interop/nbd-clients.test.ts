@@ -42,12 +42,12 @@ describe('libnbd', { skip: without('nbdinfo', 'libnbd-bin') }, () => {
       ['block_size_minimum', 'block_size_preferred', 'block_size_maximum'].map((key) => exports[0][key]),
       [1, 4096, 64 * MEBI],
     );
-    for (const able of ['flush', 'fua', 'multi-conn', 'trim', 'zero', 'df', 'structured-reply']) {
+    for (const able of ['flush', 'fua', 'multi-conn', 'trim', 'zero', 'df', 'structured-reply', 'cache', 'fast-zero']) {
       await succeed('nbdinfo', '--can', able, uri);
     }
-    for (const able of ['cache', 'fast-zero']) {
-      assert.equal((await runForeign('nbdinfo', '--can', able, uri)).status, 2, able);
-    }
+    assert.equal(exports[0]['description'], 'Disk of node1');
+    assert.deepEqual(exports[0]['contexts'], ['base:allocation']);
+    assert.equal((await runForeign('nbdinfo', '--is', 'rotational', uri)).status, 2);
     assert.equal((await runForeign('nbdinfo', '--is', 'read-only', uri)).status, 2);
   });
 
@@ -91,8 +91,9 @@ refused(lambda: h.pwrite(bytearray(512), size), errno.ENOSPC)
 refused(lambda: h.pwrite(bytearray(512), 2**63 - 512), errno.ENOSPC)
 refused(lambda: h.zero(512, size), errno.ENOSPC)
 refused(lambda: h.trim(512, size), errno.EINVAL)
-refused(lambda: h.cache(512, 0), errno.EINVAL)
-refused(lambda: h.zero(512, 0, nbd.CMD_FLAG_FAST_ZERO), errno.EINVAL)
+refused(lambda: h.cache(512, size), errno.EINVAL)
+refused(lambda: h.cache(512, 0, nbd.CMD_FLAG_NO_HOLE), errno.EINVAL)
+refused(lambda: h.zero(512, 0, nbd.CMD_FLAG_DF), errno.EINVAL)
 refused(lambda: h.pwrite(bytearray(512), 0, 1 << 4), errno.EINVAL)
 h.pwrite(bytearray(b'x' * 7), 3, nbd.CMD_FLAG_FUA)
 h.trim(512, 4096, nbd.CMD_FLAG_FUA)

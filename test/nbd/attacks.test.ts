@@ -210,7 +210,7 @@ describe('in transmission', () => {
           await raw.send(requestBytes({ command, offset, lengthBytes, cookie }));
           const answer = await raw.reply();
           const inside = offset + BigInt(lengthBytes) <= BigInt(SIZE);
-          const offered = command !== Command.BlockStatus && command !== Command.Cache;
+          const offered = command !== Command.BlockStatus;
           assert.equal(answer?.cookie, cookie);
           assert.equal(answer?.error === 0, inside && offered, `${command}: ${lengthBytes} at ${offset}`);
           if (answer?.error === 0 && command === Command.Read) await raw.receive(lengthBytes);
@@ -250,7 +250,9 @@ describe('in transmission', () => {
       { command: 9, error: Errno.EINVAL },
       { command: 0xffff, flags: 0xffff, error: Errno.EINVAL },
       { command: Command.Read, flags: CommandFlag.Df, lengthBytes: 0, error: Errno.EINVAL },
-      { command: Command.WriteZeroes, flags: CommandFlag.FastZero, lengthBytes: 512, error: Errno.EINVAL },
+      { command: Command.WriteZeroes, flags: CommandFlag.Df, lengthBytes: 512, error: Errno.EINVAL },
+      { command: Command.Cache, flags: CommandFlag.NoHole, lengthBytes: 512, error: Errno.EINVAL },
+      { command: Command.Cache, flags: fua, lengthBytes: 512, error: 0 },
       { command: Command.Flush, flags: fua, error: 0 },
       { command: Command.Read, flags: fua, lengthBytes: 0, error: 0 },
       { command: Command.Trim, flags: fua, lengthBytes: 512, error: 0 },

@@ -4,6 +4,7 @@ import fc from 'fast-check';
 import { NBD_NAME_BYTES_MAX } from '../../src/base/limits.js';
 import { NOTHING_AGREED } from '../../src/nbd/agreement.js';
 import { Info, Option, OptionReply, TransmissionFlag } from '../../src/nbd/constants.js';
+import type { Export } from '../../src/nbd/export-info.js';
 import type { HandshakeMessage } from '../../src/nbd/framing.js';
 import {
   decodeInfoReply,
@@ -37,9 +38,13 @@ const STRUCTURED: NegotiationState = {
 const GRANTED: NegotiationEvent = { kind: 'lock', verdict: { answer: 'granted' } };
 const HELD: NegotiationEvent = { kind: 'lock', verdict: { answer: 'held', by: '192.168.1.7' } };
 
+function exportOf(name: string): Export {
+  return { name, sizeBytes: 2 ** 34, description: `Disk of ${name}`, rotational: false };
+}
+
 function exportsNamed(...names: readonly string[]): Exports {
   return {
-    find: (name) => (names.includes(name) ? { name, sizeBytes: 2 ** 34 } : undefined),
+    find: (name) => (names.includes(name) ? exportOf(name) : undefined),
     names: () => names,
   };
 }
@@ -128,7 +133,7 @@ describe('LIST', () => {
       replies(after)
         .slice(0, 2)
         .map(({ body }) => decodeServerEntry(body)),
-      ['node1', 'node2'],
+      ['node1', 'node2'].map((exportName) => ({ exportName, description: `Disk of ${exportName}` })),
     );
   });
   test('acknowledges an empty inventory', () => {
@@ -143,9 +148,10 @@ describe('INFO', () => {
   test('tells size and flags, and takes no lock', () => {
     const after = step(ask(Option.Info, 'node1'));
     assert.deepEqual(replyCodes(after), [OptionReply.Info, OptionReply.Ack]);
-    // HAS_FLAGS 1, SEND_FLUSH 4, SEND_FUA 8, SEND_TRIM 32, SEND_WRITE_ZEROES 64, CAN_MULTI_CONN 256
+    // HAS_FLAGS 1, SEND_FLUSH 4, SEND_FUA 8, SEND_TRIM 32, SEND_WRITE_ZEROES 64, CAN_MULTI_CONN 256, SEND_CACHE 1024,
+    // SEND_FAST_ZERO 2048
     const told = decodeInfoReply(replies(after)[0]?.body ?? NOTHING);
-    assert.deepEqual(told, { kind: 'export', sizeBytes: 2n ** 34n, transmissionFlags: 1 + 4 + 8 + 32 + 64 + 256 });
+    assert.deepEqual(told, { kind: 'export', sizeBytes: 2n ** 34n, transmissionFlags: 0x0d6d });
     assert.deepEqual(after.state, HAGGLING);
   });
   test('tells name and block sizes to who asks for them, and passes over what it does not know', () => {
@@ -155,8 +161,14 @@ describe('INFO', () => {
       .map(({ body }) => decodeInfoReply(body));
     assert.deepEqual(infos.slice(1), [
       { kind: 'name', exportName: 'node1' },
+      { kind: 'description', description: 'Disk of node1' },
       { kind: 'blockSize', minimum: 1, preferred: 4096, maximumPayload: 64 * 1024 * 1024 },
     ]);
+  });
+  test('tells of a disk that turns', () => {
+    const turning: Exports = { names: () => [], find: (name) => ({ ...exportOf(name), rotational: true }) };
+    const told = decodeInfoReply(replies(step(ask(Option.Info, 'node1'), HAGGLING, turning))[0]?.body ?? NOTHING);
+    assert.ok(told.kind === 'export' && told.transmissionFlags === 0x0d7d);
   });
   test('of an unknown export is an error and no refusal: nobody wanted the disk', () => {
     const after = step(ask(Option.Info, 'node9'));
@@ -239,7 +251,7 @@ describe('the sentence for an unknown export', () => {
 });
 
 describe('EXPORT_NAME', () => {
-  const facts = hex('0000000400000000 016d');
+  const facts = hex('0000000400000000 0d6d');
   test('is answered without a header, with 124 zeroes for who did not decline them', () => {
     for (const zeroes of [true, false]) {
       const after = steps({ ...HAGGLING, zeroes }, option(Option.ExportName, ascii('/node1')), GRANTED);

@@ -14,6 +14,7 @@ export function boardOf(name: string, serial: string, mac?: string): Board {
     name,
     serial: parseSerial(serial),
     mac,
+    description: `Disk of ${name}`,
     disk: new MemoryDevice(512),
     space: undefined,
     bootFiles: { open: async () => ({ answer: 'notFound' }) },
