@@ -1,9 +1,9 @@
 import { NBD_PIECE_BYTES, NBD_POOLED_BYTES_MAX } from '../base/limits.js';
-import { DATA_OFFSET_BYTES, STRUCTURED_HEAD_BYTES } from './chunk-wire.js';
+import { DATA_OFFSET_BYTES, EXTENDED_HEAD_BYTES } from './chunk-wire.js';
 
 const SMALLEST_BYTES = 4096;
 /** The longest header that lies in front of data. */
-const HEAD_BYTES = STRUCTURED_HEAD_BYTES + DATA_OFFSET_BYTES;
+const HEAD_BYTES = EXTENDED_HEAD_BYTES + DATA_OFFSET_BYTES;
 
 /**
  * Buffers of payloads and replies, used again: to get and fill 128 KiB of fresh memory takes eight times as long as to fill

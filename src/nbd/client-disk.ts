@@ -5,7 +5,13 @@ import type { ChunkHead, Descriptor } from './chunk-wire.js';
 import { NbdDisconnected, NbdFailed } from './client-errors.js';
 import { Assembly, type ReplyStyle, readReplyHead } from './client-replies.js';
 import { Command, CommandFlag, ReplyFlag } from './constants.js';
-import { encodeRequest, REQUEST_BYTES } from './transmission-wire.js';
+import {
+  EXTENDED_REQUEST_BYTES,
+  encodeExtendedRequest,
+  encodeRequest,
+  type NbdRequest,
+  REQUEST_BYTES,
+} from './transmission-wire.js';
 
 interface Pending {
   /** What a READ fills; empty for the others. */
@@ -137,12 +143,20 @@ export class NbdDisk {
   }
 
   #send({ command, flags = 0, offset = 0, lengthBytes = 0, payload = NOTHING }: RequestParts, cookie: bigint): void {
-    const header = new Uint8Array(REQUEST_BYTES);
-    encodeRequest({ command, flags, cookie, offset: BigInt(offset), lengthBytes }, header);
+    const header = this.#header({ command, flags, cookie, offset: BigInt(offset), lengthBytes });
     this.#stream.cork();
     this.#stream.write(header);
     if (payload.length > 0) this.#stream.write(payload);
     process.nextTick(() => this.#stream.uncork());
+  }
+
+  #header(request: NbdRequest): Uint8Array {
+    const isExtended = this.#replies === 'extended';
+    const header = new Uint8Array(isExtended ? EXTENDED_REQUEST_BYTES : REQUEST_BYTES);
+    const payload = request.command === Command.Write ? CommandFlag.PayloadLen : 0;
+    if (isExtended) encodeExtendedRequest({ ...request, flags: request.flags | payload }, header);
+    else encodeRequest(request, header);
+    return header;
   }
 
   async #receive(): Promise<void> {

@@ -6,7 +6,9 @@ import {
   DATA_OFFSET_BYTES,
   type Descriptor,
   decodeChunkBody,
+  decodeExtendedHead,
   decodeStructuredHead,
+  EXTENDED_HEAD_BYTES,
   STRUCTURED_HEAD_BYTES,
 } from './chunk-wire.js';
 import { NbdFailed } from './client-errors.js';
@@ -14,7 +16,7 @@ import { Magic, ReplyFlag, ReplyType } from './constants.js';
 import { decodeSimpleReply, SIMPLE_REPLY_BYTES } from './transmission-wire.js';
 
 /** What our client reads replies with. */
-export type ReplyStyle = 'simple' | 'structured';
+export type ReplyStyle = 'simple' | 'structured' | 'extended';
 
 /** The front of a reply, or of one of its chunks. */
 export type ReplyHead =
@@ -22,6 +24,7 @@ export type ReplyHead =
   | ({ readonly kind: 'chunk' } & ChunkHead);
 
 export async function readReplyHead(source: ByteSource, style: ReplyStyle): Promise<ReplyHead> {
+  if (style === 'extended') return { kind: 'chunk', ...decodeExtendedHead(await source.exactly(EXTENDED_HEAD_BYTES)) };
   const first = await source.exactly(SIMPLE_REPLY_BYTES);
   if (style === 'simple' || new DataView(first.buffer, first.byteOffset).getUint32(0) !== Magic.StructuredReply) {
     return { kind: 'simple', ...decodeSimpleReply(first) };
@@ -80,6 +83,7 @@ export class Assembly {
         this.#place(body.offset, body.lengthBytes).fill(0);
         break;
       case 'blockStatus':
+      case 'blockStatusExtended':
         this.#extents = body.extents;
         break;
       case 'error':

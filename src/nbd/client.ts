@@ -115,6 +115,12 @@ export class NbdHaggling {
     this.#replies = 'structured';
   }
 
+  /** Requests and replies in the long headers from then on. */
+  async extendedHeaders(): Promise<void> {
+    await this.#ask(Option.ExtendedHeaders, new Uint8Array(0));
+    this.#replies = 'extended';
+  }
+
   /** Those that the server has for this export, and that match. */
   listMetaContexts(exportName: string, queries: readonly string[] = []): Promise<readonly MetaContext[]> {
     return this.#metaContexts(Option.ListMetaContext, { exportName, queries });

@@ -292,7 +292,7 @@ export class NbdConnection {
     return phase.at === 'negotiating' && phase.state.at === 'transmitting' ? phase.state.terms : undefined;
   }
 
-  #transmit(board: Board, user: DiskUser, { form, tellsAllocation }: Terms): void {
+  #transmit(board: Board, user: DiskUser, { form, requests, tellsAllocation }: Terms): void {
     const { turn, pool, heldMemory, meter, clock, log } = this.#world;
     const waiting = board.space && new WaitingDevice(board.disk, board.space, (bytes) => session.setAside(bytes));
     const session = new DiskSession({
@@ -310,8 +310,10 @@ export class NbdConnection {
       broken: (because) => void this.close(because, 'abrupt'),
       failed: (error) => this.#fail(error),
     });
-    const serving = { sizeBytes: board.disk.sizeBytes, inChunks: form.inChunks, tellsAllocation };
-    const framing = new RequestFraming(this.#queue, (request) => refusal(request, serving), pool);
+    const { inChunks } = form;
+    const { flagsPayload } = requests;
+    const serving = { sizeBytes: board.disk.sizeBytes, inChunks, flagsPayload, tellsAllocation };
+    const framing = new RequestFraming(this.#queue, (request) => refusal(request, serving), pool, requests);
     const use = { board, user, giveUp: () => waiting?.giveUp() };
     this.#phase = { at: 'transmitting', framing, session, use };
     this.#world.attached(this, board.name);

@@ -14,6 +14,7 @@ export function failureSentence(errno: ErrnoName): string {
 const REFUSALS: Readonly<Record<RefusalReason, string>> = {
   unknownCommand: 'This server does not know the command, or it was not negotiated.',
   unknownFlags: 'A flag of the request does not belong to its command, or was not negotiated.',
+  noPayload: 'With extended headers a WRITE says PAYLOAD_LEN.',
   noContext: 'No metadata context was selected for this export (SET_META_CONTEXT).',
   nothingAsked: 'A BLOCK_STATUS of no bytes has no answer.',
   reservedFields: 'Offset and length of a FLUSH must be 0.',

@@ -11,7 +11,7 @@ import type { ByteQueue } from './byte-queue.js';
 import { Command } from './constants.js';
 import { CLIENT_FLAGS_BYTES, decodeClientFlags, decodeOptionHeader, OPTION_HEADER_BYTES } from './handshake-wire.js';
 import type { Refusal } from './transmission.js';
-import { decodeRequest, type NbdRequest, payloadBytes, REQUEST_BYTES } from './transmission-wire.js';
+import { COMPACT_REQUESTS, type NbdRequest, type RequestCodec } from './transmission-wire.js';
 
 /**
  * Cuts what a client sends into messages, wherever the network cut it. Both are asked (`next`) and never push, so that who
@@ -120,13 +120,15 @@ export class RequestFraming {
   readonly #queue: ByteQueue;
   readonly #judge: JudgeRequest;
   readonly #pool: BufferPool;
+  readonly #codec: RequestCodec;
   #state: RequestState = { at: 'header' };
 
   /** Payloads are handed out in buffers of `pool`: who is done with one gives it back. */
-  constructor(queue: ByteQueue, judge: JudgeRequest, pool: BufferPool) {
+  constructor(queue: ByteQueue, judge: JudgeRequest, pool: BufferPool, codec: RequestCodec = COMPACT_REQUESTS) {
     this.#queue = queue;
     this.#judge = judge;
     this.#pool = pool;
+    this.#codec = codec;
   }
 
   /** Payload that was collected and not handed out yet: of a WRITE that is still coming in. */
@@ -139,9 +141,9 @@ export class RequestFraming {
       const state = this.#state;
       switch (state.at) {
         case 'header': {
-          const bytes = this.#queue.take(REQUEST_BYTES);
+          const bytes = this.#queue.take(this.#codec.headerBytes);
           if (bytes === undefined) return undefined;
-          const arrival = this.#begin(decodeRequest(bytes));
+          const arrival = this.#begin(this.#codec.decode(bytes));
           if (arrival !== undefined) return arrival;
           break;
         }
@@ -164,7 +166,7 @@ export class RequestFraming {
 
   #begin(request: NbdRequest): Arrival | undefined {
     const refusal = this.#judge(request);
-    const payload = payloadBytes(request);
+    const payload = this.#codec.payloadBytes(request);
     if (refusal !== undefined) {
       this.#state = { at: 'discarding', request, refusal, leftBytes: payload };
       return undefined;

@@ -129,9 +129,9 @@ function answerOption(
     case Option.Go:
       return answerExportRequest(state, option, body, exports);
     case Option.StructuredReply:
-      if (body.length > 0) return stay(state, [invalid(option, 'STRUCTURED_REPLY takes no data')]);
-      // Said twice it changes nothing.
-      return stay(agreeing(state, { replies: 'structured' }), [send(encodeAck(option))]);
+      return agreeOnReplies(state, option, body, 'structured');
+    case Option.ExtendedHeaders:
+      return agreeOnReplies(state, option, body, 'extended');
     case Option.ListMetaContext:
     case Option.SetMetaContext:
       return answerMetaContexts(state, option, body, exports);
@@ -169,6 +169,20 @@ function answerExportRequest(
   if (found === undefined) return refuseUnknown(state, option, request.exportName, exports);
   if (option === Option.Go) return choose(state, { option, found, infoRequests: request.infoRequests });
   return stay(state, [...infoReplies(state, option, found, request.infoRequests), send(encodeAck(option))]);
+}
+
+/** Said twice it changes nothing, and extended headers go before structured replies (proto.md, `NBD_OPT_EXTENDED_HEADERS`). */
+function agreeOnReplies(
+  state: Haggling,
+  option: number,
+  body: Uint8Array,
+  replies: 'structured' | 'extended',
+): NegotiationStep {
+  if (body.length > 0) return stay(state, [invalid(option, 'This option takes no data.')]);
+  if (replies === 'structured' && state.agreement.replies === 'extended') {
+    return stay(state, [refuse(option, OptionReply.ErrExtHeaderReqd, 'Extended headers were negotiated already.')]);
+  }
+  return stay(agreeing(state, { replies }), [send(encodeAck(option))]);
 }
 
 /** SET forgets what was set before, also where it fails. */
@@ -213,6 +227,7 @@ function refuseUnknown(state: Haggling, option: number, asked: string, exports: 
 // EXPORT_NAME cannot be answered with an error: closing is all there is (proto.md, `NBD_OPT_EXPORT_NAME`).
 function chooseByName(state: Haggling, body: Uint8Array, exports: Exports): NegotiationStep {
   if (body.length > NBD_NAME_BYTES_MAX) return over([], `an export name of ${body.length} bytes`);
+  if (state.agreement.replies === 'extended') return over([], 'EXPORT_NAME after extended headers, which need GO');
   const asked = decodeName(body);
   const found = findExport(exports, asked);
   if (found === undefined) return over([tellUnknown(asked)], 'no such export');

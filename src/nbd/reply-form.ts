@@ -4,7 +4,9 @@ import {
   chunkType,
   DATA_OFFSET_BYTES,
   type Descriptor,
+  EXTENDED_HEAD_BYTES,
   encodeChunkBody,
+  encodeExtendedHead,
   encodeStructuredHead,
   STRUCTURED_HEAD_BYTES,
 } from './chunk-wire.js';
@@ -55,15 +57,27 @@ export const SIMPLE_REPLIES: ReplyForm = {
 
 interface ChunkHeads {
   readonly bytes: number;
+  readonly statusKind: 'blockStatus' | 'blockStatusExtended';
   /** `lengthBytes` is that of what follows it. */
   encode(request: NbdRequest, flags: number, type: number, lengthBytes: number, target: Uint8Array): void;
 }
 
 const STRUCTURED_HEADS: ChunkHeads = {
   bytes: STRUCTURED_HEAD_BYTES,
+  statusKind: 'blockStatus',
   encode: ({ cookie }, flags, type, lengthBytes, target) =>
     encodeStructuredHead({ flags, type, cookie, lengthBytes }, target),
 };
+
+const EXTENDED_HEADS: ChunkHeads = {
+  bytes: EXTENDED_HEAD_BYTES,
+  statusKind: 'blockStatusExtended',
+  encode: ({ cookie, offset }, flags, type, lengthBytes, target) =>
+    encodeExtendedHead({ flags, type, cookie, offset, lengthBytes }, target),
+};
+
+/** Chunks for everything, in heads of one length (extension-ext-header branch of proto.md). */
+export const EXTENDED_REPLIES: ReplyForm = repliesInChunks(EXTENDED_HEADS);
 
 /** Chunks for READ, which must have them, and for errors, so that they can be told in words; for the rest the simple reply, which is shorter. */
 export const STRUCTURED_REPLIES: ReplyForm = {
@@ -84,7 +98,7 @@ function repliesInChunks(heads: ChunkHeads): ReplyForm {
     encodeHole: (request, offset, lengthBytes, isLast) =>
       chunk(heads, request, { kind: 'hole', offset: BigInt(offset), lengthBytes }, isLast),
     encodeAllocation: (request, extents) =>
-      chunk(heads, request, { kind: 'blockStatus', contextId: ALLOCATION.id, extents: extents.map(descriptor) }),
+      chunk(heads, request, { kind: heads.statusKind, contextId: ALLOCATION.id, extents: extents.map(descriptor) }),
     encodeDone: (request) => chunk(heads, request, { kind: 'none' }),
     encodeFailure(request, { errno, sentence, at }) {
       const told = { error: Errno[errno], sentence };

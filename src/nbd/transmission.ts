@@ -9,6 +9,8 @@ export interface Serving {
   readonly sizeBytes: number;
   /** Whether replies come in chunks. */
   readonly inChunks: boolean;
+  /** Whether WRITE must say PAYLOAD_LEN. */
+  readonly flagsPayload: boolean;
   /** Whether `base:allocation` was selected for this export. */
   readonly tellsAllocation: boolean;
 }
@@ -22,6 +24,7 @@ export interface Refusal {
 export type RefusalReason =
   | 'unknownCommand'
   | 'unknownFlags'
+  | 'noPayload'
   | 'noContext'
   | 'nothingAsked'
   | 'reservedFields'
@@ -46,6 +49,12 @@ const FLAGS_ALLOWED_IN_CHUNKS: ReadonlyMap<number, number> = new Map([
   [Command.BlockStatus, CommandFlag.Fua | CommandFlag.ReqOne],
 ]);
 
+/** The same with extended headers. No command but WRITE takes a payload. */
+const FLAGS_ALLOWED_EXTENDED: ReadonlyMap<number, number> = new Map([
+  ...FLAGS_ALLOWED_IN_CHUNKS,
+  [Command.Write, CommandFlag.Fua | CommandFlag.PayloadLen],
+]);
+
 const PAYLOAD_COMMANDS: ReadonlySet<number> = new Set([Command.Read, Command.Write]);
 const WRITING_COMMANDS: ReadonlySet<number> = new Set([Command.Write, Command.WriteZeroes]);
 
@@ -59,9 +68,12 @@ const WRITING_COMMANDS: ReadonlySet<number> = new Set([Command.Write, Command.Wr
 export function refusal(request: NbdRequest, serving: Serving): Refusal | undefined {
   const { command, flags, offset, lengthBytes } = request;
   if (command === Command.Disc) return undefined;
-  const allowed = (serving.inChunks ? FLAGS_ALLOWED_IN_CHUNKS : FLAGS_ALLOWED).get(command);
+  const allowed = flagsAllowed(serving).get(command);
   if (allowed === undefined) return { errno: 'EINVAL', because: 'unknownCommand' };
   if ((flags & ~allowed) !== 0) return { errno: 'EINVAL', because: 'unknownFlags' };
+  if (command === Command.Write && serving.flagsPayload && (flags & CommandFlag.PayloadLen) === 0) {
+    return { errno: 'EINVAL', because: 'noPayload' };
+  }
   if (command === Command.BlockStatus) {
     if (!serving.tellsAllocation) return { errno: 'EINVAL', because: 'noContext' };
     if (lengthBytes === 0) return { errno: 'EINVAL', because: 'nothingAsked' };
@@ -81,6 +93,11 @@ export function refusal(request: NbdRequest, serving: Serving): Refusal | undefi
     return { errno: 'EOVERFLOW', because: 'tooLongForOneChunk' };
   }
   return undefined;
+}
+
+function flagsAllowed({ inChunks, flagsPayload }: Serving): ReadonlyMap<number, number> {
+  if (flagsPayload) return FLAGS_ALLOWED_EXTENDED;
+  return inChunks ? FLAGS_ALLOWED_IN_CHUNKS : FLAGS_ALLOWED;
 }
 
 /** What a device's failure is called on the wire. Only what proto.md lists may be sent, and ENOTSUP only for FAST_ZERO (`attempt`). */

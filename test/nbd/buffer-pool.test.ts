@@ -2,10 +2,10 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { NBD_PIECE_BYTES, NBD_POOLED_BYTES_MAX } from '../../src/base/limits.js';
 import { BufferPool } from '../../src/nbd/buffer-pool.js';
-import { STRUCTURED_REPLIES } from '../../src/nbd/reply-form.js';
+import { EXTENDED_REPLIES } from '../../src/nbd/reply-form.js';
 
 /** The longest header that lies in front of data. */
-const HEAD_BYTES = STRUCTURED_REPLIES.dataHeadBytes;
+const HEAD_BYTES = EXTENDED_REPLIES.dataHeadBytes;
 
 test('a pool gives exactly the length asked for, up to a piece and a header', () => {
   const pool = new BufferPool();

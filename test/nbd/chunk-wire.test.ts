@@ -6,12 +6,14 @@ import {
   type ChunkBody,
   chunkType,
   decodeChunkBody,
+  decodeExtendedHead,
   decodeStructuredHead,
   encodeChunkBody,
+  encodeExtendedHead,
   encodeStructuredHead,
 } from '../../src/nbd/chunk-wire.js';
 import { Command } from '../../src/nbd/constants.js';
-import { SIMPLE_REPLIES, STRUCTURED_REPLIES } from '../../src/nbd/reply-form.js';
+import { EXTENDED_REPLIES, SIMPLE_REPLIES, STRUCTURED_REPLIES } from '../../src/nbd/reply-form.js';
 import { hex, joined, requestOf } from '../support/nbd-bytes.js';
 
 // Laid out by hand from the field lists of proto.md (NetworkBlockDevice/nbd, doc/proto.md, commit 89ba7b5), "Structured reply
@@ -37,6 +39,18 @@ const BODIES: readonly { readonly type: number; readonly bytes: Uint8Array; read
       contextId: 1,
       extents: [
         { lengthBytes: 1 << 20, flags: 0 },
+        { lengthBytes: 65_536, flags: 3 },
+      ],
+    },
+  },
+  {
+    type: 6,
+    bytes: hex('00000001 00000002 0000000100000000 0000000000000000 0000000000010000 0000000000000003'),
+    body: {
+      kind: 'blockStatusExtended',
+      contextId: 1,
+      extents: [
+        { lengthBytes: 2 ** 32, flags: 0 },
         { lengthBytes: 65_536, flags: 3 },
       ],
     },
@@ -87,6 +101,39 @@ describe('the head of a chunk', () => {
   });
 });
 
+/** extension-ext-header branch of proto.md (commit of 2023-04-21), "Extended reply chunk message": the same for a request at 4 GiB. */
+const EXTENDED = hex(`6e8a278c 0001 0001 ${COOKIE} 0000000100000000 000000000000000c`);
+const EXTENDED_MESSAGE = { ...HEAD_MESSAGE, offset: 2n ** 32n };
+
+describe('the extended head of a chunk', () => {
+  test('is encoded', () =>
+    assert.deepEqual(
+      headInto(32, (target) => encodeExtendedHead(EXTENDED_MESSAGE, target)),
+      EXTENDED,
+    ));
+  test('is decoded', () => assert.deepEqual(decodeExtendedHead(EXTENDED), EXTENDED_MESSAGE));
+  test('comes back from its own bytes, whatever the numbers', () => {
+    const parts = {
+      flags: fc.nat(0xffff),
+      type: fc.nat(0xffff),
+      cookie: fc.bigInt(0n, 2n ** 64n - 1n),
+      offset: fc.bigInt(0n, 2n ** 64n - 1n),
+      lengthBytes: fc.maxSafeNat(),
+    };
+    fc.assert(
+      fc.property(fc.record(parts, { noNullPrototype: true }), (head) => {
+        assert.deepEqual(decodeExtendedHead(headInto(32, (target) => encodeExtendedHead(head, target))), head);
+      }),
+    );
+  });
+  test('is malformed at every prefix and with the magic of a structured one', () => {
+    for (let length = 0; length < EXTENDED.length; length += 1) {
+      assert.throws(() => decodeExtendedHead(EXTENDED.subarray(0, length)), Malformed);
+    }
+    assert.throws(() => decodeExtendedHead(joined(hex('668e33ef'), EXTENDED.subarray(4))), Malformed);
+  });
+});
+
 describe('what is in a chunk', () => {
   for (const { type, bytes, body } of BODIES) {
     test(`${body.kind} of ${bytes.length} bytes is encoded`, () => assert.deepEqual(encodeChunkBody(body), bytes));
@@ -110,6 +157,8 @@ describe('what is in a chunk', () => {
     assert.throws(() => decodeChunkBody(2, hex('0000000000000000 00000001 00')), Malformed, 'a hole and a byte');
     assert.throws(() => decodeChunkBody(5, hex('00000001')), Malformed, 'no extents');
     assert.throws(() => decodeChunkBody(5, hex('00000001 00000000 00000000')), Malformed, 'an extent of nothing');
+    assert.throws(() => decodeChunkBody(6, hex('00000001 00000000')), Malformed, 'no extents');
+    assert.throws(() => decodeChunkBody(6, hex('00000001 ffffffff 0000000000000001 0000000000000000')), Malformed);
     assert.throws(() => decodeChunkBody(0x8001, hex('00000000 0000')), Malformed, 'no error');
     assert.throws(() => decodeChunkBody(0x8001, hex('00000005 ffff 00')), Malformed, 'a sentence beyond the end');
   });
@@ -125,7 +174,7 @@ describe('what is in a chunk', () => {
     fc.assert(
       fc.property(
         fc.nat(0xffff),
-        fc.constantFrom(0, 1, 2, 5, 0x8001, 0x8002),
+        fc.constantFrom(0, 1, 2, 5, 6, 0x8001, 0x8002),
         fc.uint8Array({ maxLength: 40 }),
         (any, known, bytes) => {
           for (const type of [any, known]) {
@@ -156,6 +205,8 @@ describe('a reply, in the form that was negotiated', () => {
     const chunk = `0001 ${COOKIE} 0000000c 0000000000001000 a5a5a5a5`;
     assert.deepEqual(into(STRUCTURED_REPLIES, true), hex(`668e33ef 0001 ${chunk}`));
     assert.deepEqual(into(STRUCTURED_REPLIES, false), hex(`668e33ef 0000 ${chunk}`));
+    const extended = `0001 ${COOKIE} 0000000000001000 000000000000000c 0000000000001000 a5a5a5a5`;
+    assert.deepEqual(into(EXTENDED_REPLIES, true), hex(`6e8a278c 0001 ${extended}`));
   });
   test('tells a hole', () => {
     const hole = STRUCTURED_REPLIES.encodeHole(read, 4096, 512, false);
@@ -169,11 +220,16 @@ describe('a reply, in the form that was negotiated', () => {
     ]);
     const extents = '00000001 00000000 00000002 00000002 00000001 00000003';
     assert.deepEqual(told, hex(`668e33ef 0001 0005 ${COOKIE} 0000001c 00000001 ${extents}`));
+    const large = EXTENDED_REPLIES.encodeAllocation(read, [{ offset: 4096, lengthBytes: 2 ** 40, kind: 'hole' }]);
+    const descriptor = '00000001 00000001 0000010000000000 0000000000000003';
+    assert.deepEqual(large, hex(`6e8a278c 0001 0006 ${COOKIE} 0000000000001000 0000000000000018 ${descriptor}`));
   });
   test('tells success, simply wherever that is allowed', () => {
     const simple = hex(`67446698 00000000 ${COOKIE}`);
     assert.deepEqual(Uint8Array.from(SIMPLE_REPLIES.encodeDone(flush)), simple);
     assert.deepEqual(Uint8Array.from(STRUCTURED_REPLIES.encodeDone(flush)), simple);
+    const none = EXTENDED_REPLIES.encodeDone(flush);
+    assert.deepEqual(none, hex(`6e8a278c 0001 0000 ${COOKIE} 0000000000000000 0000000000000000`));
     assert.deepEqual(STRUCTURED_REPLIES.encodeDone(read), hex(`668e33ef 0001 0000 ${COOKIE} 00000000`));
   });
   test('tells failure, in words where there is a place for them', () => {

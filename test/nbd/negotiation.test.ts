@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
 import { NBD_NAME_BYTES_MAX } from '../../src/base/limits.js';
-import { NOTHING_AGREED } from '../../src/nbd/agreement.js';
+import { NOTHING_AGREED, termsOf } from '../../src/nbd/agreement.js';
 import { Info, Option, OptionReply, TransmissionFlag } from '../../src/nbd/constants.js';
 import type { Export } from '../../src/nbd/export-info.js';
 import type { HandshakeMessage } from '../../src/nbd/framing.js';
@@ -24,17 +24,14 @@ import {
   type NegotiationStep,
   negotiate,
 } from '../../src/nbd/negotiation.js';
-import { SIMPLE_REPLIES, STRUCTURED_REPLIES } from '../../src/nbd/reply-form.js';
+import { EXTENDED_REPLIES } from '../../src/nbd/reply-form.js';
+import { EXTENDED_REQUESTS } from '../../src/nbd/transmission-wire.js';
 import { ascii, hex, joined } from '../support/nbd-bytes.js';
 
 const NOTHING = new Uint8Array(0);
 const EXPORTS = exportsNamed('node1', 'node2');
 const HAGGLING: NegotiationState = { at: 'haggling', zeroes: false, agreement: NOTHING_AGREED };
-const STRUCTURED: NegotiationState = {
-  at: 'haggling',
-  zeroes: false,
-  agreement: { ...NOTHING_AGREED, replies: 'structured' },
-};
+const STRUCTURED = { at: 'haggling', zeroes: false, agreement: { ...NOTHING_AGREED, replies: 'structured' } } as const;
 const GRANTED: NegotiationEvent = { kind: 'lock', verdict: { answer: 'granted' } };
 const HELD: NegotiationEvent = { kind: 'lock', verdict: { answer: 'held', by: '192.168.1.7' } };
 
@@ -186,7 +183,7 @@ describe('GO', () => {
     assert.deepEqual(granted.state, {
       at: 'transmitting',
       exportName: 'node1',
-      terms: { form: SIMPLE_REPLIES, tellsAllocation: false },
+      terms: termsOf(NOTHING_AGREED, 'node1'),
     });
   });
   test('answers what INFO answered', () => {
@@ -291,7 +288,7 @@ describe('STRUCTURED_REPLY', () => {
       assert.deepEqual(state, {
         at: 'transmitting',
         exportName: 'node1',
-        terms: { form: STRUCTURED_REPLIES, tellsAllocation: false },
+        terms: termsOf(STRUCTURED.agreement, 'node1'),
       });
     }
   });
@@ -302,6 +299,41 @@ describe('STRUCTURED_REPLY', () => {
     };
     assert.equal(flagsTold(HAGGLING) & TransmissionFlag.SendDf, 0);
     assert.equal(flagsTold(STRUCTURED), flagsTold(HAGGLING) | TransmissionFlag.SendDf);
+  });
+});
+
+describe('EXTENDED_HEADERS', () => {
+  const extended = option(Option.ExtendedHeaders);
+  test('are agreed on, with structured replies before or without, also twice', () => {
+    for (const asked of [[extended], [option(Option.StructuredReply), extended], [extended, extended]]) {
+      const after = steps(HAGGLING, ...asked);
+      assert.ok(replyCodes(after).every((code) => code === OptionReply.Ack));
+      const { state } = steps(after.state, ask(Option.Go, 'node1'), GRANTED);
+      assert.ok(state.at === 'transmitting');
+      assert.deepEqual(state.terms, {
+        form: EXTENDED_REPLIES,
+        requests: EXTENDED_REQUESTS,
+        tellsAllocation: false,
+      });
+    }
+  });
+  test('go before structured replies, which cannot be had back', () => {
+    const after = steps(HAGGLING, extended, option(Option.StructuredReply));
+    assert.deepEqual(replyCodes(after), [OptionReply.Ack, OptionReply.ErrExtHeaderReqd]);
+    assert.deepEqual(after.state, steps(HAGGLING, extended).state);
+  });
+  test('take no data', () => {
+    assert.deepEqual(replyCodes(step(option(Option.ExtendedHeaders, hex('00')))), [OptionReply.ErrInvalid]);
+  });
+  test('are enough for metadata contexts and DF', () => {
+    const body = encodeMetaContextRequest({ exportName: 'node1', queries: ['base:allocation'] });
+    const { state } = steps(HAGGLING, extended, option(Option.SetMetaContext, body), ask(Option.Go, 'node1'), GRANTED);
+    assert.ok(state.at === 'transmitting' && state.terms.tellsAllocation && state.terms.form.inChunks);
+  });
+  test('need GO: an EXPORT_NAME after them ends it', () => {
+    const after = steps(HAGGLING, extended, option(Option.ExportName, ascii('node1')));
+    assert.equal(after.state.at, 'over');
+    assert.equal(kinds(after).at(-1), 'close');
   });
 });
 
@@ -404,7 +436,7 @@ describe('ABORT', () => {
 
 describe('what is not understood', () => {
   test('is refused and the client goes on', () => {
-    const unknown = [4, Option.StartTls, 11, 0, 2 ** 32 - 1];
+    const unknown = [4, Option.StartTls, 12, 0, 2 ** 32 - 1];
     for (const code of unknown) {
       const after = step(option(code, ascii('data')));
       assert.deepEqual(

@@ -10,11 +10,13 @@ const size = BigInt(SIZE);
 const ranged = [Command.Read, Command.Write, Command.Trim, Command.WriteZeroes, Command.Cache];
 
 function judge(parts: Parameters<typeof requestOf>[0]): string | undefined {
-  return refusal(requestOf(parts), { sizeBytes: SIZE, inChunks: false, tellsAllocation: false })?.errno;
+  return refusal(requestOf(parts), { sizeBytes: SIZE, inChunks: false, flagsPayload: false, tellsAllocation: false })
+    ?.errno;
 }
 
 function judgeInChunks(parts: Parameters<typeof requestOf>[0]): string | undefined {
-  return refusal(requestOf(parts), { sizeBytes: SIZE, inChunks: true, tellsAllocation: true })?.errno;
+  return refusal(requestOf(parts), { sizeBytes: SIZE, inChunks: true, flagsPayload: false, tellsAllocation: true })
+    ?.errno;
 }
 
 function beyond(command: number): string {
@@ -103,6 +105,23 @@ describe('what is refused', () => {
     assert.equal(judgeInChunks({ ...status, offset: size - 511n }), 'EINVAL');
     assert.equal(judgeInChunks({ ...status, offset: size - 0xffff_ffffn, lengthBytes: 0xffff_ffff }), undefined);
     for (const offset of [2n ** 63n, 2n ** 64n - 1n]) assert.equal(judgeInChunks({ ...status, offset }), 'EINVAL');
+  });
+  test('with extended headers a WRITE that does not say so, and a payload of anything else', () => {
+    const serving = { sizeBytes: SIZE, inChunks: true, flagsPayload: true, tellsAllocation: true };
+    const because = (parts: Parameters<typeof requestOf>[0]) => refusal(requestOf(parts), serving)?.because;
+    const flags = CommandFlag.PayloadLen;
+    assert.equal(because({ command: Command.Write, flags, lengthBytes: 512 }), undefined);
+    assert.equal(because({ command: Command.Write, flags: flags | CommandFlag.Fua, lengthBytes: 512 }), undefined);
+    assert.equal(because({ command: Command.Write, lengthBytes: 512 }), 'noPayload');
+    for (const command of [Command.Read, Command.Trim, Command.WriteZeroes, Command.Cache, Command.BlockStatus]) {
+      assert.equal(because({ command, flags, lengthBytes: 512 }), 'unknownFlags');
+      for (const lengthBytes of [SIZE + 1, 2 ** 53, 2 ** 63, 2 ** 64]) {
+        assert.equal(because({ command, lengthBytes }), 'beyondEnd');
+        assert.equal(because({ command, lengthBytes, offset: 2n ** 64n - 1n }), 'beyondEnd');
+      }
+      const whole = because({ command, lengthBytes: SIZE });
+      assert.equal(whole, command === Command.Read ? 'tooLong' : undefined);
+    }
   });
   test('a FLUSH with a range: its fields are reserved', () => {
     assert.equal(judge({ command: Command.Flush }), undefined);

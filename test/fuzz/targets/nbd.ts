@@ -58,6 +58,14 @@ const STREAMS: readonly Uint8Array[] = [
     requestBytes({ command: Command.Disc, cookie: 7n }),
   ]),
   Buffer.concat([
+    ...[encodeClientFlags(3), encodeOption(Option.ExtendedHeaders, NOTHING), metaContexts(Option.SetMetaContext), go],
+    hex('21e41c71 0020 0001 0000000000000001 0000000000001000 0000000000000008 0102030405060708'),
+    hex('21e41c71 0000 0000 0000000000000002 0000000000001000 0000000000000008'),
+    hex('21e41c71 0008 0007 0000000000000003 0000000000000000 0000000000040000'),
+    hex('21e41c71 0020 0007 0000000000000004 0000000000000000 000000000000000c 0000000000001000 00000001'),
+    hex('21e41c71 0000 0002 0000000000000005 0000000000000000 0000000000000000'),
+  ]),
+  Buffer.concat([
     ...[encodeClientFlags(1), encodeOption(Option.ExportName, Buffer.from('/node2')), write(0n, 3000)],
     requestBytes({ command: Command.Read, lengthBytes: SIZE, cookie: 8n }),
   ]),
@@ -81,7 +89,7 @@ const STREAMS: readonly Uint8Array[] = [
 ];
 
 const WORDS = ['49484156454f5054', '25609513', '67446698', '00000005', '00000007', '0000ffff', '6e6f646531']
-  .concat(['25609513000000000000000000000001', '2560951300010001', '2560951300000003'])
+  .concat(['25609513000000000000000000000001', '2560951300010001', '2560951300000003', '21e41c71', '0000000b'])
   .map(hex);
 
 /** One connection of the server, over a stream that is cut anywhere. Ended by the client politely or not. */
