@@ -1,13 +1,13 @@
 // Clients that others wrote, against our server.
 import assert from 'node:assert/strict';
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
 import { MemoryDevice } from '../../src/block/memory-device.js';
 import { diskBoard } from '../support/boards.js';
 import { type Outcome, runForeign } from '../support/foreign.js';
 import { serveBoards } from '../support/nbd-server.js';
-import { without } from '../support/programs.js';
+import { without, withoutPythonLibnbd } from '../support/programs.js';
 import { noise } from '../support/random.js';
 import { scratchFolder } from '../support/scratch.js';
 
@@ -23,12 +23,6 @@ async function succeed(program: string, ...values: readonly string[]): Promise<O
   const outcome = await runForeign(program, ...values);
   assert.equal(outcome.status, 0, `${program} ${values.join(' ')}\n${outcome.stdout}${outcome.stderr}`);
   return outcome;
-}
-
-/** The distribution's Python has the module; another one that comes first in PATH has not. */
-function withoutPythonLibnbd(): string | false {
-  const found = existsSync('/usr/bin/python3') && existsSync('/usr/lib/python3/dist-packages/nbd.py');
-  return found ? false : 'needs the Python module nbd (Debian package python3-libnbd)';
 }
 
 describe('libnbd', { skip: without('nbdinfo', 'libnbd-bin') }, () => {

@@ -3,10 +3,13 @@
 import assert from 'node:assert/strict';
 import { describe, type TestContext, test } from 'node:test';
 import { MemoryDevice } from '../../src/block/memory-device.js';
-import { Command, CommandFlag, Errno, Option, OptionReply } from '../../src/nbd/constants.js';
+import { Command, CommandFlag, Errno, Magic, Option, OptionReply } from '../../src/nbd/constants.js';
 import { encodeClientFlags, encodeExportRequest, encodeOption } from '../../src/nbd/handshake-wire.js';
+import { encodeMetaContextRequest } from '../../src/nbd/meta-context-wire.js';
+import { EXTENDED_REQUEST_BYTES, encodeExtendedRequest, type NbdRequest } from '../../src/nbd/transmission-wire.js';
 import { diskBoard } from '../support/boards.js';
-import { hex, joined, requestBytes } from '../support/nbd-bytes.js';
+import { endlessDevice } from '../support/endless-device.js';
+import { hex, joined, requestBytes, requestOf } from '../support/nbd-bytes.js';
 import { type ServedBoards, serveBoards, until } from '../support/nbd-server.js';
 import { type RawNbd, rawNbd } from '../support/raw-nbd.js';
 
@@ -26,6 +29,44 @@ function option(code: number, body: Uint8Array, announced = body.length): Uint8A
 
 function go(exportName: string, infoRequests: readonly number[] = []): Uint8Array {
   return encodeOption(Option.Go, encodeExportRequest({ exportName, infoRequests }));
+}
+
+function setAllocation(exportName: string): Uint8Array {
+  return encodeOption(
+    Option.SetMetaContext,
+    encodeMetaContextRequest({ exportName, queries: ['base:allocation', 'base:allocation'] }),
+  );
+}
+
+function extendedRequest(parts: Partial<NbdRequest>): Uint8Array {
+  const bytes = new Uint8Array(EXTENDED_REQUEST_BYTES);
+  const flags = parts.command === Command.Write ? CommandFlag.PayloadLen : 0;
+  encodeExtendedRequest(requestOf({ ...parts, flags }), bytes);
+  return bytes;
+}
+
+/** What the rules say, written once more: of lengths of 0 only a BLOCK_STATUS is refused, and of a FLUSH any range is. */
+function mayBeDone(
+  { command, offset, lengthBytes }: Pick<NbdRequest, 'command' | 'offset' | 'lengthBytes'>,
+  size: bigint,
+) {
+  if (command === Command.Flush) return offset === 0n && lengthBytes === 0;
+  if (command === Command.BlockStatus && lengthBytes === 0) return false;
+  if (command === Command.Read && lengthBytes > 64 * 1024 * 1024) return false;
+  return offset + BigInt(lengthBytes) <= size;
+}
+
+/** Whether the request was done. Reads its reply to the end. */
+async function answerOf(raw: RawNbd, isExtended: boolean): Promise<boolean> {
+  const first = await raw.receive(16);
+  assert.ok(first !== undefined);
+  const view = Buffer.from(first);
+  if (view.readUInt32BE(0) === Magic.SimpleReply) return view.readUInt32BE(4) === 0;
+  const isError = view.readUInt16BE(6) >= 0x8000;
+  assert.equal(view.readUInt16BE(4), 1, 'one chunk');
+  const rest = Buffer.from((await raw.receive(isExtended ? 16 : 4)) ?? []);
+  await raw.receive(isExtended ? Number(rest.readBigUInt64BE(8)) : rest.readUInt32BE(0));
+  return !isError;
 }
 
 async function assertServes(context: TestContext, port: number): Promise<void> {
@@ -139,6 +180,53 @@ describe('in the handshake', () => {
       assert.equal((await raw.optionReply())?.reply, OptionReply.Ack);
     }
     assert.equal(await replyTo(raw, go('node2')), OptionReply.Info);
+    await raw.optionReply();
+    await raw.send(requestBytes({ command: Command.BlockStatus, lengthBytes: 512 }));
+    assert.equal((await raw.chunk())?.body.kind, 'error', 'no context was selected');
+  });
+
+  test('a context set for one export is worth nothing with another, and is forgotten when set again', async (context) => {
+    const { port } = await served(context);
+    for (const [options, kind] of [
+      [[setAllocation('node1')], 'blockStatus'],
+      [[setAllocation('node2')], 'error'],
+      [[setAllocation('node1'), setAllocation('node2')], 'error'],
+      [[setAllocation('node1'), setAllocation('node9')], 'error'],
+      [[setAllocation('node1'), option(Option.SetMetaContext, hex('ffffffff'))], 'error'],
+      [[setAllocation('node2'), setAllocation('node1')], 'blockStatus'],
+    ] as const) {
+      const raw = await rawNbd(context, port).greeted();
+      await raw.send(encodeOption(Option.StructuredReply, NOTHING), ...options, go('node1'));
+      for (let isReady = false; !isReady; ) {
+        const answer = await raw.optionReply();
+        assert.ok(answer !== undefined);
+        isReady = answer.option === Option.Go && answer.reply === OptionReply.Ack;
+      }
+      await raw.send(requestBytes({ command: Command.BlockStatus, lengthBytes: 512 }));
+      assert.equal((await raw.chunk())?.body.kind, kind);
+      raw.destroy();
+    }
+  });
+
+  test('queries by the thousand, or longer than their data', async (context) => {
+    const { port } = await served(context);
+    const raw = await rawNbd(context, port).greeted();
+    await replyTo(raw, encodeOption(Option.StructuredReply, NOTHING));
+    for (const code of [Option.ListMetaContext, Option.SetMetaContext]) {
+      const queries = (count: number) =>
+        encodeOption(code, encodeMetaContextRequest({ exportName: 'node1', queries: Array(count).fill('a:b') }));
+      assert.equal(await replyTo(raw, queries(1000)), OptionReply.Ack);
+      assert.equal(await replyTo(raw, queries(10_000)), OptionReply.ErrTooBig);
+      for (const body of [
+        'ffffffff',
+        '00000000 ffffffff',
+        '00000000 00000001 ffffffff',
+        '00000000 00000002 00000000',
+      ]) {
+        assert.equal(await replyTo(raw, option(code, hex(body))), OptionReply.ErrInvalid);
+      }
+    }
+    assert.equal(await replyTo(raw, go('node1')), OptionReply.Info);
   });
 
   test('STARTTLS and what is pipelined behind it (nbdkit CVE-2021-3716)', async (context) => {
@@ -216,6 +304,35 @@ describe('in transmission', () => {
           if (answer?.error === 0 && command === Command.Read) await raw.receive(lengthBytes);
         }
       }
+    }
+  });
+
+  test('the same of a disk beyond 32 bits, with replies in chunks and with extended headers', async (context) => {
+    const size = 2n ** 33n;
+    const { port } = await serveBoards(context, [diskBoard('node1', endlessDevice(Number(size)))]);
+    const edges = [0n, 2n ** 32n - 1n, 2n ** 32n, size - 1n, size, 2n ** 63n, 2n ** 64n - 1n];
+    const lengths = [0, 1, 512, 2 ** 32 - 1, 2 ** 32, 2 ** 33, 2 ** 63];
+    for (const isExtended of [false, true]) {
+      const raw = await rawNbd(context, port).greeted();
+      const structured = encodeOption(isExtended ? Option.ExtendedHeaders : Option.StructuredReply, NOTHING);
+      await raw.send(structured, setAllocation('node1'), go('node1'));
+      for (let left = 5; left > 0; left -= 1) await raw.optionReply();
+      for (const command of [0, 1, 3, 4, 5, 6, 7]) {
+        for (const offset of edges) {
+          for (const lengthBytes of lengths) {
+            if (!isExtended && lengthBytes >= 2 ** 32) continue;
+            // What is said to be a payload is one: a WRITE's own length would have to be sent.
+            if (command === Command.Write && lengthBytes > 512) continue;
+            const payload = command === Command.Write ? new Uint8Array(lengthBytes) : NOTHING;
+            const request = { command, offset, lengthBytes, cookie: offset };
+            if (isExtended) await raw.send(extendedRequest(request), payload);
+            else await raw.send(requestBytes(request), payload);
+            const isGood = await answerOf(raw, isExtended);
+            assert.equal(isGood, mayBeDone(request, size), `${command}: ${lengthBytes} at ${offset}`);
+          }
+        }
+      }
+      raw.destroy();
     }
   });
 
