@@ -7,6 +7,7 @@ import { describe, type TestContext, test } from 'node:test';
 import { makeDemoImage } from '../../src/workshop/demo-image.js';
 import { whenOver } from '../support/cleanup.js';
 import { background, outputOf, until } from '../support/commands.js';
+import { type TestPorts, testPorts } from '../support/ports.js';
 import { projectFile } from '../support/project.js';
 import { scratchFolder } from '../support/scratch.js';
 
@@ -19,7 +20,7 @@ function brambleboot(...words: readonly string[]) {
 
 interface Setup {
   readonly config: string;
-  readonly ports: { readonly tftp: number; readonly http: number };
+  readonly ports: TestPorts;
 }
 
 async function setup(
@@ -28,19 +29,19 @@ async function setup(
 ): Promise<Setup> {
   const folder = scratchFolder(context);
   await makeDemoImage(join(folder, 'demo.img'));
-  const first = 52_000 + Math.floor(Math.random() * 1000) * 10;
+  const ports = await testPorts(context);
   const config = join(folder, 'config.yaml');
   writeFileSync(
     config,
     `server: { interface: lo, state: ./state }
-dhcp: { port: ${first}, reply_port: ${first + 1} }
-tftp: { port: ${first + 2} }
-nbd: { port: ${first + 3} }
-http: { address: 127.0.0.1, port: ${first + 4} }
+dhcp: { port: ${ports.dhcp}, reply_port: ${ports.dhcpReply} }
+tftp: { port: ${ports.tftp} }
+nbd: { port: ${ports.nbd} }
+http: { address: 127.0.0.1, port: ${ports.http} }
 images: { demo: { file: demo.img } }
 ${boards}`,
   );
-  return { config, ports: { tftp: first + 2, http: first + 4 } };
+  return { config, ports };
 }
 
 async function running(context: TestContext, config: string): Promise<ChildProcess> {
@@ -215,8 +216,8 @@ describe('pretend', () => {
   test('finds the server by DHCP on loopback', async (context) => {
     const { config, ports } = await setup(context);
     await running(context, config);
-    const dhcp = ports.tftp - 2;
-    const place = ['--interface', 'lo', '--dhcp-port', String(dhcp), '--dhcp-reply-port', String(dhcp + 1)];
+    const { dhcp, dhcpReply } = ports;
+    const place = ['--interface', 'lo', '--dhcp-port', String(dhcp), '--dhcp-reply-port', String(dhcpReply)];
     const played = brambleboot(
       'pretend',
       '--serial',
