@@ -17,13 +17,21 @@ export interface BoardsOptions {
 
 /** Shows the boards of the running server: one line each, or as JSON; of one board every boot with its steps. */
 export async function boards(name: string | undefined, options: BoardsOptions): Promise<ExitStatus> {
-  const read = await readInventory(configPath(options.config));
+  const path = configPath(options.config);
+  const read = await readInventory(path);
+  const state = read.answer === 'faults' ? read.state : read.inventory.server.state;
   if (read.answer === 'faults') {
-    process.stderr.write(renderFaults(read.faults));
-    return ExitStatus.InventoryFaults;
+    process.stderr.write(state === undefined ? renderFaults(read.faults) : faultyNote(path, read.faults.length));
   }
-  const socketPath = controlSocketPath(read.inventory.server.state);
+  if (state === undefined) return ExitStatus.InventoryFaults;
+  const socketPath = controlSocketPath(state);
   return name === undefined ? showAll(socketPath, options) : showOne(name, socketPath, options);
+}
+
+/** The server may have started before somebody made them; which boards it has is what one wants to know just then. */
+function faultyNote(path: string, count: number): string {
+  const faults = count === 1 ? 'a fault' : `${count} faults`;
+  return `brambleboot: ${printable(path)} has ${faults}, and a server would not start with it (\`brambleboot check\` lists them)\n`;
 }
 
 async function showAll(socketPath: string, { json }: BoardsOptions): Promise<ExitStatus> {

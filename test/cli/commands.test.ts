@@ -96,6 +96,20 @@ describe('check', () => {
     );
   });
 
+  test('says who has the ports of files, disks and metrics, and warns where that is not the server of this inventory', async (context) => {
+    const { config, ports } = await setup(context);
+    const at = `(TFTP: UDP port ${ports.tftp}|NBD: TCP port ${ports.nbd}|HTTP: TCP port ${ports.http})`;
+    const said = () => brambleboot('check', '--config', config).stdout;
+    assert.equal(said().match(new RegExp(`${at} \\(nobody has it now\\)\n`, 'g'))?.length, 3);
+    const server = await running(context, config);
+    assert.equal(said().match(new RegExp(`${at} \\(the running server has it\\)\n`, 'g'))?.length, 3);
+    writeFileSync(config, readFileSync(config, 'utf8').replace('./state', './other'));
+    const warnings = said().match(
+      new RegExp(`${at}: .*\\(pid ${server.pid}\\) has it at 127\\.0\\.0\\.1: stop it`, 'g'),
+    );
+    assert.equal(warnings?.length, 3);
+  });
+
   test('of what is no fault but will not work is a warning', async (context) => {
     const { config } = await setup(context);
     writeFileSync(config, readFileSync(config, 'utf8').replace('interface: lo', 'interface: [lo, nosuch0]'));
@@ -202,6 +216,21 @@ describe('boards', () => {
       const unknown = brambleboot('boards', name, '--config', config);
       assert.deepEqual([unknown.status, unknown.stderr], [1, `brambleboot: ${sentence}\n`]);
     }
+  });
+
+  test('finds the server by an inventory that has got faults since', async (context) => {
+    const { config } = await setup(context);
+    await running(context, config);
+    const sound = readFileSync(config, 'utf8');
+    writeFileSync(config, `${sound}bords: {}\n`);
+    const { status, stdout, stderr } = brambleboot('boards', '--config', config);
+    assert.equal(status, 0);
+    assert.match(stdout, /node1 {2}away/);
+    assert.match(stderr, /config\.yaml has a fault, and a server would not start with it \(`brambleboot check` lists/);
+    writeFileSync(config, sound.replace('state: ./state', 'state: ~/state'));
+    const lost = brambleboot('boards', '--config', config);
+    assert.equal(lost.status, 78);
+    assert.match(lost.stderr, /config\.yaml:1:\d+: .*begins with ~/);
   });
 
   test('without a server says where it looked', async (context) => {
