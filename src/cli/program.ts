@@ -70,6 +70,7 @@ export function commandLine(done: (status: ExitStatus) => void): Command {
     .description(
       'make a small image, serve it on unprivileged loopback ports, boot a pretend board from it, print the timeline',
     )
+    .option('--keep <folder>', 'leave the image and its config.yaml there')
     .action(run(demo));
   program
     .command('pretend')

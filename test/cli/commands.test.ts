@@ -263,6 +263,18 @@ describe('pretend', () => {
     assert.deepEqual([nowhere.status, nowhere.stderr], [1, 'brambleboot: there is no interface nosuch0\n']);
   });
 
+  test('of a board that is not in the inventory says so, in the words of the server', async (context) => {
+    const { config, ports } = await setup(context);
+    await running(context, config);
+    const place = ['--server', '127.0.0.1', '--tftp-port', String(ports.tftp), '--http-port', String(ports.http)];
+    const { status, stderr } = brambleboot('pretend', '--serial', '0badcafe', ...place);
+    const words = 'no board of the inventory is asked for by "serial 0badcafe"';
+    assert.deepEqual(
+      [status, stderr],
+      [1, `stuck at tftp: there is no file for this board: the server says "${words}"\n`],
+    );
+  });
+
   test('does not play a board whose disk is in use', async (context) => {
     const { config, ports } = await setup(context);
     await running(context, config);
@@ -274,7 +286,7 @@ describe('pretend', () => {
     await until(outputOf(attached, 'attached'), 'the disk');
     const { status, stderr } = brambleboot('pretend', '--serial', 'bf9fed6f', ...place);
     assert.equal(status, 1);
-    assert.match(stderr, /board bf9fed6f is running: its disk is in use by 127\.0\.0\.1/);
+    assert.match(stderr, /^not played: board bf9fed6f is running: its disk is in use by 127\.0\.0\.1\n$/);
   });
 });
 
@@ -282,6 +294,21 @@ test('demo boots a board and ends with 0', () => {
   const { status, stdout, stderr } = brambleboot('demo');
   assert.equal(status, 0, stderr + stdout);
   assert.match(stdout, /kernel8\.img[\s\S]*disk attached by 127\.0\.0\.1[\s\S]*byte for byte/);
+});
+
+test('demo leaves image and inventory where it is told to, and what it says to do with them works', async (context) => {
+  const folder = join(scratchFolder(context), 'a', 'demo');
+  const { status, stdout } = brambleboot('demo', '--keep', folder);
+  assert.equal(status, 0);
+  await running(context, join(folder, 'config.yaml'));
+  const [, words = ''] = /\n {2}brambleboot (pretend .*)\n/.exec(stdout) ?? [];
+  const played = brambleboot(...words.split(' '));
+  assert.equal(played.status, 0, played.stderr);
+  const again = brambleboot('demo', '--keep', folder);
+  assert.deepEqual(
+    [again.status, again.stderr],
+    [1, `brambleboot: ${join(folder, 'demo.img')} is there already: name another folder\n`],
+  );
 });
 
 /** Holds the disk of node1, from a process of its own. */
