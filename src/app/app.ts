@@ -1,5 +1,5 @@
 import type { Clock } from '../base/clock.js';
-import { JOURNAL_LOOK_MS } from '../base/limits.js';
+import { JOURNAL_LOOK_MS, METRICS_KEPT_MS } from '../base/limits.js';
 import type { Log } from '../base/log.js';
 import type { Board } from '../boards/board.js';
 import { AddressBook } from '../boards/identity/address-book.js';
@@ -27,6 +27,7 @@ import { neighbourMac } from '../os/neighbours.js';
 import { chooseInterfaces, interfaceIndex, type NetworkInterface } from '../os/network-interfaces.js';
 import { type Courier, startCourier } from '../tftp/courier/courier.js';
 import { startTftpServer } from '../tftp/server.js';
+import { KeptText } from '../web/kept-text.js';
 import { type MeasuredStates, type MeasuredStorage, Metrics } from '../web/metrics.js';
 import { startControlServer, startWebServer } from '../web/server.js';
 import { addressOn, isLoopbackOnly } from './addresses.js';
@@ -287,9 +288,10 @@ class Appliance implements App {
 
   #web(): readonly Listener[] {
     const { inventory, state, clock, log } = this.#options;
+    const metrics = new KeptText(() => this.#metrics.text(), METRICS_KEPT_MS, this.#options.clock);
     const sources = {
       ...{ status: () => this.status(), board: (name: string) => this.board(name) },
-      ...{ listeners: () => this.#network.listeners(), metrics: () => this.#metrics.text() },
+      ...{ listeners: () => this.#network.listeners(), metrics: () => metrics.text() },
     };
     const socketPath = controlSocketPath(state.path);
     const control = async () => {

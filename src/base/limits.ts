@@ -377,6 +377,9 @@ export const HTTP_REQUESTS_PER_CONNECTION_MAX = 8;
 /** Browsers send the cookies of every port of a host, so that what a Grafana beside us sets comes here too. */
 export const HTTP_HEADER_BYTES_MAX = 16 * 1024;
 
+/** A scrape keeps the main thread, and with it every disk, for some 2 ms: within this, all who ask have the same one. Prometheus asks every 15 s. */
+export const METRICS_KEPT_MS = 1_000;
+
 /** Boards named to somebody who asks for one that is not there: a line or two of a terminal. */
 export const UNKNOWN_BOARD_NAMES_MAX = 20;
 

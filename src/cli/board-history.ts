@@ -1,7 +1,7 @@
 import { bytesText, durationText, sinceText } from '../base/amounts.js';
 import { printable } from '../base/printable.js';
 import type { BootRecord } from '../boards/journal/boot-record.js';
-import type { BoardFacts, BoardHistory } from '../boards/journal/status.js';
+import { type BoardFacts, type BoardHistory, bootedOverRestart, filesText } from '../boards/journal/status.js';
 import type { Wire } from './ask-server.js';
 
 /** All boots of a board with their steps, for a terminal: the newest last, where the eye is when it has scrolled by, and then how the board is now. */
@@ -25,7 +25,7 @@ export function bootLine(boot: Wire<BootRecord>): string {
   const at = instant(boot.startedAt);
   switch (boot.state.at) {
     case 'booted':
-      return `${at}, booted in ${durationText(boot.state.durationMs)}`;
+      return `${at}, booted in ${durationText(boot.state.durationMs)}${bootedOverRestart(boot) ? ', over a restart of the server' : ''}`;
     case 'failed':
       return `${at}, failed at ${boot.state.stage}`;
     case 'underWay':
@@ -36,12 +36,11 @@ export function bootLine(boot: Wire<BootRecord>): string {
 }
 
 function bootText(boot: Wire<BootRecord>): string {
-  const files = `${boot.filesRead} files, ${bytesText(boot.bytesRead)}, ${boot.probes} probes`;
   const steps = boot.steps.map((step) => `${sinceText(step.afterMs).padStart(12)}  ${printable(step.text)}\n`);
   // A boot with too many steps to remember has no step that says it.
   const { state } = boot;
   const unsaid = state.at === 'failed' && boot.steps.at(-1)?.text !== state.because;
-  return `${bootLine(boot)} (${files})\n${steps.join('')}${unsaid ? `${printable(state.because)}\n` : ''}`;
+  return `${bootLine(boot)} (${filesText(boot)})\n${steps.join('')}${unsaid ? `${printable(state.because)}\n` : ''}`;
 }
 
 function instant(date: string): string {

@@ -44,7 +44,7 @@ ${body}
 
 function bootSection(boot: BootRecord): Markup {
   return markup`<section>
-<p>${bootSummary(boot)}</p>
+<p>${bootSummary(boot, 'shown')}</p>
 ${timeline(boot)}
 </section>`;
 }

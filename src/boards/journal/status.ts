@@ -1,5 +1,5 @@
 import { bytesText } from '../../base/amounts.js';
-import type { BootRecord } from './boot-record.js';
+import type { BootRecord, BootStep } from './boot-record.js';
 import type { BoardLife } from './journal.js';
 
 /** What the running server knows, as the page, the API and `brambleboot boards` show it. Strings in it may hold what a peer said. */
@@ -84,6 +84,22 @@ export interface UnknownBoard {
 export function spaceText({ sizeBytes, freeBytes }: Pick<FilesystemStatus, 'sizeBytes' | 'freeBytes'>): string {
   const share = sizeBytes === 0 ? '' : ` (${Math.floor((100 * freeBytes) / sizeBytes)} %)`;
   return `${bytesText(freeBytes)} of ${bytesText(sizeBytes)} free${share}`;
+}
+
+/** "12 files, 31 MB, 19 probes"; what there was none of is not said. */
+export function filesText({
+  filesRead,
+  bytesRead,
+  probes,
+}: Pick<BootRecord, 'filesRead' | 'bytesRead' | 'probes'>): string {
+  const files =
+    filesRead === 0 ? 'no files' : `${filesRead} ${filesRead === 1 ? 'file' : 'files'}, ${bytesText(bytesRead)}`;
+  return probes === 0 ? files : `${files}, ${probes} ${probes === 1 ? 'probe' : 'probes'}`;
+}
+
+/** Whether the server was restarted while the board booted: what it took then is not the board's alone. */
+export function bootedOverRestart({ steps }: { readonly steps: readonly Pick<BootStep, 'kind'>[] }): boolean {
+  return steps.slice(0, steps.findIndex(({ kind }) => kind === 'attached') + 1).some(({ kind }) => kind === 'restart');
 }
 
 /** Its disk in use is what makes a board run, whoever asks for its files meanwhile; else the newest boot tells. */
