@@ -2,6 +2,7 @@
 import { createSocket } from 'node:dgram';
 import type { Ipv4Address } from '../base/addresses.js';
 import { TFTP_MAIN_PORT_BUFFER_BYTES, TFTP_MAIN_PORT_UNSENT_BYTES, TFTP_UNSENT_PACKETS_MAX } from '../base/limits.js';
+import { bindAlone } from '../os/udp-socket.js';
 
 /** Address and port; with TFTP's words, half of a transfer's identity. */
 export interface Endpoint {
@@ -27,7 +28,7 @@ export interface UdpListener {
   failed(error: Error): void;
 }
 
-/** Port 0: any free one. Rejects with Node's error (`code`: EADDRINUSE, EACCES, EADDRNOTAVAIL, EMFILE, …). */
+/** Port 0: any free one. Rejects with UdpSocketError (`code`: EADDRINUSE, EACCES, EADDRNOTAVAIL, EMFILE, …). */
 export function bindUdp(local: Endpoint, listener: UdpListener): Promise<UdpSocket> {
   // Addresses are literals: asking the resolver would put every packet off to a later turn of the event loop.
   const socket = createSocket({
@@ -52,7 +53,12 @@ export function bindUdp(local: Endpoint, listener: UdpListener): Promise<UdpSock
       // Nothing can be sent to port 0, so nothing that comes from there is ever answered.
       if (from.port !== 0) listener.received(bytes, from);
     });
-    socket.bind({ address: local.address, port: local.port, exclusive: true });
+    try {
+      bindAlone(socket, local.address, local.port);
+    } catch (error) {
+      socket.close();
+      reject(error);
+    }
   });
 }
 
