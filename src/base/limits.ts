@@ -206,6 +206,8 @@ export const TFTP_UNSENT_PACKETS_MAX = 64;
  * send buffer for the 3 s in which the kernel looks for it; at 800 bytes each 300 of them leave room in TFTP_MAIN_PORT_UNSENT_BYTES.
  */
 export const TFTP_REFUSALS_TO_UNKNOWN_PER_SECOND = 100;
+/** For the thread that delivers files to end at a stop, which takes it a millisecond: flushing disks comes after it. */
+export const TFTP_COURIER_STOP_MS = 1_000;
 /** Asked for; the kernel gives twice net.core.wmem_max at most, which is 416 KiB where nobody has changed it. */
 export const TFTP_MAIN_PORT_UNSENT_BYTES = 512 * 1024;
 /** Addresses remembered because they acknowledged something. */
