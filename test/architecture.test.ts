@@ -31,7 +31,7 @@ const DOORS: Readonly<Record<string, readonly RegExp[]>> = {
   'node:net': [/^nbd\/(server|listening|client)\.ts$/],
   'node:http': [/^cli\/ask-server\.ts$/],
   'node:fs': [
-    /^block\/file-device\.ts$/,
+    /^block\/file-(device|opening)\.ts$/,
     /^inventory\/(read|files)\.ts$/,
     /^os\//,
     /^app\/(state|history)-folder\.ts$/,

@@ -1,5 +1,5 @@
 import type { Clock } from '../base/clock.js';
-import { JOURNAL_LOOK_MS } from '../base/limits.js';
+import { JOURNAL_LOOK_MS, METRICS_KEPT_MS } from '../base/limits.js';
 import type { Log } from '../base/log.js';
 import type { Board } from '../boards/board.js';
 import { AddressBook } from '../boards/identity/address-book.js';
@@ -14,6 +14,7 @@ import {
   boardState,
   type ListenerStatus,
   lastBoot,
+  type ReopenVerdict,
   type ServerStatus,
   type UnknownBoard,
 } from '../boards/journal/status.js';
@@ -25,11 +26,13 @@ import { neighbourMac } from '../os/neighbours.js';
 import { chooseInterfaces } from '../os/network-interfaces.js';
 import { NO_MANAGER, type ServiceManager } from '../os/service-manager.js';
 import { type Courier, startCourier } from '../tftp/courier/courier.js';
+import { KeptText } from '../web/kept-text.js';
 import { type MeasuredStates, type MeasuredStorage, Metrics } from '../web/metrics.js';
-import type { WebSources } from '../web/server.js';
+import type { ControlSources } from '../web/server.js';
 import { Audience } from './audience.js';
 import { BootHistories } from './boot-histories.js';
 import { Doorkeeper } from './doorkeeper.js';
+import { FailedDisk } from './failed-disk.js';
 import { watchSpace } from './full-disk.js';
 import { type HandedSockets, NONE_HANDED } from './handed-sockets.js';
 import { HistoryFolder } from './history-folder.js';
@@ -57,6 +60,8 @@ export interface App {
   status(): ServerStatus;
   /** A board with all its boots, or why there is none. */
   board(name: string): BoardVerdict;
+  /** Takes the disk of a board up again that had failed. */
+  reopen(name: string): Promise<ReopenVerdict>;
   /** Stops in the reverse order of starting: nobody is told to boot any more, transfers end, requests are finished, disks are closed. */
   stop(): Promise<void>;
 }
@@ -86,6 +91,7 @@ class Appliance implements App {
   #courier: Courier | undefined;
   readonly #storage: Storage;
   readonly #serviceReport: ServiceReport;
+  readonly #failedDisks = new Map<string, FailedDisk>();
   #stopped = false;
   #missing: readonly string[] | undefined;
 
@@ -107,7 +113,7 @@ class Appliance implements App {
       ...{ journal: this.#journal, metrics: this.#metrics, discovery: this.#discovery },
       ...{ addresses, lookup, log, clock, imageName: this.#freeImage() },
     });
-    this.#watchSpace(tell);
+    this.#watchDisks(tell);
     const shared = { lookup, tell, clock, log };
     const audience = new Audience(inventory.server.allow);
     this.#doorkeeper = new Doorkeeper(audience, { clock, log });
@@ -156,20 +162,24 @@ class Appliance implements App {
     };
   }
 
-  #sources(): WebSources {
+  #sources(): ControlSources {
+    const metrics = new KeptText(() => this.#metrics.text(), METRICS_KEPT_MS, this.#options.clock);
     return {
       status: () => this.status(),
       board: (name) => this.board(name),
       listeners: () => this.#network.listeners(),
-      metrics: () => this.#metrics.text(),
+      metrics: () => metrics.text(),
+      reopen: (name) => this.reopen(name),
     };
   }
 
-  #watchSpace(tell: TellBoardEvent): void {
+  #watchDisks(tell: TellBoardEvent): void {
     const { inventory, boards, clock, log } = this.#options;
-    for (const { name, space } of boards.all) {
+    for (const { name, space, medium } of boards.all) {
       const file = inventory.images.get(inventory.boards.get(name)?.image ?? '')?.file ?? '';
       if (space !== undefined) watchSpace({ board: name, file, space }, { storage: this.#storage, tell, clock, log });
+      const disk = medium && new FailedDisk({ board: name, file, medium }, { tell, clock, log });
+      if (disk !== undefined) this.#failedDisks.set(name, disk);
     }
   }
 
@@ -179,6 +189,7 @@ class Appliance implements App {
       unknownBoards: () => this.#discovery.count(),
       storage: () => this.#measuredStorage(),
       heldRequests: () => all.map(({ name, space }) => [name, space?.waiting?.requests ?? 0]),
+      failedDisks: () => [...this.#failedDisks].map(([name, { failure }]) => [name, failure !== undefined]),
     };
   }
 
@@ -193,11 +204,17 @@ class Appliance implements App {
   board(name: string): BoardVerdict {
     const { all } = this.#options.boards;
     const board = all.find((candidate) => candidate.name === name);
-    if (board === undefined) {
-      const names = all.map((candidate) => candidate.name);
-      return { answer: 'unknown', because: unknownBoard(name, names) };
-    }
+    if (board === undefined) return { answer: 'unknown', because: this.#unknown(name) };
     return { answer: 'board', board: { ...this.#factsOf(board), boots: this.#journal.life(name).boots } };
+  }
+
+  async reopen(name: string): Promise<ReopenVerdict> {
+    return (await this.#failedDisks.get(name)?.reopen()) ?? { answer: 'unknown', because: this.#unknown(name) };
+  }
+
+  #unknown(name: string): string {
+    const names = this.#options.boards.all.map((board) => board.name);
+    return unknownBoard(name, names);
   }
 
   #factsOf(board: Board): BoardFacts {
@@ -213,6 +230,7 @@ class Appliance implements App {
       state: boardState(life),
       attachedFrom: life.attachedFrom,
       waitingForSpace: board.space?.waiting,
+      diskFailure: this.#failedDisks.get(board.name)?.failure,
     };
   }
 

@@ -7,13 +7,13 @@ import type { SpaceNews, SpaceQueue } from '../block/space-queue.js';
 import type { TellBoardEvent } from '../boards/journal/events.js';
 import type { Storage } from './storage.js';
 
-export interface FullDisk {
+interface FullDisk {
   readonly board: string;
   readonly file: string;
   readonly space: SpaceQueue;
 }
 
-export interface Watching {
+interface Watching {
   readonly storage: Storage;
   readonly tell: TellBoardEvent;
   readonly clock: Clock;

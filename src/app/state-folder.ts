@@ -28,6 +28,15 @@ export function takeStateFolder(path: string): StateFolder {
   return { path, release: () => closeSync(descriptor) };
 }
 
+/** The server that has this folder now, as `node (pid 812)`; undefined if there is none, or none that can be seen from here. */
+export function runningServer(path: string): string | undefined {
+  try {
+    return lockHolder(join(path, 'lock'));
+  } catch {
+    return undefined; // there is no such folder yet, or it is another user's
+  }
+}
+
 /** Where each board's boots are kept. */
 export function bootsFolder(statePath: string): string {
   return join(statePath, 'boots');

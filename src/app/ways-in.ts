@@ -11,7 +11,7 @@ import { DescriptorWatch } from '../os/descriptor-watch.js';
 import { interfaceIndex, type NetworkInterface } from '../os/network-interfaces.js';
 import type { Courier } from '../tftp/courier/courier.js';
 import { startTftpServer } from '../tftp/server.js';
-import { startControlServer, startWebServer, type WebPlace, type WebSources } from '../web/server.js';
+import { type ControlSources, startControlServer, startWebServer, type WebPlace } from '../web/server.js';
 import { addressOn, isLoopbackOnly } from './addresses.js';
 import type { Doorkeeper } from './doorkeeper.js';
 import { fromNetwork, type HandedSockets, handedName } from './handed-sockets.js';
@@ -29,7 +29,7 @@ export interface WaysInWorld {
   readonly discovery: Discovery;
   /** For the lines that would add a board. */
   readonly imageName: string;
-  readonly sources: WebSources;
+  readonly sources: ControlSources;
   readonly shared: {
     readonly lookup: BoardLookup;
     readonly tell: TellBoardEvent;

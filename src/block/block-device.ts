@@ -5,6 +5,8 @@
  */
 export interface BlockDevice {
   readonly sizeBytes: number;
+  /** It lies on a disk that turns, as far as that is known: far seeks cost (NBD ROTATIONAL). */
+  readonly rotational: boolean;
   /** Fills `target`. */
   read(offset: number, target: Uint8Array): Promise<void>;
   /** Fills `target` at once if the bytes are in memory already; false if that would have to wait for the disk. */
@@ -19,7 +21,10 @@ export interface BlockDevice {
   discard(offset: number, lengthBytes: number): Promise<void>;
   /** Reads as zeroes afterwards. `keepAllocated`: the space stays reserved (NBD's NO_HOLE). */
   zero(offset: number, lengthBytes: number, options: ZeroOptions): Promise<void>;
-  /** What lies where, in order, without gaps, covering exactly the range asked for. */
+  /**
+   * What lies where, in order, without gaps, covering exactly the range asked for; neighbours differ in kind. A badly fragmented
+   * image has one extent for each of its blocks: who takes the range from a peer bounds its length.
+   */
   extents(offset: number, lengthBytes: number): Promise<readonly Extent[]>;
   close(): Promise<void>;
 }

@@ -1,71 +1,45 @@
-import { constants, fdatasync, read, write } from 'node:fs';
-import { type FileHandle, open } from 'node:fs/promises';
+import { fdatasync, read, write } from 'node:fs';
 import { CachedReader } from '../os/cached-read.js';
-import { lockFile, lockHolder, loopDeviceOf } from '../os/file-lock.js';
-import { nextData, nextHole, punchHole, readAhead, sizeOf, zeroRange } from '../os/file-space.js';
+import { dropCached, readAhead } from '../os/file-space.js';
 import { assertInside, type BlockDevice, type Extent, type ZeroOptions } from './block-device.js';
 import { BlockError, blockErrorFrom } from './block-error.js';
+import { FileAllocation } from './file-allocation.js';
+import { type FileDeviceOptions, type OpenFile, openUnderLock, reopenInPlace } from './file-opening.js';
+import { FileZeroing } from './file-zeroing.js';
+import { FlushQueue, type Medium } from './flush-queue.js';
 
 /** Zeroes are written from a buffer of this size where the filesystem can't zero by itself. */
 const ZERO_PIECE_BYTES = 1024 * 1024;
-
-export interface FileDeviceOptions {
-  readonly access: 'readWrite' | 'readOnly';
-  /** `exclusive` for a disk that is written, `shared` for a base that several read, `none` for a look at what others may be writing. */
-  readonly lock: 'exclusive' | 'shared' | 'none';
-}
 
 /**
  * Opens a regular file or a block device as a disk. Its size is what it was at opening. Throws BlockError: EBUSY with who
  * has the lock, EACCES, ENOENT, EINVAL for what is neither file nor block device.
  */
-export async function openFileDevice(file: string, options: FileDeviceOptions): Promise<BlockDevice> {
-  const handle = await openFile(file, options.access);
-  try {
-    const status = await handle.stat();
-    if (!status.isFile() && !status.isBlockDevice()) {
-      throw new BlockError('EINVAL', { file, detail: 'neither a regular file nor a block device' });
-    }
-    if (options.lock !== 'none' && !lockFile(handle.fd, options.lock)) {
-      throw new BlockError('EBUSY', { file, detail: `in use by ${lockHolder(file) ?? 'another program'}` });
-    }
-    const loop = options.lock === 'exclusive' ? loopDeviceOf(file) : undefined;
-    if (loop !== undefined) throw new BlockError('EBUSY', { file, detail: `in use by ${loop} (see \`losetup\`)` });
-    return new FileDevice(file, handle, sizeOf(handle.fd), options.access);
-  } catch (error) {
-    await handle.close();
-    throw blockErrorFrom(error, { file });
-  }
+export async function openFileDevice(file: string, options: FileDeviceOptions): Promise<BlockDevice & Medium> {
+  return new FileDevice(await openUnderLock(file, options));
 }
 
-async function openFile(file: string, access: FileDeviceOptions['access']): Promise<FileHandle> {
-  try {
-    // O_NONBLOCK: opening a FIFO that somebody put there would wait for ever.
-    return await open(file, (access === 'readOnly' ? constants.O_RDONLY : constants.O_RDWR) | constants.O_NONBLOCK);
-  } catch (error) {
-    throw blockErrorFrom(error, { file });
-  }
-}
-
-class FileDevice implements BlockDevice {
+class FileDevice implements BlockDevice, Medium {
   readonly sizeBytes: number;
+  readonly rotational: boolean;
+  readonly #open: OpenFile;
   readonly #file: string;
-  readonly #handle: FileHandle;
   readonly #descriptor: number;
   readonly #cached: CachedReader;
-  readonly #writable: boolean;
-  #canPunch = true;
-  #canZero = true;
-  #sync: { readonly running: Promise<void>; next: Promise<void> | undefined } | undefined;
-  #syncFailure: BlockError | undefined;
+  readonly #zeroing: FileZeroing;
+  readonly #allocation: FileAllocation | undefined;
+  readonly #flushes = new FlushQueue(() => this.#sync());
 
-  constructor(file: string, handle: FileHandle, sizeBytes: number, access: FileDeviceOptions['access']) {
+  constructor(open: OpenFile) {
+    const { file, handle, isFile } = open;
+    this.#open = open;
     this.#file = file;
-    this.#handle = handle;
     this.#descriptor = handle.fd;
     this.#cached = new CachedReader(handle.fd);
-    this.sizeBytes = sizeBytes;
-    this.#writable = access === 'readWrite';
+    this.#zeroing = new FileZeroing(file, handle.fd);
+    this.#allocation = isFile ? new FileAllocation(handle.fd) : undefined;
+    this.sizeBytes = open.sizeBytes;
+    this.rotational = open.rotational;
   }
 
   async read(offset: number, target: Uint8Array): Promise<void> {
@@ -102,27 +76,14 @@ class FileDevice implements BlockDevice {
     if (options.durable) await this.flush();
   }
 
-  /**
-   * fdatasync. One that arrives while another runs can't share it (its writes may have come too late for it), so it waits for
-   * the next, and all who wait share that. After a failure every later one fails too: the kernel reports lost pages once and
-   * then takes them for clean, and a board that retries would be told that all is well.
-   */
   async flush(): Promise<void> {
-    if (this.#syncFailure !== undefined) throw this.#syncFailure;
-    if (!this.#writable) return;
-    const current = this.#sync;
-    if (current === undefined) return this.#startSync();
-    current.next ??= current.running.then(
-      () => this.flush(),
-      () => this.flush(),
-    );
-    return current.next;
+    if (this.#isWritable) await this.#flushes.flush();
   }
 
   async discard(offset: number, lengthBytes: number): Promise<void> {
     assertInside(this, offset, lengthBytes);
     this.#mustBeWritable();
-    if (lengthBytes > 0) await this.#punched(offset, lengthBytes);
+    if (lengthBytes > 0) await this.#zeroing.punched(offset, lengthBytes);
   }
 
   async zero(offset: number, lengthBytes: number, options: ZeroOptions): Promise<void> {
@@ -130,8 +91,8 @@ class FileDevice implements BlockDevice {
     this.#mustBeWritable();
     if (lengthBytes > 0) {
       const done = options.keepAllocated
-        ? await this.#zeroed(offset, lengthBytes)
-        : (await this.#punched(offset, lengthBytes)) || (await this.#zeroed(offset, lengthBytes));
+        ? await this.#zeroing.zeroed(offset, lengthBytes)
+        : (await this.#zeroing.punched(offset, lengthBytes)) || (await this.#zeroing.zeroed(offset, lengthBytes));
       if (!done && options.fast) {
         throw new BlockError('ENOTSUP', {
           file: this.#file,
@@ -147,38 +108,43 @@ class FileDevice implements BlockDevice {
 
   async extents(offset: number, lengthBytes: number): Promise<readonly Extent[]> {
     assertInside(this, offset, lengthBytes);
-    const end = offset + lengthBytes;
-    const found: Extent[] = [];
-    let position = offset;
-    while (position < end) {
-      const data = Math.min((await this.#at(position, 0, nextData(this.#descriptor, position))) ?? end, end);
-      if (data > position) found.push({ offset: position, lengthBytes: data - position, kind: 'hole' });
-      if (data >= end) break;
-      const hole = Math.min(await this.#at(data, 0, nextHole(this.#descriptor, data)), end);
-      found.push({ offset: data, lengthBytes: hole - data, kind: 'data' });
-      position = hole;
-    }
-    return found;
+    // A block device does not say what it has space for.
+    const whole = lengthBytes === 0 ? [] : [{ offset, lengthBytes, kind: 'data' } as const];
+    return this.#allocation === undefined
+      ? whole
+      : this.#at(offset, lengthBytes, this.#allocation.extents(offset, lengthBytes));
   }
 
   async close(): Promise<void> {
-    await this.#handle.close();
+    await this.#open.handle.close();
   }
 
-  #startSync(): Promise<void> {
-    const running = new Promise<void>((resolve, reject) => {
+  get failure(): BlockError | undefined {
+    return this.#flushes.failure;
+  }
+
+  listen(listener: (failure: BlockError | undefined) => void): void {
+    this.#flushes.listen(listener);
+  }
+
+  async reopen(): Promise<void> {
+    await this.#flushes.recover(() => reopenInPlace(this.#open));
+    // What was lost is still in memory, and would be read until it is needed for something else: better what is on the disk, at once.
+    await this.#at(0, this.sizeBytes, dropCached(this.#descriptor));
+  }
+
+  get #isWritable(): boolean {
+    return this.#open.access === 'readWrite';
+  }
+
+  #sync(): Promise<void> {
+    return new Promise((resolve, reject) => {
       fdatasync(this.#descriptor, (error) => {
-        this.#sync = undefined;
         if (error === null) return resolve();
-        this.#syncFailure = blockErrorFrom(error, {
-          file: this.#file,
-          detail: 'fdatasync failed: written data may be lost',
-        });
-        return reject(this.#syncFailure);
+        const detail = 'fdatasync failed: written data may be lost';
+        return reject(blockErrorFrom(error, { file: this.#file, detail }));
       });
     });
-    this.#sync = { running, next: undefined };
-    return running;
   }
 
   #readSome(offset: number, target: Uint8Array): Promise<number> {
@@ -199,29 +165,6 @@ class FileDevice implements BlockDevice {
     });
   }
 
-  /** False where the filesystem has no holes; remembered, so that it is asked once. */
-  async #punched(offset: number, lengthBytes: number): Promise<boolean> {
-    if (this.#canPunch)
-      this.#canPunch = await this.#supported(offset, lengthBytes, punchHole(this.#descriptor, offset, lengthBytes));
-    return this.#canPunch;
-  }
-
-  async #zeroed(offset: number, lengthBytes: number): Promise<boolean> {
-    if (this.#canZero)
-      this.#canZero = await this.#supported(offset, lengthBytes, zeroRange(this.#descriptor, offset, lengthBytes));
-    return this.#canZero;
-  }
-
-  async #supported(offset: number, lengthBytes: number, call: Promise<void>): Promise<boolean> {
-    try {
-      await this.#at(offset, lengthBytes, call);
-      return true;
-    } catch (error) {
-      if (error instanceof BlockError && error.code === 'ENOTSUP') return false;
-      throw error;
-    }
-  }
-
   async #writeZeroes(offset: number, lengthBytes: number): Promise<void> {
     const zeroes = new Uint8Array(Math.min(lengthBytes, ZERO_PIECE_BYTES));
     for (let done = 0; done < lengthBytes; ) {
@@ -240,6 +183,6 @@ class FileDevice implements BlockDevice {
   }
 
   #mustBeWritable(): void {
-    if (!this.#writable) throw new BlockError('EROFS', { file: this.#file, detail: 'opened read-only' });
+    if (!this.#isWritable) throw new BlockError('EROFS', { file: this.#file, detail: 'opened read-only' });
   }
 }

@@ -3,6 +3,7 @@ import { assertInside, type BlockDevice, type Extent, type ZeroOptions } from '.
 /** A disk that is an array: for tests, and for images that are made before they are written out. */
 export class MemoryDevice implements BlockDevice {
   readonly bytes: Uint8Array;
+  readonly rotational: boolean = false;
 
   constructor(content: Uint8Array | number) {
     this.bytes = typeof content === 'number' ? new Uint8Array(content) : content;

@@ -17,6 +17,10 @@ class Slice implements BlockDevice {
     this.sizeBytes = sizeBytes;
   }
 
+  get rotational(): boolean {
+    return this.#device.rotational;
+  }
+
   async read(offset: number, target: Uint8Array): Promise<void> {
     assertInside(this, offset, target.length);
     await this.#device.read(this.#start + offset, target);

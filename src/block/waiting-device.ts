@@ -31,6 +31,10 @@ export class WaitingDevice implements BlockDevice {
     return this.#device.sizeBytes;
   }
 
+  get rotational(): boolean {
+    return this.#device.rotational;
+  }
+
   /** From here on nothing waits: it rejects with GivenUp. Its user is gone, and nobody is to be surprised by it later. */
   giveUp(): void {
     this.#isGivenUp = true;

@@ -36,6 +36,10 @@ class Watched implements WatchedDevice {
     return this.#device.sizeBytes;
   }
 
+  get rotational(): boolean {
+    return this.#device.rotational;
+  }
+
   watch(watcher: ChangeWatcher): () => void {
     this.#watchers.add(watcher);
     return () => this.#watchers.delete(watcher);

@@ -1,6 +1,7 @@
 import type { MacAddress } from '../base/addresses.js';
 import type { Serial } from '../base/serial.js';
 import type { BlockDevice } from '../block/block-device.js';
+import type { Medium } from '../block/flush-queue.js';
 import type { SpaceQueue } from '../block/space-queue.js';
 import type { BootFiles } from './boot-files/boot-file.js';
 import type { WriterLock } from './writer-lock/writer-lock.js';
@@ -11,10 +12,14 @@ export interface Board {
   readonly name: string;
   readonly serial: Serial;
   readonly mac: MacAddress | undefined;
+  /** For people who look at a list of disks: whose it is, and of which image. */
+  readonly description: string;
   /** What NBD serves: the one device that TFTP reads from too. */
   readonly disk: BlockDevice;
   /** Where its changes wait while the filesystem under the disk is full; undefined: they fail (`server.on_full: error`). */
   readonly space: SpaceQueue | undefined;
+  /** What its disk lies on, as far as it can fail for good. */
+  readonly medium: Medium | undefined;
   readonly bootFiles: BootFiles;
   readonly writerLock: WriterLock;
 }

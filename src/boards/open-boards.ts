@@ -9,6 +9,7 @@ import {
 import type { BlockDevice } from '../block/block-device.js';
 import { BlockError } from '../block/block-error.js';
 import { openFileDevice } from '../block/file-device.js';
+import type { Medium } from '../block/flush-queue.js';
 import { SpaceQueue } from '../block/space-queue.js';
 import { watched } from '../block/watched-device.js';
 import type { Fault } from '../inventory/fault.js';
@@ -97,7 +98,7 @@ interface Opening {
 
 async function openBoard(opening: Opening): Promise<OpenBoard | { readonly problem: string; readonly remedy: string }> {
   const { image } = opening;
-  let device: BlockDevice | undefined;
+  let device: (BlockDevice & Medium) | undefined;
   try {
     device = await openFileDevice(image.file, { access: 'readWrite', lock: 'exclusive' });
     const verdict = await readLayout(device, image);
@@ -107,7 +108,10 @@ async function openBoard(opening: Opening): Promise<OpenBoard | { readonly probl
         ...imageWarnings(image, verdict.layout),
         ...(findsLate ? [{ image: image.name, because: FINDS_FULL_LATE }] : []),
       ];
-      return boardOf(opening, device, { warnings, waitsForSpace: opening.onFull === 'wait' && !findsLate });
+      const open = boardOf(opening, device, { warnings, waitsForSpace: opening.onFull === 'wait' && !findsLate });
+      // Whoever writes elsewhere need not tell from now on. A damaged one is told about when it is asked for.
+      await open.partition.look(async () => {}).catch(() => {});
+      return open;
     }
     await device.close();
     return { problem: `${image.file} can't be booted from: ${verdict.because}`, remedy: verdict.remedy };
@@ -120,7 +124,7 @@ async function openBoard(opening: Opening): Promise<OpenBoard | { readonly probl
 
 function boardOf(
   { entry, image, nbdPort, memory, options }: Opening,
-  device: BlockDevice,
+  device: BlockDevice & Medium,
   { warnings, waitsForSpace }: { readonly warnings: readonly ImageWarning[]; readonly waitsForSpace: boolean },
 ): OpenBoard {
   const disk = watched(device);
@@ -135,7 +139,17 @@ function boardOf(
   const { name, serial, mac } = entry;
   const space = waitsForSpace ? new SpaceQueue(clock) : undefined;
   return {
-    board: { name, serial, mac, disk, space, bootFiles, writerLock: addressLock(clock) },
+    board: {
+      name,
+      serial,
+      mac,
+      description: `Disk of ${name}, image ${image.name}`,
+      disk,
+      space,
+      medium: device,
+      bootFiles,
+      writerLock: addressLock(clock),
+    },
     image: image.name,
     partition,
     warnings,

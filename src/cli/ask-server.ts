@@ -1,5 +1,5 @@
 import { request } from 'node:http';
-import type { BoardHistory, ServerStatus } from '../boards/journal/status.js';
+import type { BoardHistory, ReopenVerdict, ServerStatus } from '../boards/journal/status.js';
 
 /** As JSON brings it: dates are text. */
 export type Wire<T> = T extends Date
@@ -14,11 +14,13 @@ export type Wire<T> = T extends Date
 export type ServerPlace = { readonly socketPath: string } | { readonly host: string; readonly port: number };
 
 const PATIENCE_MS = 5000;
+/** A disk that has failed may take its time to fail again: the kernel tries for up to half a minute, several times. */
+const REOPEN_PATIENCE_MS = 120_000;
 const ANSWER_BYTES_MAX = 64 * 1024 * 1024;
 
 /** What a running server knows, or a text: why there is no answer. */
 export async function askServer(place: ServerPlace): Promise<Wire<ServerStatus> | string> {
-  const answer = await get(place, '/api/boards');
+  const answer = await ask(place, '/api/boards');
   return typeof answer === 'string' ? answer : (statusIn(answer) ?? 'that is no Brambleboot');
 }
 
@@ -30,7 +32,7 @@ export type BoardAnswer =
 
 /** One board of a running server, with all its boots. */
 export async function askForBoard(place: ServerPlace, name: string): Promise<BoardAnswer> {
-  const bytes = await get(place, `/api/boards/${encodeURIComponent(name)}`);
+  const bytes = await ask(place, `/api/boards/${encodeURIComponent(name)}`);
   if (typeof bytes === 'string') return { answer: 'none', because: bytes };
   const answer = json(bytes);
   if (Array.isArray(answer?.boots)) return { answer: 'board', board: answer };
@@ -38,9 +40,30 @@ export async function askForBoard(place: ServerPlace, name: string): Promise<Boa
   return { answer: 'none', because: 'that is no Brambleboot' };
 }
 
-function get(place: ServerPlace, path: string): Promise<Buffer | string> {
+/** Has the disk of a board taken up again. */
+export async function askToReopen(
+  place: ServerPlace,
+  name: string,
+): Promise<Wire<ReopenVerdict> | { readonly answer: 'none'; readonly because: string }> {
+  const path = `/api/boards/${encodeURIComponent(name)}/reopen`;
+  const bytes = await ask(place, path, { method: 'POST', patienceMs: REOPEN_PATIENCE_MS });
+  if (typeof bytes === 'string') return { answer: 'none', because: bytes };
+  const answer = json(bytes);
+  return typeof answer?.answer === 'string' ? answer : { answer: 'none', because: 'it can do no such thing' };
+}
+
+interface Asking {
+  readonly method?: 'GET' | 'POST';
+  readonly patienceMs?: number;
+}
+
+function ask(
+  place: ServerPlace,
+  path: string,
+  { method = 'GET', patienceMs = PATIENCE_MS }: Asking = {},
+): Promise<Buffer | string> {
   return new Promise((resolve) => {
-    const asking = request({ ...place, path, timeout: PATIENCE_MS }, (response) => {
+    const asking = request({ ...place, path, method, timeout: patienceMs }, (response) => {
       const chunks: Buffer[] = [];
       let bytes = 0;
       response.on('data', (chunk: Buffer) => {
@@ -51,7 +74,7 @@ function get(place: ServerPlace, path: string): Promise<Buffer | string> {
       response.on('end', () => resolve(Buffer.concat(chunks)));
       response.on('error', (error) => resolve(error.message));
     });
-    asking.on('timeout', () => asking.destroy(new Error(`no answer within ${PATIENCE_MS / 1000} s`)));
+    asking.on('timeout', () => asking.destroy(new Error(`no answer within ${patienceMs / 1000} s`)));
     asking.on('error', (error) => resolve(error.message));
     asking.end();
   });

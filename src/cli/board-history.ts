@@ -1,7 +1,7 @@
 import { bytesText, durationText, sinceText } from '../base/amounts.js';
 import { printable } from '../base/printable.js';
 import type { BootRecord } from '../boards/journal/boot-record.js';
-import type { BoardFacts, BoardHistory } from '../boards/journal/status.js';
+import { type BoardFacts, type BoardHistory, bootedOverRestart, filesText } from '../boards/journal/status.js';
 import type { Wire } from './ask-server.js';
 
 /** All boots of a board with their steps, for a terminal: the newest last, where the eye is when it has scrolled by, and then how the board is now. */
@@ -9,7 +9,7 @@ export function historyText(board: Wire<BoardHistory>): string {
   const boots = [...board.boots].reverse().map((boot) => `${bootText(boot)}\n`);
   const use = board.attachedFrom === undefined ? '' : `, disk in use by ${board.attachedFrom}`;
   const now = `${board.name}: ${board.state}, serial ${board.serial}, image ${board.image} (${board.disk})${use}`;
-  return `${boots.join('')}${printable(now)}${boots.length === 0 ? '; not seen yet' : ''}\n${waitLine(board)}`;
+  return `${boots.join('')}${printable(now)}${boots.length === 0 ? '; not seen yet' : ''}\n${waitLine(board)}${failureLine(board)}`;
 }
 
 /** What a full disk holds up, and what to do; nothing where it holds up nothing. */
@@ -20,12 +20,19 @@ export function waitLine({ name, waitingForSpace }: Wire<BoardFacts>): string {
   return `\nWaiting for space: ${printable(facts)}. Make room on the server, and it goes on.\n`;
 }
 
+/** That its disk failed, and what to do; nothing where all is well. */
+export function failureLine({ name, diskFailure }: Wire<BoardFacts>): string {
+  if (diskFailure === undefined) return '';
+  const facts = `${name}: since ${instant(diskFailure.since)}, ${diskFailure.because}`;
+  return `\nDisk failed: ${printable(facts)}. What the board wrote before may be lost. Mend the disk, then \`brambleboot reopen ${name}\` and restart the board.\n`;
+}
+
 /** When it began and how it went, in half a line. */
 export function bootLine(boot: Wire<BootRecord>): string {
   const at = instant(boot.startedAt);
   switch (boot.state.at) {
     case 'booted':
-      return `${at}, booted in ${durationText(boot.state.durationMs)}`;
+      return `${at}, booted in ${durationText(boot.state.durationMs)}${bootedOverRestart(boot) ? ', over a restart of the server' : ''}`;
     case 'failed':
       return `${at}, failed at ${boot.state.stage}`;
     case 'underWay':
@@ -36,14 +43,13 @@ export function bootLine(boot: Wire<BootRecord>): string {
 }
 
 function bootText(boot: Wire<BootRecord>): string {
-  const files = `${boot.filesRead} files, ${bytesText(boot.bytesRead)}, ${boot.probes} probes`;
   const steps = boot.steps.map((step) => `${sinceText(step.afterMs).padStart(12)}  ${printable(step.text)}\n`);
   // A boot with too many steps to remember has no step that says it.
   const { state } = boot;
   const unsaid = state.at === 'failed' && boot.steps.at(-1)?.text !== state.because;
-  return `${bootLine(boot)} (${files})\n${steps.join('')}${unsaid ? `${printable(state.because)}\n` : ''}`;
+  return `${bootLine(boot)} (${filesText(boot)})\n${steps.join('')}${unsaid ? `${printable(state.because)}\n` : ''}`;
 }
 
-function instant(date: string): string {
+export function instant(date: string): string {
   return `${date.slice(0, 19).replace('T', ' ')} UTC`;
 }

@@ -1,13 +1,10 @@
 import { printable, printableJson, printableLines } from '../base/printable.js';
 import { unreachable } from '../base/unreachable.js';
-import { type ServerStatus, spaceText } from '../boards/journal/status.js';
-import { renderFaults } from '../inventory/fault.js';
-import { controlSocketPath } from '../inventory/inventory.js';
-import { readInventory } from '../inventory/read.js';
+import { type BoardFacts, type ServerStatus, spaceText } from '../boards/journal/status.js';
 import { askForBoard, askServer, type Wire } from './ask-server.js';
-import { bootLine, historyText, waitLine } from './board-history.js';
-import { configPath } from './config-path.js';
+import { bootLine, failureLine, historyText, waitLine } from './board-history.js';
 import { ExitStatus } from './exit-status.js';
+import { controlSocketOf, fail, noServer } from './running-server.js';
 import { table } from './table.js';
 
 export interface BoardsOptions {
@@ -17,12 +14,8 @@ export interface BoardsOptions {
 
 /** Shows the boards of the running server: one line each, or as JSON; of one board every boot with its steps. */
 export async function boards(name: string | undefined, options: BoardsOptions): Promise<ExitStatus> {
-  const read = await readInventory(configPath(options.config));
-  if (read.answer === 'faults') {
-    process.stderr.write(renderFaults(read.faults));
-    return ExitStatus.InventoryFaults;
-  }
-  const socketPath = controlSocketPath(read.inventory.server.state);
+  const socketPath = await controlSocketOf(options.config);
+  if (socketPath === undefined) return ExitStatus.InventoryFaults;
   return name === undefined ? showAll(socketPath, options) : showOne(name, socketPath, options);
 }
 
@@ -46,18 +39,6 @@ async function showOne(name: string, socketPath: string, { json }: BoardsOptions
   }
 }
 
-function noServer(socketPath: string, because: string): string {
-  const advice = because.includes('EACCES')
-    ? 'the server belongs to another user: try it with sudo'
-    : 'is it running with this inventory?';
-  return `no server answers at ${socketPath} (${because}): ${advice}`;
-}
-
-function fail(sentence: string): ExitStatus {
-  process.stderr.write(`brambleboot: ${printable(sentence)}\n`);
-  return ExitStatus.Failed;
-}
-
 function show(json: unknown, text: string): ExitStatus {
   process.stdout.write(json === undefined ? text : `${printableJson(JSON.stringify(json, null, 2))}\n`);
   return ExitStatus.Done;
@@ -66,7 +47,7 @@ function show(json: unknown, text: string): ExitStatus {
 function overview(status: Wire<ServerStatus>): string {
   const rows = status.boards.map((board) => [
     board.name,
-    board.waitingForSpace === undefined ? board.state : `${board.state}, disk full`,
+    stateText(board),
     board.serial,
     `${board.image} (${board.disk})`,
     board.attachedFrom ?? '-',
@@ -80,7 +61,19 @@ function overview(status: Wire<ServerStatus>): string {
     .filter((listener) => listener.missing !== undefined)
     .map((listener) => `\n${printable(`Not ready: ${listener.name}: ${listener.missing}`)}\n`);
   const heads = ['BOARD', 'STATE', 'SERIAL', 'IMAGE', 'DISK USED BY', 'LAST BOOT'];
-  return [table(heads, rows), ...status.boards.map(waitLine), ...lowText(status), ...unknown, ...missing].join('');
+  return [
+    table(heads, rows),
+    ...status.boards.map(waitLine),
+    ...status.boards.map(failureLine),
+    ...lowText(status),
+    ...unknown,
+    ...missing,
+  ].join('');
+}
+
+function stateText({ state, waitingForSpace, diskFailure }: Wire<BoardFacts>): string {
+  const full = waitingForSpace === undefined ? '' : ', disk full';
+  return `${state}${full}${diskFailure === undefined ? '' : ', disk failed'}`;
 }
 
 function lowText({ filesystems }: Wire<ServerStatus>): readonly string[] {

@@ -7,7 +7,8 @@ import { type Subnet, subnetText } from '../base/subnets.js';
 import type { Inventory } from '../inventory/inventory.js';
 import type { InterfaceVerdict, NetworkInterface } from '../os/network-interfaces.js';
 import { whyNoPacketSocket } from '../os/packet-socket.js';
-import { type PortHolder, udpPortHolders } from '../os/port-holders.js';
+import { type PortHolder, portHolders } from '../os/port-holders.js';
+import { holderText, portsReport } from './check-ports.js';
 
 export interface NetworkReport {
   readonly lines: readonly string[];
@@ -25,15 +26,17 @@ export function networkReport(verdicts: readonly InterfaceVerdict[], inventory: 
   });
   const none = verdicts.length === 0 ? ['no interface is up and has an IPv4 address'] : [];
   const dhcp = dhcpReport(served, inventory);
+  const ports = portsReport(served, inventory);
   return {
     lines: [
       ...none,
       ...interfaces,
       ...notServed,
       ...dhcp.lines,
+      ...ports.lines,
       `answers ${audience(verdicts, inventory.server.allow)}`,
     ],
-    warnings: [...notServed, ...unansweredAddresses(served, inventory), ...dhcp.warnings],
+    warnings: [...notServed, ...unansweredAddresses(served, inventory), ...dhcp.warnings, ...ports.warnings],
   };
 }
 
@@ -59,7 +62,7 @@ function dhcpReport(served: readonly NetworkInterface[], { dhcp, server }: Inven
   if (served.every(({ address }) => address.startsWith('127.')))
     return { lines: [`DHCP: UDP port ${dhcp.port} on loopback`], warnings: [] };
   const lack = whyNoPacketSocket();
-  const holders = udpPortHolders(dhcp.port);
+  const holders = portHolders('udp', dhcp.port);
   const port = `UDP port ${dhcp.port}`;
   if (lack === undefined) {
     const left = `${port} is left to others (${holdersText(holders)})`;
@@ -82,5 +85,5 @@ function wrongSource(place: { readonly name: string; readonly address: Ipv4Addre
 
 function holdersText(holders: readonly PortHolder[]): string {
   if (holders.length === 0) return 'nobody has it now';
-  return holders.map(({ address, program }) => `${program ?? 'somebody'} has it at ${address}`).join(', ');
+  return holders.map(holderText).join(', ');
 }

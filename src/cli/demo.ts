@@ -1,13 +1,15 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { setTimeout as passed } from 'node:timers/promises';
 import { type App, startApp } from '../app/app.js';
 import { openConfiguration } from '../app/configuration.js';
 import { systemClock } from '../base/clock.js';
 import { silentLog } from '../base/log.js';
 import { renderFaults } from '../inventory/fault.js';
-import { loopbackLine } from '../pretend/line.js';
+import { UdpSocketError } from '../os/udp-socket.js';
+import { type DhcpLine, loopbackLine } from '../pretend/line.js';
 import { type PlayResult, playBoot } from '../pretend/play.js';
 import { PROFILES } from '../pretend/profile.js';
 import { type DemoImage, makeDemoImage } from '../workshop/demo-image.js';
@@ -20,26 +22,39 @@ const ATTEMPTS = 5;
 const LOOKS_MAX = 100;
 const LOOK_MS = 10;
 
+export interface DemoOptions {
+  /** A folder where image and inventory stay. */
+  readonly keep?: string;
+}
+
 /** The main job from end to end on one machine: image, inventory, server, and a board that boots from it. */
-export async function demo(): Promise<ExitStatus> {
-  const folder = await mkdtemp(join(tmpdir(), 'brambleboot-demo-'));
+export async function demo({ keep }: DemoOptions): Promise<ExitStatus> {
+  const folder = keep === undefined ? await mkdtemp(join(tmpdir(), 'brambleboot-demo-')) : await folderToKeep(keep);
   try {
     say(`Brambleboot ${programVersion()}: a boot from end to end, on this machine alone\n`);
     const image = await makeDemoImage(join(folder, 'demo.img'));
     say(`image   ${image.file}: MBR, FAT32 boot partition with ${image.files.size} files, root partition`);
-    return await demonstrate(folder, image);
+    return await demonstrate(folder, image, keep !== undefined);
   } finally {
-    await rm(folder, { recursive: true, force: true });
+    if (keep === undefined) await rm(folder, { recursive: true, force: true });
   }
 }
 
-async function demonstrate(folder: string, image: DemoImage): Promise<ExitStatus> {
+/** What somebody has there already is not ours to overwrite. */
+async function folderToKeep(wanted: string): Promise<string> {
+  const folder = resolve(wanted);
+  await mkdir(folder, { recursive: true });
+  const taken = ['demo.img', 'config.yaml'].map((name) => join(folder, name)).find((path) => existsSync(path));
+  if (taken !== undefined) throw new Error(`${taken} is there already: name another folder`);
+  return folder;
+}
+
+async function demonstrate(folder: string, image: DemoImage, isKept: boolean): Promise<ExitStatus> {
   const server = await startServer(folder);
   if (server === undefined) return ExitStatus.Failed;
-  const { app, ports } = server;
+  const { app, line, ports } = server;
   say(`server  127.0.0.1: DHCP ${ports.dhcp}, TFTP ${ports.tftp}, NBD ${ports.nbd}, HTTP ${ports.http}`);
   say(`board   ${PROFILES.pi4.title}, serial ${SERIAL}\n`);
-  const line = loopbackLine({ interfaceName: 'lo', serverPort: ports.dhcp, clientPort: ports.dhcpReply });
   try {
     const result = await playBoot({
       profile: PROFILES.pi4,
@@ -53,9 +68,10 @@ async function demonstrate(folder: string, image: DemoImage): Promise<ExitStatus
     });
     await printTimeline(app);
     const faults =
-      result.outcome === 'booted' ? await compare(result, image) : [`stuck at ${result.stage}: ${result.because}`];
+      result.outcome === 'booted' ? await compare(result, image) : [`the boot ended early: ${result.because}`];
     for (const fault of faults) say(`WRONG: ${fault}`);
     if (faults.length === 0) say('\nEvery file and the root partition arrived byte for byte. That was the whole boot.');
+    if (isKept) say(howToGoOn(folder, ports));
     return faults.length === 0 ? ExitStatus.Done : ExitStatus.Failed;
   } finally {
     await line.close();
@@ -71,8 +87,23 @@ interface DemoPorts {
   readonly http: number;
 }
 
-/** A server on ports that are free; tries others where one is taken. */
-async function startServer(folder: string): Promise<{ readonly app: App; readonly ports: DemoPorts } | undefined> {
+/** What runs without root, and with no board: the server in one terminal, a pretend board in another. */
+function howToGoOn(folder: string, { tftp, http }: DemoPorts): string {
+  return `
+Image and inventory stay in ${folder}. To go on with them:
+  brambleboot serve --config ${join(folder, 'config.yaml')}
+  brambleboot pretend --serial ${SERIAL} --server 127.0.0.1 --tftp-port ${tftp} --http-port ${http}`;
+}
+
+interface Running {
+  readonly app: App;
+  /** The board's. */
+  readonly line: DhcpLine;
+  readonly ports: DemoPorts;
+}
+
+/** A server on ports that are free, and the board's end of DHCP; tries others where one is taken. */
+async function startServer(folder: string): Promise<Running | undefined> {
   for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
     const ports = choosePorts();
     const path = join(folder, 'config.yaml');
@@ -91,21 +122,35 @@ async function startServer(folder: string): Promise<{ readonly app: App; readonl
       log: silentLog,
       version: programVersion(),
     });
+    const line = lineFor(ports);
     const missing = app.status().listeners.find((listener) => listener.missing !== undefined);
-    if (missing === undefined) return { app, ports };
+    if (missing === undefined && typeof line !== 'string') return { app, line, ports };
     await app.stop();
-    if (attempt === ATTEMPTS - 1) say(`${missing.name}: ${missing.missing}`);
+    if (typeof line !== 'string') await line.close();
+    const because = typeof line === 'string' ? line : `${missing?.name}: ${missing?.missing}`;
+    if (attempt === ATTEMPTS - 1) say(because);
   }
   return undefined;
 }
 
+function lineFor({ dhcp, dhcpReply }: DemoPorts): DhcpLine | string {
+  try {
+    return loopbackLine({ interfaceName: 'lo', serverPort: dhcp, clientPort: dhcpReply });
+  } catch (error) {
+    if (error instanceof UdpSocketError) return error.message;
+    throw error;
+  }
+}
+
 function choosePorts(): DemoPorts {
-  const first = 20_000 + Math.floor(Math.random() * 10_000);
+  // Five that no other demo has in part: DHCP's two are shared with whoever wants to share them.
+  const first = 20_000 + Math.floor(Math.random() * 2_000) * 5;
   return { dhcp: first, dhcpReply: first + 1, tftp: first + 2, nbd: first + 3, http: first + 4 };
 }
 
 function inventoryText(ports: DemoPorts): string {
-  return `server: { interface: lo, state: ./state }
+  return `# Made by brambleboot demo: on this machine alone. Without the interface and the ports it would serve your LAN.
+server: { interface: lo, state: ./state }
 dhcp: { port: ${ports.dhcp}, reply_port: ${ports.dhcpReply} }
 tftp: { port: ${ports.tftp} }
 nbd: { port: ${ports.nbd} }

@@ -36,8 +36,9 @@ export async function pretend(options: PretendOptions): Promise<ExitStatus> {
   try {
     const result = await playBoot(playOf(options, line));
     if (options.json) printJson(result);
-    if (result.outcome === 'stuck') {
-      process.stderr.write(`stuck at ${result.stage}: ${printable(result.because)}\n`);
+    if (result.outcome !== 'booted') {
+      const what = result.outcome === 'stuck' ? `stuck at ${result.stage}` : 'not played';
+      process.stderr.write(`${what}: ${printable(result.because)}\n`);
       return ExitStatus.Failed;
     }
     await withinPatience(result.disk, systemClock, () => result.disk.disconnect());
@@ -113,12 +114,12 @@ async function attachedAlready(host: Ipv4Address, port: number, serial: string):
   const status = await askServer({ host, port });
   if (typeof status === 'string') return undefined;
   const user = status.boards.find((board) => board.serial === serial)?.attachedFrom;
-  return typeof user !== 'string' ? undefined : `board ${serial} is running: its disk is in use by ${user}; not played`;
+  return typeof user !== 'string' ? undefined : `board ${serial} is running: its disk is in use by ${user}`;
 }
 
 function printJson(result: PlayResult): void {
   const facts =
-    result.outcome === 'stuck'
+    result.outcome !== 'booted'
       ? result
       : {
           outcome: result.outcome,

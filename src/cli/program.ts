@@ -10,6 +10,7 @@ import { CONFIG_PATHS } from './config-path.js';
 import { demo } from './demo.js';
 import { ExitStatus } from './exit-status.js';
 import { pretend } from './pretend.js';
+import { reopen } from './reopen.js';
 import { serve } from './serve.js';
 import { programVersion } from './version.js';
 
@@ -66,10 +67,19 @@ export function commandLine(done: (status: ExitStatus) => void): Command {
     .option('--json', 'print all that is known, as JSON')
     .action(run(boards));
   program
+    .command('reopen')
+    .description(
+      'take the disk of a board up again that has failed, once it is mended; it does not bring back what was lost',
+    )
+    .argument('<board>', 'name of the board')
+    .addOption(config())
+    .action(run(reopen));
+  program
     .command('demo')
     .description(
       'make a small image, serve it on unprivileged loopback ports, boot a pretend board from it, print the timeline',
     )
+    .option('--keep <folder>', 'leave the image and its config.yaml there')
     .action(run(demo));
   program
     .command('pretend')

@@ -3,35 +3,52 @@ import { INVENTORY_BYTES_MAX } from '../base/limits.js';
 import { findClashes } from './clashes.js';
 import type { Fault } from './fault.js';
 import type { BoardEntry, ImageEntry, Inventory } from './inventory.js';
-import { type InventoryAsWritten, inventorySchema } from './schema.js';
+import { type InventoryAsWritten, inventorySchema, stateFolder } from './schema.js';
 import { shapeFindings } from './shape-findings.js';
 import { type Finding, type InventorySource, type PositionTable, SourceText } from './source.js';
-import { type GrownTree, growTree } from './tree.js';
+import { at, type GrownTree, growTree, type Tree } from './tree.js';
 
 export type InventoryVerdict =
   | { readonly answer: 'inventory'; readonly inventory: Inventory; readonly source: InventorySource }
+  | InventoryFaults;
+
+export interface InventoryFaults {
+  readonly answer: 'faults';
   /** At least one, as they stand in the file. */
-  | { readonly answer: 'faults'; readonly faults: readonly Fault[] };
+  readonly faults: readonly Fault[];
+  /** Absolute path of the state folder, where that much could be read: a server that started before the faults were made is found by it. */
+  readonly state: string | undefined;
+}
 
 /**
  * Makes an inventory of any text at all, or says what is wrong with it. `file` is how the user named it: it stands in the
  * faults, and relative paths in the inventory begin at its folder. Looks at no file: `checkImageFiles` does.
  */
 export function parseInventory(text: string, file: string): InventoryVerdict {
-  if (text.length > INVENTORY_BYTES_MAX) return { answer: 'faults', faults: [tooLarge(file)] };
+  if (text.length > INVENTORY_BYTES_MAX) return faulty([tooLarge(file)]);
   const source = new SourceText(file, text.replace(/^\ufeff/, ''));
-  if (source.isBlank()) return { answer: 'faults', faults: [emptyFile(source)] };
+  if (source.isBlank()) return faulty([emptyFile(source)]);
   const grown = growTree(source);
   const written = inventorySchema.safeParse(grown.tree);
   const shape = written.success ? [] : shapeFindings(written.error.issues, grown.tree, grown.positions);
   const clashes = findClashes(grown.tree, grown.positions, source);
   const findings = believable(grown, [...grown.structure, ...shape, ...clashes], source);
-  if (findings.length > 0 || !written.success) return { answer: 'faults', faults: source.faults(findings) };
+  if (findings.length > 0 || !written.success) return faulty(source.faults(findings), stateIn(grown.tree, file));
   return {
     answer: 'inventory',
     inventory: completed(written.data, file),
     source: positioned(source, grown.positions),
   };
+}
+
+function faulty(faults: readonly Fault[], state?: string): InventoryFaults {
+  return { answer: 'faults', faults, state };
+}
+
+/** Of a file that has faults, perhaps here: then undefined. */
+function stateIn(tree: Tree, file: string): string | undefined {
+  const read = stateFolder.safeParse(at(tree, ['server', 'state']) ?? undefined);
+  return read.success ? resolve(dirname(file), read.data) : undefined;
 }
 
 /**

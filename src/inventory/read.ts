@@ -21,7 +21,7 @@ export async function readInventory(path: string): Promise<InventoryVerdict> {
 const MISSING = 'name it with `--config FILE`, or begin with a copy of config.example.yaml';
 
 function fault(one: Fault): InventoryVerdict {
-  return { answer: 'faults', faults: [one] };
+  return { answer: 'faults', faults: [one], state: undefined };
 }
 
 /** At most one byte more than allowed, whatever the path leads to: /dev/zero has no end and no size. */

@@ -43,6 +43,9 @@ const addressByInterface = z
   .map(scalar(readInterface, 'key'), scalar(readServerAddress))
   .transform((addresses): ServerAddress => ({ kind: 'byInterface', addresses }));
 
+/** By itself too: it is asked for where the rest has faults. */
+export const stateFolder = scalar(readPath).default('./state');
+
 const server = section({
   interface: oneOrMore(readInterface).optional(),
   address: z
@@ -51,7 +54,7 @@ const server = section({
       addressByInterface,
     ])
     .default({ kind: 'primary' }),
-  state: scalar(readPath).default('./state'),
+  state: stateFolder,
   allow: oneOrMore(readSubnet).default([]),
   on_full: scalar(oneOf('wait', 'error')).default('wait'),
 } satisfies Fields<'server'>);

@@ -1,7 +1,9 @@
 import { NBD_PIECE_BYTES, NBD_POOLED_BYTES_MAX } from '../base/limits.js';
-import { SIMPLE_REPLY_BYTES } from './transmission-wire.js';
+import { DATA_OFFSET_BYTES, EXTENDED_HEAD_BYTES } from './chunk-wire.js';
 
 const SMALLEST_BYTES = 4096;
+/** The longest header that lies in front of data. */
+const HEAD_BYTES = EXTENDED_HEAD_BYTES + DATA_OFFSET_BYTES;
 
 /**
  * Buffers of payloads and replies, used again: to get and fill 128 KiB of fresh memory takes eight times as long as to fill
@@ -39,6 +41,6 @@ export class BufferPool {
 
 function wholeBytesFor(lengthBytes: number): number {
   let bytes = SMALLEST_BYTES;
-  while (bytes + SIMPLE_REPLY_BYTES < lengthBytes && bytes < NBD_PIECE_BYTES) bytes *= 2;
-  return bytes + SIMPLE_REPLY_BYTES;
+  while (bytes + HEAD_BYTES < lengthBytes && bytes < NBD_PIECE_BYTES) bytes *= 2;
+  return bytes + HEAD_BYTES;
 }

@@ -1,14 +1,23 @@
 import type { Duplex } from 'node:stream';
 import { Malformed } from '../base/malformed.js';
 import type { ByteSource } from './byte-source.js';
+import type { ChunkHead, Descriptor } from './chunk-wire.js';
 import { NbdDisconnected, NbdFailed } from './client-errors.js';
-import { Command, CommandFlag } from './constants.js';
-import { decodeSimpleReply, encodeRequest, REQUEST_BYTES, SIMPLE_REPLY_BYTES } from './transmission-wire.js';
+import { Assembly, type ReplyStyle, readReplyHead } from './client-replies.js';
+import { Command, CommandFlag, ReplyFlag } from './constants.js';
+import {
+  EXTENDED_REQUEST_BYTES,
+  encodeExtendedRequest,
+  encodeRequest,
+  type NbdRequest,
+  REQUEST_BYTES,
+} from './transmission-wire.js';
 
 interface Pending {
   /** What a READ fills; empty for the others. */
   readonly target: Uint8Array;
-  resolve(): void;
+  readonly assembly: Assembly;
+  resolve(extents: readonly Descriptor[]): void;
   reject(error: Error): void;
 }
 
@@ -29,6 +38,7 @@ const NOTHING = new Uint8Array(0);
 export class NbdDisk {
   readonly sizeBytes: number;
   readonly transmissionFlags: number;
+  readonly #replies: ReplyStyle;
   readonly #stream: Duplex;
   readonly #source: ByteSource;
   readonly #pending = new Map<bigint, Pending>();
@@ -38,42 +48,67 @@ export class NbdDisk {
   constructor(
     stream: Duplex,
     source: ByteSource,
-    facts: { readonly sizeBytes: number; readonly transmissionFlags: number },
+    facts: { readonly sizeBytes: number; readonly transmissionFlags: number; readonly replies: ReplyStyle },
   ) {
     this.#stream = stream;
     this.#source = source;
     this.sizeBytes = facts.sizeBytes;
     this.transmissionFlags = facts.transmissionFlags;
+    this.#replies = facts.replies;
     void this.#receive();
   }
 
-  async read(offset: number, lengthBytes: number): Promise<Uint8Array> {
+  /** `unfragmented`: DF. */
+  async read(
+    offset: number,
+    lengthBytes: number,
+    options: { readonly unfragmented?: boolean } = {},
+  ): Promise<Uint8Array> {
     const target = new Uint8Array(lengthBytes);
-    await this.#request({ command: Command.Read, offset, lengthBytes }, target);
+    const flags = options.unfragmented ? CommandFlag.Df : 0;
+    await this.#request({ command: Command.Read, flags, offset, lengthBytes }, target);
     return target;
   }
 
   /** `durable`: FUA. `payload` may not change until this resolves. */
   write(offset: number, payload: Uint8Array, options: { readonly durable?: boolean } = {}): Promise<void> {
     const flags = options.durable ? CommandFlag.Fua : 0;
-    return this.#request({ command: Command.Write, flags, offset, lengthBytes: payload.length, payload });
+    return this.#do({ command: Command.Write, flags, offset, lengthBytes: payload.length, payload });
   }
 
   flush(): Promise<void> {
-    return this.#request({ command: Command.Flush });
+    return this.#do({ command: Command.Flush });
   }
 
   trim(offset: number, lengthBytes: number, options: { readonly durable?: boolean } = {}): Promise<void> {
-    return this.#request({ command: Command.Trim, flags: options.durable ? CommandFlag.Fua : 0, offset, lengthBytes });
+    return this.#do({ command: Command.Trim, flags: options.durable ? CommandFlag.Fua : 0, offset, lengthBytes });
   }
 
   writeZeroes(
     offset: number,
     lengthBytes: number,
-    options: { readonly durable?: boolean; readonly keepAllocated?: boolean } = {},
+    options: { readonly durable?: boolean; readonly keepAllocated?: boolean; readonly fast?: boolean } = {},
   ): Promise<void> {
-    const flags = (options.durable ? CommandFlag.Fua : 0) | (options.keepAllocated ? CommandFlag.NoHole : 0);
-    return this.#request({ command: Command.WriteZeroes, flags, offset, lengthBytes });
+    const flags =
+      (options.durable ? CommandFlag.Fua : 0) |
+      (options.keepAllocated ? CommandFlag.NoHole : 0) |
+      (options.fast ? CommandFlag.FastZero : 0);
+    return this.#do({ command: Command.WriteZeroes, flags, offset, lengthBytes });
+  }
+
+  /** Brings the range into the server's memory, if it likes. */
+  cache(offset: number, lengthBytes: number): Promise<void> {
+    return this.#do({ command: Command.Cache, offset, lengthBytes });
+  }
+
+  /** What lies where from `offset` on, as `base:allocation` calls it. `one`: REQ_ONE. */
+  blockStatus(
+    offset: number,
+    lengthBytes: number,
+    options: { readonly one?: boolean } = {},
+  ): Promise<readonly Descriptor[]> {
+    const flags = options.one ? CommandFlag.ReqOne : 0;
+    return this.#request({ command: Command.BlockStatus, flags, offset, lengthBytes });
   }
 
   /** DISC: the server finishes what is under way and closes. Resolves when it has. */
@@ -91,23 +126,37 @@ export class NbdDisk {
     this.#stream.destroy();
   }
 
-  #request(parts: RequestParts, target: Uint8Array = NOTHING): Promise<void> {
+  async #do(parts: RequestParts): Promise<void> {
+    await this.#request(parts);
+  }
+
+  /** Resolves with the extents of a BLOCK_STATUS; there are none in other replies. */
+  #request(parts: RequestParts, target: Uint8Array = NOTHING): Promise<readonly Descriptor[]> {
     if (this.#failure !== undefined) return Promise.reject(this.#failure);
     const cookie = this.#nextCookie;
     this.#nextCookie += 1n;
     return new Promise((resolve, reject) => {
-      this.#pending.set(cookie, { target, resolve, reject });
+      const assembly = new Assembly(parts.offset ?? 0, target);
+      this.#pending.set(cookie, { target, assembly, resolve, reject });
       this.#send(parts, cookie);
     });
   }
 
   #send({ command, flags = 0, offset = 0, lengthBytes = 0, payload = NOTHING }: RequestParts, cookie: bigint): void {
-    const header = new Uint8Array(REQUEST_BYTES);
-    encodeRequest({ command, flags, cookie, offset: BigInt(offset), lengthBytes }, header);
+    const header = this.#header({ command, flags, cookie, offset: BigInt(offset), lengthBytes });
     this.#stream.cork();
     this.#stream.write(header);
     if (payload.length > 0) this.#stream.write(payload);
     process.nextTick(() => this.#stream.uncork());
+  }
+
+  #header(request: NbdRequest): Uint8Array {
+    const isExtended = this.#replies === 'extended';
+    const header = new Uint8Array(isExtended ? EXTENDED_REQUEST_BYTES : REQUEST_BYTES);
+    const payload = request.command === Command.Write ? CommandFlag.PayloadLen : 0;
+    if (isExtended) encodeExtendedRequest({ ...request, flags: request.flags | payload }, header);
+    else encodeRequest(request, header);
+    return header;
   }
 
   async #receive(): Promise<void> {
@@ -122,12 +171,27 @@ export class NbdDisk {
   }
 
   async #receiveOne(): Promise<void> {
-    const { error, cookie } = decodeSimpleReply(await this.#source.exactly(SIMPLE_REPLY_BYTES));
-    const pending = this.#pending.get(cookie);
-    if (pending === undefined) throw new Malformed(`a reply to ${cookie}, which nobody asked`);
-    if (error === 0) await this.#source.fill(pending.target);
-    this.#pending.delete(cookie);
-    if (error === 0) pending.resolve();
-    else pending.reject(new NbdFailed(error));
+    const head = await readReplyHead(this.#source, this.#replies);
+    const pending = this.#pending.get(head.cookie);
+    if (pending === undefined) throw new Malformed(`a reply to ${head.cookie}, which nobody asked`);
+    const failure =
+      head.kind === 'simple' ? await this.#takeSimple(pending, head.error) : await this.#takeChunk(pending, head);
+    if (failure === 'moreToCome') return;
+    this.#pending.delete(head.cookie);
+    if (failure === undefined) pending.resolve(pending.assembly.extents);
+    else pending.reject(failure);
+  }
+
+  async #takeSimple({ target }: Pending, error: number): Promise<NbdFailed | undefined> {
+    if (error !== 0) return new NbdFailed(error);
+    await this.#source.fill(target);
+    return undefined;
+  }
+
+  async #takeChunk({ assembly }: Pending, head: ChunkHead): Promise<NbdFailed | 'moreToCome' | undefined> {
+    await assembly.take(this.#source, head);
+    if ((head.flags & ReplyFlag.Done) === 0) return 'moreToCome';
+    assembly.finish();
+    return assembly.failure;
   }
 }

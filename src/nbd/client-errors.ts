@@ -19,11 +19,17 @@ export class NbdFailed extends Error {
   override readonly name = 'NbdFailed';
   /** Undefined for a number that proto.md does not know. */
   readonly errno: ErrnoName | undefined;
+  /** The server's words; empty where replies are simple ones. */
+  readonly sentence: string;
+  /** Where in the export, if the server said so. */
+  readonly at: number | undefined;
 
-  constructor(error: number) {
+  constructor(error: number, sentence = '', at?: number) {
     const errno = errnoName(error);
-    super(errno ?? `error ${error}`);
+    super(`${errno ?? `error ${error}`}${sentence === '' ? '' : `: ${sentence}`}`);
     this.errno = errno;
+    this.sentence = sentence;
+    this.at = at;
   }
 }
 

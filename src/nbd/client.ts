@@ -10,6 +10,7 @@ import { Malformed } from '../base/malformed.js';
 import { ByteSource } from './byte-source.js';
 import { NbdDisk } from './client-disk.js';
 import { NbdDisconnected, NbdRefused } from './client-errors.js';
+import type { ReplyStyle } from './client-replies.js';
 import { ClientFlag, EXPORT_NAME_ZEROES, HandshakeFlag, Info, Option, OptionReply } from './constants.js';
 import {
   decodeExportNameReply,
@@ -27,8 +28,14 @@ import {
   isOptionError,
   OPTION_REPLY_HEADER_BYTES,
 } from './handshake-wire.js';
+import {
+  decodeMetaContext,
+  encodeMetaContextRequest,
+  type MetaContext,
+  type MetaContextRequest,
+} from './meta-context-wire.js';
 
-/** Our own client: what pretend boards, tests and the demo attach disks with. Simple replies, as Linux. */
+/** Our own client: what pretend boards, tests and the demo attach disks with. Simple replies, as Linux, unless it is asked for more. */
 
 export interface NbdTarget {
   readonly host: string;
@@ -82,6 +89,7 @@ export class NbdHaggling {
   readonly #socket: Socket;
   readonly #source: ByteSource;
   readonly #facts: HagglingFacts;
+  #replies: ReplyStyle = 'simple';
 
   constructor(socket: Socket, source: ByteSource, facts: HagglingFacts) {
     this.#socket = socket;
@@ -92,13 +100,35 @@ export class NbdHaggling {
   /** Names of the exports. */
   async list(): Promise<readonly string[]> {
     const bodies = await this.#ask(Option.List, new Uint8Array(0));
-    return bodies.map(decodeServerEntry);
+    return bodies.map((body) => decodeServerEntry(body).exportName);
   }
 
   /** What the server tells of an export, without using it. */
   async info(exportName: string, infoRequests: readonly number[] = [Info.BlockSize]): Promise<readonly InfoReply[]> {
     const bodies = await this.#ask(Option.Info, encodeExportRequest({ exportName, infoRequests }));
     return bodies.map(decodeInfoReply);
+  }
+
+  /** Replies in chunks from then on. */
+  async structuredReplies(): Promise<void> {
+    await this.#ask(Option.StructuredReply, new Uint8Array(0));
+    this.#replies = 'structured';
+  }
+
+  /** Requests and replies in the long headers from then on. */
+  async extendedHeaders(): Promise<void> {
+    await this.#ask(Option.ExtendedHeaders, new Uint8Array(0));
+    this.#replies = 'extended';
+  }
+
+  /** Those that the server has for this export, and that match. */
+  listMetaContexts(exportName: string, queries: readonly string[] = []): Promise<readonly MetaContext[]> {
+    return this.#metaContexts(Option.ListMetaContext, { exportName, queries });
+  }
+
+  /** Those that can be asked for by `blockStatus` from then on. */
+  setMetaContexts(exportName: string, queries: readonly string[]): Promise<readonly MetaContext[]> {
+    return this.#metaContexts(Option.SetMetaContext, { exportName, queries });
   }
 
   /** Uses the export: nothing more can be asked of this object afterwards. After NbdRefused it can. */
@@ -130,9 +160,17 @@ export class NbdHaggling {
     this.#socket.destroy();
   }
 
+  async #metaContexts(option: number, request: MetaContextRequest): Promise<readonly MetaContext[]> {
+    return (await this.#ask(option, encodeMetaContextRequest(request))).map(decodeMetaContext);
+  }
+
   #use({ sizeBytes, transmissionFlags }: ExportFacts): NbdDisk {
     if (sizeBytes > BigInt(Number.MAX_SAFE_INTEGER)) throw new Malformed(`an export of ${sizeBytes} bytes`);
-    return new NbdDisk(this.#socket, this.#source, { sizeBytes: Number(sizeBytes), transmissionFlags });
+    return new NbdDisk(this.#socket, this.#source, {
+      sizeBytes: Number(sizeBytes),
+      transmissionFlags,
+      replies: this.#replies,
+    });
   }
 
   /** Bodies of the replies before the final ACK. */

@@ -9,6 +9,7 @@ import { WaitingDevice } from '../block/waiting-device.js';
 import type { Board } from '../boards/board.js';
 import type { BoardLookup } from '../boards/identity/lookup.js';
 import type { DiskUser } from '../boards/writer-lock/writer-lock.js';
+import type { Terms } from './agreement.js';
 import type { BufferPool } from './buffer-pool.js';
 import { ByteQueue } from './byte-queue.js';
 import { Command } from './constants.js';
@@ -297,12 +298,19 @@ export class NbdConnection {
       return;
     }
     this.#step({ kind: 'lock', verdict });
-    if (verdict.answer === 'granted') this.#transmit(board, user);
+    const terms = this.#terms();
+    if (terms !== undefined) this.#transmit(board, user, terms);
     else if (!this.#isClosing()) this.#deadline = this.#startDeadline();
     this.#advance();
   }
 
-  #transmit(board: Board, user: DiskUser): void {
+  /** What was negotiated, once it was. */
+  #terms(): Terms | undefined {
+    const phase = this.#phase;
+    return phase.at === 'negotiating' && phase.state.at === 'transmitting' ? phase.state.terms : undefined;
+  }
+
+  #transmit(board: Board, user: DiskUser, { form, requests, tellsAllocation }: Terms): void {
     const { turn, pool, heldMemory, meter, clock, log } = this.#world;
     const waiting = board.space && new WaitingDevice(board.disk, board.space, (bytes) => session.setAside(bytes));
     const session = new DiskSession({
@@ -312,6 +320,7 @@ export class NbdConnection {
       meter,
       clock,
       log,
+      form,
       board: board.name,
       device: waiting ?? board.disk,
       outbox: this.#outbox,
@@ -319,7 +328,10 @@ export class NbdConnection {
       broken: (because) => void this.close(because, 'abrupt'),
       failed: (error) => this.#fail(error),
     });
-    const framing = new RequestFraming(this.#queue, (request) => refusal(request, board.disk), pool);
+    const { inChunks } = form;
+    const { flagsPayload } = requests;
+    const serving = { sizeBytes: board.disk.sizeBytes, inChunks, flagsPayload, tellsAllocation };
+    const framing = new RequestFraming(this.#queue, (request) => refusal(request, serving), pool, requests);
     const use = { board, user, giveUp: () => waiting?.giveUp() };
     this.#phase = { at: 'transmitting', framing, session, use };
     this.#world.attached(this, board.name);
@@ -352,7 +364,9 @@ function exportsOf(lookup: BoardLookup): Exports {
   return {
     find(name) {
       const board = lookup.byName(name);
-      return board === undefined ? undefined : { name: board.name, sizeBytes: board.disk.sizeBytes };
+      if (board === undefined) return undefined;
+      const { description, disk } = board;
+      return { name: board.name, sizeBytes: disk.sizeBytes, description, rotational: false };
     },
     names: () => lookup.names(),
   };

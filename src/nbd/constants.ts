@@ -8,7 +8,11 @@ export const Magic = {
   IHaveOpt: 0x4948_4156_454f_5054n,
   OptionReply: 0x0003_e889_0455_65a9n,
   Request: 0x2560_9513,
+  /** This and ExtendedReply: extension-ext-header branch of proto.md, "Transmission". */
+  ExtendedRequest: 0x21e4_1c71,
   SimpleReply: 0x6744_6698,
+  StructuredReply: 0x668e_33ef,
+  ExtendedReply: 0x6e8a_278c,
 } as const;
 
 /** Offered by the server in its greeting, 16 bits (proto.md, "Handshake flags"). */
@@ -28,6 +32,8 @@ export const Option = {
   StructuredReply: 8,
   ListMetaContext: 9,
   SetMetaContext: 10,
+  /** extension-ext-header branch. */
+  ExtendedHeaders: 11,
 } as const;
 
 /** proto.md, "Option reply types". Errors have bit 31 set. */
@@ -35,6 +41,7 @@ export const OptionReply = {
   Ack: 1,
   Server: 2,
   Info: 3,
+  MetaContext: 4,
   ErrUnsup: 0x8000_0001,
   ErrPolicy: 0x8000_0002,
   ErrInvalid: 0x8000_0003,
@@ -44,6 +51,8 @@ export const OptionReply = {
   ErrShutdown: 0x8000_0007,
   ErrBlockSizeReqd: 0x8000_0008,
   ErrTooBig: 0x8000_0009,
+  /** extension-ext-header branch. */
+  ErrExtHeaderReqd: 0x8000_000a,
 } as const;
 
 /** What INFO and GO may ask for and REP_INFO tells (proto.md, `NBD_REP_INFO`). */
@@ -60,6 +69,23 @@ export const TransmissionFlag = {
   SendWriteZeroes: 1 << 6,
   SendDf: 1 << 7,
   CanMultiConn: 1 << 8,
+  SendCache: 1 << 10,
+  SendFastZero: 1 << 11,
+} as const;
+
+/** proto.md, "Structured reply flags". */
+export const ReplyFlag = { Done: 1 << 0 } as const;
+
+/** proto.md, "Structured reply types". Errors have bit 15 set. */
+export const ReplyType = {
+  None: 0,
+  OffsetData: 1,
+  OffsetHole: 2,
+  BlockStatus: 5,
+  /** extension-ext-header branch. */
+  BlockStatusExt: 6,
+  Error: 0x8001,
+  ErrorOffset: 0x8002,
 } as const;
 
 /** proto.md, "Request types". */
@@ -75,7 +101,18 @@ export const Command = {
 } as const;
 
 /** proto.md, "Command flags". */
-export const CommandFlag = { Fua: 1 << 0, NoHole: 1 << 1, Df: 1 << 2, ReqOne: 1 << 3, FastZero: 1 << 4 } as const;
+export const CommandFlag = {
+  Fua: 1 << 0,
+  NoHole: 1 << 1,
+  Df: 1 << 2,
+  ReqOne: 1 << 3,
+  FastZero: 1 << 4,
+  /** extension-ext-header branch. */
+  PayloadLen: 1 << 5,
+} as const;
+
+/** What is told of an extent (proto.md, "`base:allocation` metadata context"); data have neither. */
+export const AllocationState = { Hole: 1 << 0, Zero: 1 << 1 } as const;
 
 /** The only errors a reply may carry (proto.md, "Error values"). */
 export const Errno = {

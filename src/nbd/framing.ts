@@ -8,10 +8,10 @@ import { Malformed } from '../base/malformed.js';
 import { unreachable } from '../base/unreachable.js';
 import type { BufferPool } from './buffer-pool.js';
 import type { ByteQueue } from './byte-queue.js';
-import type { ErrnoName } from './constants.js';
 import { Command } from './constants.js';
 import { CLIENT_FLAGS_BYTES, decodeClientFlags, decodeOptionHeader, OPTION_HEADER_BYTES } from './handshake-wire.js';
-import { decodeRequest, type NbdRequest, payloadBytes, REQUEST_BYTES } from './transmission-wire.js';
+import type { Refusal } from './transmission.js';
+import { COMPACT_REQUESTS, type NbdRequest, type RequestCodec } from './transmission-wire.js';
 
 /**
  * Cuts what a client sends into messages, wherever the network cut it. Both are asked (`next`) and never push, so that who
@@ -92,7 +92,7 @@ export type Arrival =
   /** All but WRITE. */
   | { readonly kind: 'request'; readonly request: NbdRequest }
   /** Not to be done; its payload, if it has one, was read away. */
-  | { readonly kind: 'refused'; readonly request: NbdRequest; readonly errno: ErrnoName }
+  | { readonly kind: 'refused'; readonly request: NbdRequest; readonly refusal: Refusal }
   /** The payload of a WRITE, or a piece of it: `bytes` belong at `request.offset + at`. */
   | {
       readonly kind: 'payload';
@@ -111,22 +111,24 @@ type RequestState =
       piece: Uint8Array;
       filledBytes: number;
     }
-  | { readonly at: 'discarding'; readonly request: NbdRequest; readonly errno: ErrnoName; leftBytes: number };
+  | { readonly at: 'discarding'; readonly request: NbdRequest; readonly refusal: Refusal; leftBytes: number };
 
 /** Whether a request may be done at all: asked once per request, before there is memory for its payload. */
-export type JudgeRequest = (request: NbdRequest) => ErrnoName | undefined;
+export type JudgeRequest = (request: NbdRequest) => Refusal | undefined;
 
 export class RequestFraming {
   readonly #queue: ByteQueue;
   readonly #judge: JudgeRequest;
   readonly #pool: BufferPool;
+  readonly #codec: RequestCodec;
   #state: RequestState = { at: 'header' };
 
   /** Payloads are handed out in buffers of `pool`: who is done with one gives it back. */
-  constructor(queue: ByteQueue, judge: JudgeRequest, pool: BufferPool) {
+  constructor(queue: ByteQueue, judge: JudgeRequest, pool: BufferPool, codec: RequestCodec = COMPACT_REQUESTS) {
     this.#queue = queue;
     this.#judge = judge;
     this.#pool = pool;
+    this.#codec = codec;
   }
 
   /** Payload that was collected and not handed out yet: of a WRITE that is still coming in. */
@@ -139,9 +141,9 @@ export class RequestFraming {
       const state = this.#state;
       switch (state.at) {
         case 'header': {
-          const bytes = this.#queue.take(REQUEST_BYTES);
+          const bytes = this.#queue.take(this.#codec.headerBytes);
           if (bytes === undefined) return undefined;
-          const arrival = this.#begin(decodeRequest(bytes));
+          const arrival = this.#begin(this.#codec.decode(bytes));
           if (arrival !== undefined) return arrival;
           break;
         }
@@ -149,7 +151,7 @@ export class RequestFraming {
           state.leftBytes -= this.#queue.drop(state.leftBytes);
           if (state.leftBytes > 0) return undefined;
           this.#state = { at: 'header' };
-          return { kind: 'refused', request: state.request, errno: state.errno };
+          return { kind: 'refused', request: state.request, refusal: state.refusal };
         }
         case 'collecting': {
           state.filledBytes += this.#queue.moveInto(state.piece.subarray(state.filledBytes));
@@ -163,10 +165,10 @@ export class RequestFraming {
   }
 
   #begin(request: NbdRequest): Arrival | undefined {
-    const errno = this.#judge(request);
-    const payload = payloadBytes(request);
-    if (errno !== undefined) {
-      this.#state = { at: 'discarding', request, errno, leftBytes: payload };
+    const refusal = this.#judge(request);
+    const payload = this.#codec.payloadBytes(request);
+    if (refusal !== undefined) {
+      this.#state = { at: 'discarding', request, refusal, leftBytes: payload };
       return undefined;
     }
     if (request.command !== Command.Write) return { kind: 'request', request };

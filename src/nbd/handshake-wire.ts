@@ -42,6 +42,7 @@ export interface ExportFacts {
 export type InfoReply =
   | ({ readonly kind: 'export' } & ExportFacts)
   | { readonly kind: 'name'; readonly exportName: string }
+  | { readonly kind: 'description'; readonly description: string }
   | {
       readonly kind: 'blockSize';
       readonly minimum: number;
@@ -157,7 +158,7 @@ export function decodeName(bytes: Uint8Array): string {
 //   ├──────┼───────────────┬───────────┬────────────┴──────┬────────┘
 //   │  3   │ minimum (32)  │ preferred │ maximum payload   │   INFO_BLOCK_SIZE
 //   ├──────┼───────────────┴───────────┴───────────────────┘
-//   │  1   │ name, to the end   INFO_NAME
+//   │  1   │ name, to the end   INFO_NAME; 2 with a description, INFO_DESCRIPTION
 //   └──────┘
 
 export function encodeInfoReply(info: Exclude<InfoReply, { readonly kind: 'unknown' }>): Uint8Array {
@@ -167,6 +168,8 @@ export function encodeInfoReply(info: Exclude<InfoReply, { readonly kind: 'unkno
       return writer.u16(Info.Export).u64(info.sizeBytes).u16(info.transmissionFlags).done();
     case 'name':
       return writer.u16(Info.Name).utf8(info.exportName).done();
+    case 'description':
+      return writer.u16(Info.Description).utf8(info.description).done();
     case 'blockSize':
       return writer.u16(Info.BlockSize).u32(info.minimum).u32(info.preferred).u32(info.maximumPayload).done();
     default:
@@ -182,6 +185,8 @@ export function decodeInfoReply(body: Uint8Array): InfoReply {
       return { kind: 'export', sizeBytes: reader.u64(), transmissionFlags: reader.u16() };
     case Info.Name:
       return { kind: 'name', exportName: decodeName(reader.rest()) };
+    case Info.Description:
+      return { kind: 'description', description: decodeName(reader.rest()) };
     case Info.BlockSize:
       return { kind: 'blockSize', minimum: reader.u32(), preferred: reader.u32(), maximumPayload: reader.u32() };
     default:
@@ -189,15 +194,22 @@ export function decodeInfoReply(body: Uint8Array): InfoReply {
   }
 }
 
-/** Data of a REP_SERVER: length, name; what may follow the name is a description, of which we send none. */
-export function encodeServerEntry(exportName: string): Uint8Array {
-  const name = new TextEncoder().encode(exportName);
-  return new ByteWriter(4 + name.length).u32(name.length).bytes(name).done();
+/** An export in a list. */
+export interface ServerEntry {
+  readonly exportName: string;
+  /** For people; may be empty. */
+  readonly description: string;
 }
 
-export function decodeServerEntry(body: Uint8Array): string {
+/** Data of a REP_SERVER: length, name; what follows the name is the description. */
+export function encodeServerEntry({ exportName, description }: ServerEntry): Uint8Array {
+  const name = new TextEncoder().encode(exportName);
+  return new ByteWriter().u32(name.length).bytes(name).utf8(description).done();
+}
+
+export function decodeServerEntry(body: Uint8Array): ServerEntry {
   const reader = new ByteReader(body);
-  return decodeName(reader.bytes(reader.u32()));
+  return { exportName: decodeName(reader.bytes(reader.u32())), description: decodeName(reader.rest()) };
 }
 
 /** EXPORT_NAME has a reply of its own: no header, and a tail of zeroes that everybody has agreed to forget but old clients. */

@@ -1,15 +1,15 @@
-import { NBD_MESSAGE_CHARACTERS_MAX, NBD_NAME_BYTES_MAX, NBD_PAYLOAD_BYTES_MAX } from '../base/limits.js';
+import { NBD_MESSAGE_CHARACTERS_MAX, NBD_NAME_BYTES_MAX } from '../base/limits.js';
 import { Malformed } from '../base/malformed.js';
 import { printableAscii } from '../base/printable.js';
 import { unreachable } from '../base/unreachable.js';
 import type { LockVerdict } from '../boards/writer-lock/writer-lock.js';
-import { ClientFlag, HandshakeFlag, Info, Option, OptionReply, TransmissionFlag } from './constants.js';
+import { type Agreement, NOTHING_AGREED, type Terms, termsOf } from './agreement.js';
+import { ClientFlag, HandshakeFlag, Option, OptionReply } from './constants.js';
+import { type Export, exportFacts, exportInfos } from './export-info.js';
 import type { HandshakeMessage } from './framing.js';
 import {
   decodeExportRequest,
   decodeName,
-  type ExportFacts,
-  type ExportRequest,
   encodeAck,
   encodeExportNameReply,
   encodeGreeting,
@@ -17,8 +17,9 @@ import {
   encodeOptionReply,
   encodeSentence,
   encodeServerEntry,
-  type InfoReply,
 } from './handshake-wire.js';
+import { decodeMetaContextRequest, encodeMetaContext } from './meta-context-wire.js';
+import { contextsFor } from './meta-contexts.js';
 
 /**
  * Fixed newstyle negotiation, the server's side: what a client said and what the writer lock answered come in, commands go
@@ -33,10 +34,10 @@ import {
  */
 export type NegotiationState =
   | { readonly at: 'clientFlags' }
-  | { readonly at: 'haggling'; readonly zeroes: boolean }
-  | { readonly at: 'choosing'; readonly zeroes: boolean; readonly choice: Choice }
+  | { readonly at: 'haggling'; readonly zeroes: boolean; readonly agreement: Agreement }
+  | { readonly at: 'choosing'; readonly zeroes: boolean; readonly agreement: Agreement; readonly choice: Choice }
   /** From here on the client sends requests. */
-  | { readonly at: 'transmitting'; readonly exportName: string }
+  | { readonly at: 'transmitting'; readonly exportName: string; readonly terms: Terms }
   | { readonly at: 'over' };
 
 /** The export that a client wants to use, and how it asked. */
@@ -46,12 +47,7 @@ export interface Choice {
   readonly infoRequests: readonly number[];
 }
 
-export interface Export {
-  readonly name: string;
-  readonly sizeBytes: number;
-}
-
-/** What is served, as far as negotiation cares. */
+/** All that is served. */
 export interface Exports {
   find(name: string): Export | undefined;
   names(): readonly string[];
@@ -80,15 +76,6 @@ export interface NegotiationStep {
   readonly state: NegotiationState;
   readonly commands: readonly NegotiationCommand[];
 }
-
-/** What every export can do (proto.md, "Transmission flags"). One device serves all connections, so CAN_MULTI_CONN holds. */
-const TRANSMISSION_FLAGS =
-  TransmissionFlag.HasFlags |
-  TransmissionFlag.SendFlush |
-  TransmissionFlag.SendFua |
-  TransmissionFlag.SendTrim |
-  TransmissionFlag.SendWriteZeroes |
-  TransmissionFlag.CanMultiConn;
 
 const KNOWN_CLIENT_FLAGS = ClientFlag.FixedNewstyle | ClientFlag.NoZeroes;
 
@@ -119,7 +106,8 @@ export function negotiate(state: NegotiationState, event: NegotiationEvent, expo
 function checkFlags(flags: number): NegotiationStep {
   const unknown = (flags & ~KNOWN_CLIENT_FLAGS) >>> 0;
   if (unknown !== 0) return over([], `client flags ${unknown.toString(16)} mean nothing here`);
-  return { state: { at: 'haggling', zeroes: (flags & ClientFlag.NoZeroes) === 0 }, commands: [] };
+  const zeroes = (flags & ClientFlag.NoZeroes) === 0;
+  return { state: { at: 'haggling', zeroes, agreement: NOTHING_AGREED }, commands: [] };
 }
 
 type Haggling = Extract<NegotiationState, { readonly at: 'haggling' }>;
@@ -140,8 +128,15 @@ function answerOption(
     case Option.Info:
     case Option.Go:
       return answerExportRequest(state, option, body, exports);
+    case Option.StructuredReply:
+      return agreeOnReplies(state, option, body, 'structured');
+    case Option.ExtendedHeaders:
+      return agreeOnReplies(state, option, body, 'extended');
+    case Option.ListMetaContext:
+    case Option.SetMetaContext:
+      return answerMetaContexts(state, option, body, exports);
     default:
-      // STARTTLS, STRUCTURED_REPLY and the META_CONTEXTs among them: a baseline client goes on without.
+      // STARTTLS among them: a baseline client goes on without.
       return stay(state, [refuse(option, OptionReply.ErrUnsup, `This server does not know option ${option}.`)]);
   }
 }
@@ -155,9 +150,10 @@ function answerOversized(state: Haggling, option: number, lengthBytes: number): 
 }
 
 function list(exports: Exports): readonly NegotiationCommand[] {
-  const entries = exports
-    .names()
-    .map((name) => encodeOptionReply(Option.List, OptionReply.Server, encodeServerEntry(name)));
+  const entries = exports.names().map((name) => {
+    const entry = encodeServerEntry({ exportName: name, description: exports.find(name)?.description ?? '' });
+    return encodeOptionReply(Option.List, OptionReply.Server, entry);
+  });
   return [...entries, encodeAck(Option.List)].map(send);
 }
 
@@ -167,18 +163,55 @@ function answerExportRequest(
   body: Uint8Array,
   exports: Exports,
 ): NegotiationStep {
-  const request = readExportRequest(body);
-  if (request instanceof Malformed)
-    return stay(state, [invalid(option, `The data of the option is wrong: ${request.message}.`)]);
+  const request = decoded(decodeExportRequest, body);
+  if (request instanceof Malformed) return stay(state, [invalidData(option, request)]);
   const found = findExport(exports, request.exportName);
   if (found === undefined) return refuseUnknown(state, option, request.exportName, exports);
   if (option === Option.Go) return choose(state, { option, found, infoRequests: request.infoRequests });
-  return stay(state, [...infoReplies(option, found, request.infoRequests), send(encodeAck(option))]);
+  return stay(state, [...infoReplies(state, option, found, request.infoRequests), send(encodeAck(option))]);
 }
 
-function readExportRequest(body: Uint8Array): ExportRequest | Malformed {
+/** Said twice it changes nothing, and extended headers go before structured replies (proto.md, `NBD_OPT_EXTENDED_HEADERS`). */
+function agreeOnReplies(
+  state: Haggling,
+  option: number,
+  body: Uint8Array,
+  replies: 'structured' | 'extended',
+): NegotiationStep {
+  if (body.length > 0) return stay(state, [invalid(option, 'This option takes no data.')]);
+  if (replies === 'structured' && state.agreement.replies === 'extended') {
+    return stay(state, [refuse(option, OptionReply.ErrExtHeaderReqd, 'Extended headers were negotiated already.')]);
+  }
+  return stay(agreeing(state, { replies }), [send(encodeAck(option))]);
+}
+
+/** SET forgets what was set before, also where it fails. */
+function answerMetaContexts(
+  before: Haggling,
+  option: typeof Option.ListMetaContext | typeof Option.SetMetaContext,
+  body: Uint8Array,
+  exports: Exports,
+): NegotiationStep {
+  const sets = option === Option.SetMetaContext;
+  const state = sets ? agreeing(before, { allocationOf: undefined }) : before;
+  if (state.agreement.replies === 'simple') {
+    return stay(state, [invalid(option, 'Negotiate structured replies first (STRUCTURED_REPLY).')]);
+  }
+  const request = decoded(decodeMetaContextRequest, body);
+  if (request instanceof Malformed) return stay(state, [invalidData(option, request)]);
+  const found = findExport(exports, request.exportName);
+  if (found === undefined) return refuseUnknown(state, option, request.exportName, exports);
+  const contexts = contextsFor(option, request.queries);
+  const replies = contexts.map((context) =>
+    encodeOptionReply(option, OptionReply.MetaContext, encodeMetaContext(context)),
+  );
+  const after = sets && contexts.length > 0 ? agreeing(state, { allocationOf: found.name }) : state;
+  return stay(after, [...replies, encodeAck(option)].map(send));
+}
+
+function decoded<T>(decode: (body: Uint8Array) => T, body: Uint8Array): T | Malformed {
   try {
-    return decodeExportRequest(body);
+    return decode(body);
   } catch (error) {
     if (error instanceof Malformed) return error;
     throw error;
@@ -194,6 +227,7 @@ function refuseUnknown(state: Haggling, option: number, asked: string, exports: 
 // EXPORT_NAME cannot be answered with an error: closing is all there is (proto.md, `NBD_OPT_EXPORT_NAME`).
 function chooseByName(state: Haggling, body: Uint8Array, exports: Exports): NegotiationStep {
   if (body.length > NBD_NAME_BYTES_MAX) return over([], `an export name of ${body.length} bytes`);
+  if (state.agreement.replies === 'extended') return over([], 'EXPORT_NAME after extended headers, which need GO');
   const asked = decodeName(body);
   const found = findExport(exports, asked);
   if (found === undefined) return over([tellUnknown(asked)], 'no such export');
@@ -202,21 +236,25 @@ function chooseByName(state: Haggling, body: Uint8Array, exports: Exports): Nego
 
 function choose(state: Haggling, choice: Choice): NegotiationStep {
   return {
-    state: { at: 'choosing', zeroes: state.zeroes, choice },
+    state: { ...state, at: 'choosing', choice },
     commands: [{ kind: 'takeDisk', board: choice.found.name }],
   };
 }
 
-function enter({ zeroes, choice }: Choosing): NegotiationStep {
+function enter(state: Choosing): NegotiationStep {
+  const { zeroes, agreement, choice } = state;
   const { option, found, infoRequests } = choice;
   const replies =
     option === Option.Go
-      ? [...infoReplies(option, found, infoRequests), send(encodeAck(option))]
-      : [send(encodeExportNameReply(exportFacts(found), { zeroes }))];
-  return { state: { at: 'transmitting', exportName: found.name }, commands: replies };
+      ? [...infoReplies(state, option, found, infoRequests), send(encodeAck(option))]
+      : [send(encodeExportNameReply(exportFacts(found, agreement), { zeroes }))];
+  return {
+    state: { at: 'transmitting', exportName: found.name, terms: termsOf(agreement, found.name) },
+    commands: replies,
+  };
 }
 
-function refuseHeld({ zeroes, choice }: Choosing, holder: string): NegotiationStep {
+function refuseHeld({ zeroes, agreement, choice }: Choosing, holder: string): NegotiationStep {
   const { option, found } = choice;
   const told: NegotiationCommand = {
     kind: 'tellRefused',
@@ -226,21 +264,22 @@ function refuseHeld({ zeroes, choice }: Choosing, holder: string): NegotiationSt
   };
   if (option === Option.ExportName) return over([told], `${found.name} is held by ${holder}`);
   const sentence = `The disk of ${found.name} is in use by ${holder}, which answers. Shut that one down first, or give this board an entry of its own in the inventory.`;
-  return stay({ at: 'haggling', zeroes }, [refuse(option, OptionReply.ErrPolicy, sentence), told]);
+  return stay({ at: 'haggling', zeroes, agreement }, [refuse(option, OptionReply.ErrPolicy, sentence), told]);
 }
 
-/** INFO_EXPORT always; name and sizes only to who asked (nbd-client prints a warning over what it did not ask for). */
-function infoReplies(option: number, found: Export, asked: readonly number[]): readonly NegotiationCommand[] {
-  const infos: Exclude<InfoReply, { readonly kind: 'unknown' }>[] = [{ kind: 'export', ...exportFacts(found) }];
-  if (asked.includes(Info.Name)) infos.push({ kind: 'name', exportName: found.name });
-  if (asked.includes(Info.BlockSize)) {
-    infos.push({ kind: 'blockSize', minimum: 1, preferred: 4096, maximumPayload: NBD_PAYLOAD_BYTES_MAX });
-  }
-  return infos.map((info) => send(encodeOptionReply(option, OptionReply.Info, encodeInfoReply(info))));
+function infoReplies(
+  { agreement }: Haggling | Choosing,
+  option: number,
+  found: Export,
+  asked: readonly number[],
+): readonly NegotiationCommand[] {
+  return exportInfos(found, agreement, asked).map((info) =>
+    send(encodeOptionReply(option, OptionReply.Info, encodeInfoReply(info))),
+  );
 }
 
-function exportFacts(found: Export): ExportFacts {
-  return { sizeBytes: BigInt(found.sizeBytes), transmissionFlags: TRANSMISSION_FLAGS };
+function agreeing(state: Haggling, more: Partial<Agreement>): Haggling {
+  return { ...state, agreement: { ...state.agreement, ...more } };
 }
 
 // The initramfs's `nbdroot=host:/name` asks for "/name".
@@ -276,6 +315,10 @@ function send(bytes: Uint8Array): NegotiationCommand {
 
 function refuse(option: number, reply: number, sentence: string): NegotiationCommand {
   return send(encodeSentence(option, reply, sentence));
+}
+
+function invalidData(option: number, { message }: Malformed): NegotiationCommand {
+  return invalid(option, `The data of the option is wrong: ${message}.`);
 }
 
 function invalid(option: number, sentence: string): NegotiationCommand {

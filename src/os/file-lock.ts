@@ -10,6 +10,7 @@ const fcntl = libcFunction('fcntl', 'int fcntl(int fd, int command, ...)');
 const F_OFD_SETLK = 37;
 const F_RDLCK = 0;
 const F_WRLCK = 1;
+const F_UNLCK = 2;
 
 /**
  * struct flock on 64-bit Linux: type and whence (16 bits each), padding, start and length (64 bits; length 0 = to the end,
@@ -30,6 +31,20 @@ export function lockFile(descriptor: number, kind: 'exclusive' | 'shared'): bool
     if (error instanceof SystemCallError && (error.code === 'EAGAIN' || error.code === 'EACCES')) return false;
     throw error;
   }
+}
+
+/**
+ * Passes a lock on to another descriptor of the same file. An exclusive one can't be held twice, so it is shared between the
+ * two for a moment: nobody else can have it exclusively at any time. False if somebody took a shared one in that moment; `from`
+ * then has a shared one too, and it may be tried again.
+ */
+export function passLock(from: number, to: number, kind: 'exclusive' | 'shared'): boolean {
+  const isShared = lockFile(from, 'shared') && lockFile(to, 'shared');
+  if (!isShared || kind === 'shared') return isShared;
+  fcntl.now(from, F_OFD_SETLK, 'void *', wholeFile(F_UNLCK));
+  if (lockFile(to, 'exclusive')) return true;
+  lockFile(from, 'shared');
+  return false;
 }
 
 /**

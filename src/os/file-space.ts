@@ -10,6 +10,7 @@ const FALLOC_FL_KEEP_SIZE = 0x01;
 const FALLOC_FL_PUNCH_HOLE = 0x02;
 const FALLOC_FL_ZERO_RANGE = 0x10;
 const POSIX_FADV_WILLNEED = 3;
+const POSIX_FADV_DONTNEED = 4;
 const SEEK_END = 2;
 const SEEK_DATA = 3;
 const SEEK_HOLE = 4;
@@ -27,6 +28,11 @@ export async function zeroRange(descriptor: number, offset: number, lengthBytes:
 /** Begins to read a range into the page cache. Ends before that is done, unless the disk's queue is full. */
 export async function readAhead(descriptor: number, offset: number, lengthBytes: number): Promise<void> {
   await fadvise.later(descriptor, offset, lengthBytes, POSIX_FADV_WILLNEED);
+}
+
+/** Whatever of the file is in memory and on the disk alike is read from the disk again. */
+export async function dropCached(descriptor: number): Promise<void> {
+  await fadvise.later(descriptor, 0, 0, POSIX_FADV_DONTNEED);
 }
 
 /** Works for regular files and block devices alike; stat says 0 for the latter. Answers from memory, waits for nothing. */

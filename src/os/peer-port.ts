@@ -6,6 +6,7 @@ import {
   bind,
   endpointOf,
   getsockname,
+  ignoreLearntMtu,
   MSG_DONTWAIT,
   SO_REUSEADDR,
   SOCK_CLOEXEC,
@@ -42,8 +43,7 @@ export class PeerPort {
     this.descriptor = openSocket();
     try {
       setNumber(this.descriptor, SOL_SOCKET, SO_SNDBUF, SEND_BUFFER_BYTES);
-      // What an ICMP says of a smaller MTU on the way may be forged, and would cut each block into fragments for ten minutes.
-      setNumber(this.descriptor, IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_OMIT);
+      ignoreLearntMtu(this.descriptor);
       bindTo(this.descriptor, { address, port: 0 });
       // Not before it is bound: the free port that the kernel picks must be nobody else's.
       setNumber(this.descriptor, SOL_SOCKET, SO_REUSEADDR, 1);
@@ -180,10 +180,6 @@ function boundTo(descriptor: number): PortAddress {
 
 /** asm-generic/socket.h and bits/socket.h. */
 const SO_SNDBUF = 7;
-/** ip(7), bits/in.h: the interface's MTU counts, not what was heard of the way. */
-const IPPROTO_IP = 0;
-const IP_MTU_DISCOVER = 10;
-const IP_PMTUDISC_OMIT = 5;
 /** linux/udp.h, since Linux 4.18. */
 const SOL_UDP = 17;
 const UDP_SEGMENT = 103;

@@ -1,4 +1,4 @@
-/** Who has a UDP port, as far as /proc tells. For people: nothing is decided by it. */
+/** Who has a port, as far as /proc tells. For people: nothing is decided by it. */
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 
 export interface PortHolder {
@@ -8,31 +8,37 @@ export interface PortHolder {
   readonly program: string | undefined;
 }
 
-/** The addresses that others, and this process, have sockets of this port at. Empty where /proc can't be read. */
+/** The addresses that others, and this process, have UDP sockets of this port at. Empty where /proc can't be read. */
 export function udpPortAddresses(port: number): readonly string[] {
-  return [...new Set(socketsAt(port).map(({ address }) => address))];
+  return [...new Set(socketsAt('udp', port).map(({ address }) => address))];
 }
 
-/** With the programs' names: that takes a look at all descriptors of all processes. */
-export function udpPortHolders(port: number): readonly PortHolder[] {
-  const sockets = socketsAt(port);
+/** With the programs' names: that takes a look at all descriptors of all processes. Of TCP, those that listen. */
+export function portHolders(protocol: 'udp' | 'tcp', port: number): readonly PortHolder[] {
+  const sockets = socketsAt(protocol, port);
   if (sockets.length === 0) return [];
   const programs = programsOf(new Set(sockets.map(({ inode }) => `socket:[${inode}]`)));
   return sockets.map(({ address, inode }) => ({ address, program: programs.get(`socket:[${inode}]`) }));
 }
 
-interface UdpSocketSeen {
+/** include/net/tcp_states.h. */
+const TCP_LISTEN = '0A';
+
+interface SocketSeen {
   readonly address: string;
   readonly inode: string;
 }
 
-function socketsAt(port: number): readonly UdpSocketSeen[] {
+function socketsAt(protocol: 'udp' | 'tcp', port: number): readonly SocketSeen[] {
   const wanted = port.toString(16).toUpperCase().padStart(4, '0');
   // Of this thread: that is where our own sockets are made.
-  const lines = ['udp', 'udp6'].flatMap((table) => textOf(`/proc/thread-self/net/${table}`).split('\n').slice(1));
+  const lines = [protocol, `${protocol}6`].flatMap((table) =>
+    textOf(`/proc/thread-self/net/${table}`).split('\n').slice(1),
+  );
   return lines.flatMap((line) => {
     // sl, local address:port, remote address:port, state, queues, timer, retransmits, uid, timeout, inode, …
-    const [, local = '', , , , , , , , inode = ''] = line.trim().split(/\s+/);
+    const [, local = '', , state, , , , , , inode = ''] = line.trim().split(/\s+/);
+    if (protocol === 'tcp' && state !== TCP_LISTEN) return [];
     const [address = '', localPort] = local.split(':');
     return localPort === wanted ? [{ address: addressOf(address), inode }] : [];
   });

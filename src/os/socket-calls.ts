@@ -29,6 +29,15 @@ export const SOCK_CLOEXEC = 0o2000000;
 export const MSG_DONTWAIT = 0x40;
 export const SOL_SOCKET = 1;
 export const SO_REUSEADDR = 2;
+/** ip(7), bits/in.h. */
+const IPPROTO_IP = 0;
+const IP_MTU_DISCOVER = 10;
+const IP_PMTUDISC_OMIT = 5;
+
+/** What an ICMP says of a smaller MTU on the way may be forged, and would cut each datagram into fragments for ten minutes: the interface's MTU counts. */
+export function ignoreLearntMtu(descriptor: number): void {
+  setNumber(descriptor, IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_OMIT);
+}
 
 /** For the many options that are an int. */
 export function setNumber(descriptor: number, level: number, name: number, value: number): void {

@@ -7,6 +7,7 @@ import { SystemCallError } from './libc.js';
 import {
   AF_INET,
   bind,
+  ignoreLearntMtu,
   SO_REUSEADDR,
   SOCK_CLOEXEC,
   SOCK_DGRAM,
@@ -33,7 +34,8 @@ export class UdpSocketError extends Error {
   readonly place: UdpSocketPlace;
 
   constructor(code: string, place: UdpSocketPlace) {
-    super(withBindAdvice(`UDP ${place.address}:${place.port} on ${place.interfaceName}: ${code}`, code));
+    const on = place.interfaceName === '' ? '' : ` on ${place.interfaceName}`;
+    super(withBindAdvice(`UDP ${place.address}:${place.port}${on}: ${code}`, code));
     this.code = code;
     this.place = place;
   }
@@ -49,6 +51,26 @@ export function openUdpSocket(place: UdpSocketPlace): Socket {
   try {
     // Takes the descriptor over: closing the socket closes it.
     return opened.bind({ fd: descriptor });
+  } catch (error) {
+    closeSync(descriptor);
+    throw error;
+  }
+}
+
+/**
+ * Binds a socket of node:dgram to an address and port that it shares with nobody; it believes no ICMP about MTUs, which can only
+ * be said before it is Node's. Throws UdpSocketError.
+ */
+export function bindAlone(opened: Socket, address: Ipv4Address, port: number): void {
+  const place = { address, port, interfaceName: '' };
+  const descriptor = attempt(place, () => socket.now(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  try {
+    attempt(place, () => {
+      ignoreLearntMtu(descriptor);
+      const local = socketAddress(address, port);
+      bind.now(descriptor, local, local.length);
+    });
+    opened.bind({ fd: descriptor });
   } catch (error) {
     closeSync(descriptor);
     throw error;

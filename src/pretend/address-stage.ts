@@ -34,13 +34,17 @@ export async function findAddress(
   const conversation = new Conversation(wish, report);
   return new Promise((resolve) => {
     const settle = (result: AddressFound | string) => {
+      settled = true;
       timers.cancel();
       resolve(result);
     };
+    let settled = false;
     line.onMessage((bytes, source) => {
       const message = decoded(bytes);
       if (message === undefined) return;
       const step = conversation.hear(message, source);
+      // A router may be slower than we are, and name another server while files are read already.
+      if (settled) return;
       if (step.say !== undefined) line.send(step.say);
       if (step.found !== undefined) settle(step.found);
     });
@@ -67,6 +71,9 @@ class Conversation {
     | { readonly address: Ipv4Address; readonly server: Ipv4Address; readonly netmask: Ipv4Address | undefined }
     | undefined;
   #requested = false;
+  /** The first that named a boot server: another opinion is worth a line. */
+  #firstNamed: { readonly tftpServer: Ipv4Address; readonly source: Ipv4Address } | undefined;
+  #toldOfTwo = false;
 
   constructor(wish: AddressWish, report: Report) {
     this.#wish = wish;
@@ -80,8 +87,9 @@ class Conversation {
   }
 
   hear(message: DhcpMessage, source: Ipv4Address): Step {
-    if (this.#requested) return this.#acknowledged(message) ? this.#done() : {};
     const offer = readOffer(this.#wish.loader, this.#discover, message, source);
+    if (offer?.tftpServer !== undefined) this.#compare(offer.tftpServer, source);
+    if (this.#requested) return this.#acknowledged(message) ? this.#done() : {};
     if (offer === undefined) return {};
     if (offer.tftpServer !== undefined) {
       this.#report('dhcp', `OFFER from ${source}: boot server ${offer.tftpServer}`);
@@ -93,6 +101,19 @@ class Conversation {
       this.#offer = { address: offer.address, server, netmask: optionAddress(message, Option.SubnetMask) };
     }
     return this.#next();
+  }
+
+  /** What a Pi 4 or 5 makes of two is documented nowhere, so that the one followed here proves nothing for it. */
+  #compare(tftpServer: Ipv4Address, source: Ipv4Address): void {
+    this.#firstNamed ??= { tftpServer, source };
+    const first = this.#firstNamed;
+    if (first.tftpServer === tftpServer || this.#toldOfTwo) return;
+    this.#toldOfTwo = true;
+    const both = `${first.source} names ${first.tftpServer} as boot server, and ${source} names ${tftpServer}`;
+    this.#report(
+      'dhcp',
+      `warning: ${both}: a real board may believe the other one (docs/howto/router-with-option-66.md)`,
+    );
   }
 
   complaint(): string {

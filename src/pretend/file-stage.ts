@@ -4,6 +4,7 @@ import type { Clock } from '../base/clock.js';
 import { BOARD_MODELS, type BootSelection, selectBoot } from '../boards/boot-config/boot-selection.js';
 import { readBootConfig } from '../boards/boot-config/config-files.js';
 import { anyPort, fetchFile } from '../tftp/client.js';
+import { ErrorCode } from '../tftp/constants.js';
 import type { TftpOptions } from '../tftp/wire.js';
 import type { Ask, Profile, Wanted } from './profile.js';
 import type { Report } from './report.js';
@@ -28,6 +29,7 @@ export class FileStage {
   readonly #prefix: string;
   readonly #files = new Map<string, Uint8Array>();
   readonly #known = new Map<string, boolean>();
+  #refusal: string | undefined;
 
   /** `prefix` ends with a slash, or is empty. */
   constructor(profile: Profile, place: FileStagePlace, prefix: string) {
@@ -36,8 +38,13 @@ export class FileStage {
     this.#prefix = prefix;
   }
 
-  /** All files in the order of the profile, up to the kernel; or why the board stops. */
-  async readAll(): Promise<FilesRead | string> {
+  /** In the server's words, why the first file that was not there was not. */
+  get refusal(): string | undefined {
+    return this.#refusal;
+  }
+
+  /** All files in the order of the profile, up to the kernel; or why the board stops. `refused`: by which words it was told so under a prefix that it gave up. */
+  async readAll(refused?: string): Promise<FilesRead | string> {
     let selection: BootSelection | undefined;
     for (const ask of this.#profile.files) {
       if ('slot' in ask.what) selection ??= await this.#select();
@@ -47,6 +54,9 @@ export class FileStage {
       }
     }
     selection ??= await this.#select();
+    const words = refused ?? this.#refusal;
+    if (this.#files.size === 0 && words !== undefined)
+      return `there is no file for this board: the server says "${words}"`;
     if (selection.kernel === undefined) return `none of the kernels is there: ${selection.kernelCandidates.join(', ')}`;
     return { files: this.#files, selection };
   }
@@ -63,7 +73,7 @@ export class FileStage {
   async read(name: string, options?: TftpOptions): Promise<Uint8Array | string | undefined> {
     const result = await this.#fetch(name, options === undefined ? {} : { options });
     const { verdict, bytes, durationMs } = result;
-    if (verdict.outcome === 'refused' && verdict.code === 1) {
+    if (verdict.outcome === 'refused' && verdict.code === ErrorCode.FileNotFound) {
       this.#known.set(name, false);
       return undefined;
     }
@@ -95,11 +105,14 @@ export class FileStage {
     return selectBoot(config, model, async (path) => this.#known.get(path) ?? (await this.probe(path)) !== undefined);
   }
 
-  #fetch(name: string, how: { readonly abort?: 'afterOptionAck'; readonly options?: TftpOptions }) {
+  async #fetch(name: string, how: { readonly abort?: 'afterOptionAck'; readonly options?: TftpOptions }) {
     const { server, localAddress, clock } = this.#place;
     const { rollsOver, hangsOnDuplicate } = this.#profile;
     const settings = { path: this.#prefix + name, options: this.#options(), rollsOver, hangsOnDuplicate, ...how };
-    return fetchFile({ ...settings, server, local: anyPort(localAddress), clock });
+    const result = await fetchFile({ ...settings, server, local: anyPort(localAddress), clock });
+    const { verdict } = result;
+    if (verdict.outcome === 'refused' && verdict.code === ErrorCode.FileNotFound) this.#refusal ??= verdict.message;
+    return result;
   }
 
   #options(): TftpOptions {

@@ -39,14 +39,16 @@ export type PlayResult =
       readonly cmdline: string;
       readonly files: ReadonlyMap<string, Uint8Array>;
     }
-  | { readonly outcome: 'stuck'; readonly stage: 'dhcp' | 'tftp' | 'nbd'; readonly because: string };
+  | { readonly outcome: 'stuck'; readonly stage: 'dhcp' | 'tftp' | 'nbd'; readonly because: string }
+  /** It was not to be played. */
+  | { readonly outcome: 'notPlayed'; readonly because: string };
 
 /** Plays one boot from DISCOVER to disk. Rejects for what is wrong on this side only (an address that can't be bound). */
 export async function playBoot(play: Play): Promise<PlayResult> {
   const found = await findServer(play);
   if (typeof found === 'string') return { outcome: 'stuck', stage: 'dhcp', because: found };
   const refusal = await play.mayPlay?.(found.tftpServer);
-  if (refusal !== undefined) return { outcome: 'stuck', stage: 'dhcp', because: refusal };
+  if (refusal !== undefined) return { outcome: 'notPlayed', because: refusal };
 
   const localAddress = play.takeAddress(play.start.kind === 'dhcp' ? found : undefined);
   const read = await readFiles(play, found.tftpServer, localAddress);
@@ -89,8 +91,8 @@ async function readFiles(play: Play, server: Ipv4Address, localAddress: Ipv4Addr
     const failure = await runBootcode(play, new FileStage(profile, place, ''));
     if (failure !== undefined) return failure;
   }
-  const prefix = await prefixInUse(play, (text) => new FileStage(profile, place, text));
-  return new FileStage(profile, place, prefix).readAll();
+  const { prefix, refused } = await prefixInUse(play, (text) => new FileStage(profile, place, text));
+  return new FileStage(profile, place, prefix).readAll(refused);
 }
 
 /** The ROM reads bootcode.bin, in RFC 1350's plain way and without a prefix; that asks for its server once more by DHCP. */
@@ -105,17 +107,24 @@ async function runBootcode(play: Play, files: FileStage): Promise<string | undef
 }
 
 /** A loader drops its prefix if it does not find its firmware there; a Pi 5, which has that in its EEPROM, looks for config.txt. */
-async function prefixInUse(play: Play, stage: (prefix: string) => FileStage): Promise<string> {
+async function prefixInUse(
+  play: Play,
+  stage: (prefix: string) => FileStage,
+): Promise<{ readonly prefix: string; readonly refused?: string }> {
   const wished = prefixText(play);
-  if (wished === '') return '';
+  if (wished === '') return { prefix: '' };
   const firmware = { pi3: ['start.elf'], pi4: ['start4.elf', 'start.elf'], pi5: ['config.txt'] };
   const generation = play.profile.loader === 'rom3' ? 'pi3' : play.profile.loader === 'pi5' ? 'pi5' : 'pi4';
   const files = stage(wished);
   for (const name of firmware[generation]) {
-    if ((await files.probe(name)) !== undefined) return wished;
+    if ((await files.probe(name)) !== undefined) return { prefix: wished };
   }
-  play.report('tftp', `no file under ${wished}: asks without a prefix`);
-  return '';
+  const { refusal } = files;
+  play.report(
+    'tftp',
+    `no file under ${wished}${refusal === undefined ? '' : ` ("${refusal}")`}: asks without a prefix`,
+  );
+  return refusal === undefined ? { prefix: '' } : { prefix: '', refused: refusal };
 }
 
 function prefixText({ prefix, identity }: Play): string {

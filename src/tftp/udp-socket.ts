@@ -2,6 +2,7 @@
 import { createSocket } from 'node:dgram';
 import type { Ipv4Address } from '../base/addresses.js';
 import { TFTP_MAIN_PORT_BUFFER_BYTES, TFTP_MAIN_PORT_UNSENT_BYTES, TFTP_UNSENT_PACKETS_MAX } from '../base/limits.js';
+import { bindAlone } from '../os/udp-socket.js';
 
 /** Address and port; with TFTP's words, half of a transfer's identity. */
 export interface Endpoint {
@@ -34,7 +35,7 @@ export interface BoundPort {
   open(): number;
 }
 
-/** At `place`, or a free port of it where that is 0. Rejects with Node's error (`code`: EADDRINUSE, EACCES, EADDRNOTAVAIL, EMFILE, …). */
+/** At `place`, or a free port of it where that is 0. Rejects with UdpSocketError (`code`: EADDRINUSE, EACCES, EADDRNOTAVAIL, EMFILE, …). */
 export function bindUdp(place: Endpoint | BoundPort, listener: UdpListener): Promise<UdpSocket> {
   const { address } = 'open' in place ? place.local : place;
   // Addresses are literals: asking the resolver would put every packet off to a later turn of the event loop.
@@ -60,8 +61,13 @@ export function bindUdp(place: Endpoint | BoundPort, listener: UdpListener): Pro
       // Nothing can be sent to port 0, so nothing that comes from there is ever answered.
       if (from.port !== 0) listener.received(bytes, from);
     });
-    if ('open' in place) socket.bind({ fd: place.open() });
-    else socket.bind({ address, port: place.port, exclusive: true });
+    try {
+      if ('open' in place) socket.bind({ fd: place.open() });
+      else bindAlone(socket, address, place.port);
+    } catch (error) {
+      socket.close();
+      reject(error);
+    }
   });
 }
 

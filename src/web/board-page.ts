@@ -1,6 +1,6 @@
 import type { BootRecord } from '../boards/journal/boot-record.js';
 import type { BoardHistory } from '../boards/journal/status.js';
-import { boardHeading, bootSummary, spaceParagraph, timeline } from './boot-markup.js';
+import { boardHeading, bootSummary, failureParagraph, spaceParagraph, timeline } from './boot-markup.js';
 import { type Markup, markup } from './markup.js';
 
 const RELOAD_SECONDS = 3;
@@ -14,6 +14,7 @@ export function boardPage(board: BoardHistory): string {
     reload,
     markup`<header><h1>${boardHeading(board, markup`${board.name}`)}</h1></header>
 <main>
+${failureParagraph(board.name, board.diskFailure)}
 ${spaceParagraph(board.waitingForSpace)}
 ${board.boots.length === 0 ? markup`<p>Not seen yet.</p>` : markup``}
 ${board.boots.map(bootSection)}
@@ -44,7 +45,7 @@ ${body}
 
 function bootSection(boot: BootRecord): Markup {
   return markup`<section>
-<p>${bootSummary(boot)}</p>
+<p>${bootSummary(boot, 'shown')}</p>
 ${timeline(boot)}
 </section>`;
 }

@@ -55,6 +55,11 @@ export const METRICS = {
     help: 'Requests that wait for space on a full filesystem',
     labels: ['board'],
   },
+  diskFailed: {
+    name: 'brambleboot_disk_failed',
+    help: '1 if a flush of the disk failed, until it is reopened',
+    labels: ['board'],
+  },
   unknownBoards: { name: 'brambleboot_unknown_boards', help: 'Boards seen that are not in the inventory', labels: [] },
   inventoryFaults: {
     name: 'brambleboot_inventory_faults',
@@ -73,6 +78,7 @@ export interface MeasuredStates {
   /** May wait for a filesystem, but not without end. */
   readonly storage: () => Promise<MeasuredStorage>;
   readonly heldRequests: () => readonly (readonly [board: string, requests: number])[];
+  readonly failedDisks: () => readonly (readonly [board: string, hasFailed: boolean])[];
 }
 
 /** Without what could not be measured. */
@@ -97,7 +103,7 @@ export class Metrics {
   readonly #requestErrors = this.#counter(METRICS.requestErrors);
 
   constructor(
-    { unknownBoards, storage, heldRequests }: MeasuredStates,
+    { unknownBoards, storage, heldRequests, failedDisks }: MeasuredStates,
     { version, boardNames }: { readonly version: string; readonly boardNames: readonly string[] },
   ) {
     collectDefaultMetrics({ register: this.#registry });
@@ -113,6 +119,9 @@ export class Metrics {
     });
     this.#gauge(METRICS.heldRequests, (gauge) => {
       for (const [board, requests] of heldRequests()) gauge.set({ board }, requests);
+    });
+    this.#gauge(METRICS.diskFailed, (gauge) => {
+      for (const [board, hasFailed] of failedDisks()) gauge.set({ board }, hasFailed ? 1 : 0);
     });
     this.#gauge(METRICS.unknownBoards, (gauge) => gauge.set(unknownBoards()));
     this.#gauge(METRICS.inventoryFaults).set(0);

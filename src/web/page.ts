@@ -7,7 +7,7 @@ import {
   spaceText,
   type UnknownBoard,
 } from '../boards/journal/status.js';
-import { boardHeading, bootSummary, instant, spaceParagraph, timeline } from './boot-markup.js';
+import { boardHeading, bootSummary, failureParagraph, instant, spaceParagraph, timeline } from './boot-markup.js';
 import { type Markup, markup } from './markup.js';
 
 /** The status page: what every board does now, and how its last boot went. Plain HTML that loads itself again; no script. */
@@ -48,7 +48,8 @@ h1 small { font-size: 1rem; } h1 small, h2 small { color: #777; font-weight: nor
 .running { background: var(--good); } .booting { background: var(--busy); } .failed { background: var(--bad); }
 table { border-collapse: collapse; width: 100%; }
 td { border-top: 1px solid var(--line); padding: .1rem .5rem .1rem 0; vertical-align: top; overflow-wrap: anywhere; }
-td:first-child { color: #777; text-align: right; white-space: nowrap; width: 5rem; }
+td:first-child { color: #777; white-space: nowrap; width: 1%; padding-right: 1rem; }
+.steps td:first-child { text-align: right; width: 5rem; padding-right: .5rem; }
 pre { background: #8882; overflow-x: auto; padding: .5rem; }
 .why { color: var(--bad); }
 a { color: inherit; }
@@ -62,20 +63,21 @@ function refreshSeconds(boards: readonly BoardStatus[]): number {
 /** What needs somebody comes first; otherwise as in the inventory. */
 function byUrgency(boards: readonly BoardStatus[]): readonly BoardStatus[] {
   const order: readonly BoardState[] = ['failed', 'booting', 'away', 'running'];
-  const waiting = boards.filter((board) => board.waitingForSpace !== undefined);
-  const others = boards.filter((board) => board.waitingForSpace === undefined);
-  return [...waiting, ...order.flatMap((state) => others.filter((board) => board.state === state))];
+  const isUrgent = (board: BoardStatus) => board.diskFailure !== undefined || board.waitingForSpace !== undefined;
+  const others = boards.filter((board) => !isUrgent(board));
+  return [...boards.filter(isUrgent), ...order.flatMap((state) => others.filter((board) => board.state === state))];
 }
 
 /** The steps of a boot that needs to be looked at; of the others they are a click away. Nothing here can be unfolded: the page loads itself again. */
 function boardSection(board: BoardStatus): Markup {
   const { lastBoot } = board;
-  const steps = lastBoot === undefined || board.state === 'running' ? markup`` : timeline(lastBoot);
+  const steps = board.state === 'running' ? 'notShown' : 'shown';
   return markup`<section>
 <h2>${boardHeading(board, markup`<a href="/boards/${board.name}">${board.name}</a>`)}</h2>
+${failureParagraph(board.name, board.diskFailure)}
 ${spaceParagraph(board.waitingForSpace)}
-${lastBoot === undefined ? markup`<p>Not seen yet.</p>` : markup`<p>${bootSummary(lastBoot)} <a href="/boards/${board.name}">All its boots</a></p>`}
-${steps}
+${lastBoot === undefined ? markup`<p>Not seen yet.</p>` : markup`<p>${bootSummary(lastBoot, steps)} <a href="/boards/${board.name}">All its boots</a></p>`}
+${lastBoot === undefined || steps === 'notShown' ? markup`` : timeline(lastBoot)}
 </section>`;
 }
 

@@ -12,7 +12,7 @@ import {
   HTTP_REQUESTS_PER_CONNECTION_MAX,
 } from '../base/limits.js';
 import { printableJson } from '../base/printable.js';
-import type { BoardVerdict, ListenerStatus, ServerStatus } from '../boards/journal/status.js';
+import type { BoardVerdict, ListenerStatus, ReopenVerdict, ServerStatus } from '../boards/journal/status.js';
 import { boardPage, unknownBoardPage } from './board-page.js';
 import { Connections } from './connections.js';
 import { STYLE_SHEET, statusPage } from './page.js';
@@ -23,6 +23,11 @@ export interface WebSources {
   readonly board: (name: string) => BoardVerdict;
   readonly listeners: () => readonly ListenerStatus[];
   readonly metrics: () => Promise<string>;
+}
+
+/** The same for who may use the control socket, and what he may have done. */
+export interface ControlSources extends WebSources {
+  readonly reopen: (board: string) => Promise<ReopenVerdict>;
 }
 
 export interface WebServer {
@@ -97,9 +102,9 @@ async function takeOver(server: FastifyInstance, descriptor: number): Promise<vo
   await once(server.server, 'listening');
 }
 
-/** Serves the same over a Unix socket, for the CLI; what changes state will be here and nowhere else. */
-export async function startControlServer(socketPath: string, sources: WebSources): Promise<WebServer> {
-  const server = webServer(sources);
+/** Serves the same over a Unix socket, for the CLI; what changes state is here and nowhere else. */
+export async function startControlServer(socketPath: string, sources: ControlSources): Promise<WebServer> {
+  const server = controlServer(sources);
   await server.listen({ path: socketPath });
   return running(server);
 }
@@ -132,6 +137,13 @@ function running(server: FastifyInstance): WebServer {
     port: bound !== null && typeof bound === 'object' ? bound.port : 0,
     stop: () => server.close(),
   };
+}
+
+/** Without a socket, as `webServer`. */
+export function controlServer(sources: ControlSources): FastifyInstance {
+  const server = webServer(sources);
+  server.post<Named>('/api/boards/:name/reopen', async (request) => sources.reopen(request.params.name));
+  return server;
 }
 
 /** Without a socket: tests inject their requests. */

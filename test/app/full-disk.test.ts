@@ -31,7 +31,7 @@ async function fixture() {
   const tell = (event: BoardEvent) => void events.push(event);
   watchSpace({ board: 'node1', file: '/srv/one.img', space }, { storage, tell, clock, log });
   const medium = new FullDevice(1000);
-  return { clock, lines, events, medium, device: new WaitingDevice(medium, space) };
+  return { clock, lines, events, medium, space, device: new WaitingDevice(medium, space) };
 }
 
 async function turns(): Promise<void> {
@@ -70,10 +70,9 @@ describe('a full disk', () => {
   });
 
   test('that is over before anybody could read of it is not said to be full', async () => {
-    const { lines, device } = await fixture();
+    const { lines, space, device } = await fixture();
     void device.write(0, new Uint8Array(10), { durable: false }).catch(() => {});
-    await Promise.resolve();
-    await Promise.resolve();
+    while (space.waiting === undefined) await Promise.resolve();
     device.giveUp();
     await turns();
     assert.deepEqual(

@@ -2,6 +2,10 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { MemoryDevice } from '../../src/block/memory-device.js';
 import { slice } from '../../src/block/slice.js';
+import { SpaceQueue } from '../../src/block/space-queue.js';
+import { WaitingDevice } from '../../src/block/waiting-device.js';
+import { watched } from '../../src/block/watched-device.js';
+import { FakeClock } from '../support/fake-clock.js';
 
 describe('a slice of a disk', () => {
   const disk = () => new MemoryDevice(Uint8Array.from({ length: 100 }, (_, index) => index));
@@ -20,6 +24,19 @@ describe('a slice of a disk', () => {
     await part.flush();
     assert.deepEqual([...whole.bytes.subarray(9, 14)], [9, 0, 0, 0, 13]);
     assert.equal(whole.bytes[29], 99);
+  });
+
+  test('turns if its disk does, as all that lies above a disk', () => {
+    class TurningDevice extends MemoryDevice {
+      override readonly rotational = true;
+    }
+    for (const [disk, expected] of [
+      [new TurningDevice(100), true],
+      [new MemoryDevice(100), false],
+    ] as const) {
+      const above = new WaitingDevice(watched(disk), new SpaceQueue(new FakeClock()));
+      assert.equal(slice(above, 0, 10).rotational, expected);
+    }
   });
 
   test('never reaches beyond its ends', async () => {

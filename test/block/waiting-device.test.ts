@@ -231,6 +231,7 @@ describe('a device whose changes wait for space', () => {
 function sluggish(medium: FullDevice, before: () => Promise<void>) {
   return {
     sizeBytes: medium.sizeBytes,
+    rotational: medium.rotational,
     read: (offset: number, target: Uint8Array) => medium.read(offset, target),
     readNow: () => false,
     prefetch: async () => {},

@@ -72,6 +72,18 @@ describe('a LAN with a router', { skip: missing }, () => {
     });
   }
 
+  test('a router that names another boot server is told of, since a real board may believe it', async (context) => {
+    const lan = await lanWith(context, MAC, { router: ['--dhcp-option=66,10.77.0.99'] });
+    const words = ['--serial', SERIAL, '--interface', 'eth0', '--take-address'];
+    const playing = lan.board.spawn('node', MAIN, 'pretend', ...words);
+    const named = '10\\.77\\.0\\.\\d+ names 10\\.77\\.0\\.(1|99) as boot server';
+    let said = '';
+    playing.stdout.on('data', (chunk: Buffer) => {
+      said += chunk.toString();
+    });
+    await until(() => new RegExp(`warning: ${named}, and .* a real board may believe the other`).test(said), 'it');
+  });
+
   test('a board that is not in the inventory gets nothing, and is shown with the lines to add', async (context) => {
     const lan = await lanWith(context, 'dc:a6:32:09:09:09');
     const playing = lan.board.spawn(

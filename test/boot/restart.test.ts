@@ -14,6 +14,7 @@ import { encodeRequest } from '../../src/tftp/wire.js';
 import { makeDemoImage } from '../../src/workshop/demo-image.js';
 import { whenOver } from '../support/cleanup.js';
 import { background, outputOf, run, until } from '../support/commands.js';
+import { type TestPorts, testPorts } from '../support/ports.js';
 import { projectFile } from '../support/project.js';
 import { scratchFolder } from '../support/scratch.js';
 
@@ -24,30 +25,26 @@ interface Place {
   readonly config: string;
   /** `state/boots/node1.jsonl`. */
   readonly history: string;
-  readonly ports: { readonly tftp: number; readonly http: number };
+  readonly ports: TestPorts;
 }
 
 async function place(context: TestContext): Promise<Place> {
   const folder = scratchFolder(context);
   await makeDemoImage(join(folder, 'demo.img'));
-  const first = 40_000 + Math.floor(Math.random() * 1000) * 10;
+  const ports = await testPorts(context);
   const config = join(folder, 'config.yaml');
   writeFileSync(
     config,
     `server: { interface: lo, state: ./state }
 dhcp: { enabled: false }
-tftp: { port: ${first} }
-nbd: { port: ${first + 1} }
-http: { address: 127.0.0.1, port: ${first + 2} }
+tftp: { port: ${ports.tftp} }
+nbd: { port: ${ports.nbd} }
+http: { address: 127.0.0.1, port: ${ports.http} }
 images: { demo: { file: demo.img } }
 boards: { node1: { serial: ${SERIAL}, image: demo, disk: direct } }
 `,
   );
-  return {
-    config,
-    history: join(folder, 'state', 'boots', 'node1.jsonl'),
-    ports: { tftp: first, http: first + 2 },
-  };
+  return { config, history: join(folder, 'state', 'boots', 'node1.jsonl'), ports };
 }
 
 async function serve(context: TestContext, config: string): Promise<ChildProcess> {

@@ -7,6 +7,7 @@ import { describe, type TestContext, test } from 'node:test';
 import { makeDemoImage } from '../../src/workshop/demo-image.js';
 import { whenOver } from '../support/cleanup.js';
 import { background, outputOf, until } from '../support/commands.js';
+import { type TestPorts, testPorts } from '../support/ports.js';
 import { projectFile } from '../support/project.js';
 import { scratchFolder } from '../support/scratch.js';
 
@@ -19,7 +20,7 @@ function brambleboot(...words: readonly string[]) {
 
 interface Setup {
   readonly config: string;
-  readonly ports: { readonly tftp: number; readonly http: number };
+  readonly ports: TestPorts;
 }
 
 async function setup(
@@ -28,19 +29,19 @@ async function setup(
 ): Promise<Setup> {
   const folder = scratchFolder(context);
   await makeDemoImage(join(folder, 'demo.img'));
-  const first = 52_000 + Math.floor(Math.random() * 1000) * 10;
+  const ports = await testPorts(context);
   const config = join(folder, 'config.yaml');
   writeFileSync(
     config,
     `server: { interface: lo, state: ./state }
-dhcp: { port: ${first}, reply_port: ${first + 1} }
-tftp: { port: ${first + 2} }
-nbd: { port: ${first + 3} }
-http: { address: 127.0.0.1, port: ${first + 4} }
+dhcp: { port: ${ports.dhcp}, reply_port: ${ports.dhcpReply} }
+tftp: { port: ${ports.tftp} }
+nbd: { port: ${ports.nbd} }
+http: { address: 127.0.0.1, port: ${ports.http} }
 images: { demo: { file: demo.img } }
 ${boards}`,
   );
-  return { config, ports: { tftp: first + 2, http: first + 4 } };
+  return { config, ports };
 }
 
 async function running(context: TestContext, config: string): Promise<ChildProcess> {
@@ -93,6 +94,20 @@ describe('check', () => {
       stdout,
       /\n {2}answers this machine, 127\.0\.0\.0\/8; by server\.allow also 10\.9\.0\.0\/16, 10\.0\.0\.7\n/,
     );
+  });
+
+  test('says who has the ports of files, disks and metrics, and warns where that is not the server of this inventory', async (context) => {
+    const { config, ports } = await setup(context);
+    const at = `(TFTP: UDP port ${ports.tftp}|NBD: TCP port ${ports.nbd}|HTTP: TCP port ${ports.http})`;
+    const said = () => brambleboot('check', '--config', config).stdout;
+    assert.equal(said().match(new RegExp(`${at} \\(nobody has it now\\)\n`, 'g'))?.length, 3);
+    const server = await running(context, config);
+    assert.equal(said().match(new RegExp(`${at} \\(the running server has it\\)\n`, 'g'))?.length, 3);
+    writeFileSync(config, readFileSync(config, 'utf8').replace('./state', './other'));
+    const warnings = said().match(
+      new RegExp(`${at}: .*\\(pid ${server.pid}\\) has it at 127\\.0\\.0\\.1: stop it`, 'g'),
+    );
+    assert.equal(warnings?.length, 3);
   });
 
   test('of what is no fault but will not work is a warning', async (context) => {
@@ -203,6 +218,21 @@ describe('boards', () => {
     }
   });
 
+  test('finds the server by an inventory that has got faults since', async (context) => {
+    const { config } = await setup(context);
+    await running(context, config);
+    const sound = readFileSync(config, 'utf8');
+    writeFileSync(config, `${sound}bords: {}\n`);
+    const { status, stdout, stderr } = brambleboot('boards', '--config', config);
+    assert.equal(status, 0);
+    assert.match(stdout, /node1 {2}away/);
+    assert.match(stderr, /config\.yaml has a fault, and a server would not start with it \(`brambleboot check` lists/);
+    writeFileSync(config, sound.replace('state: ./state', 'state: ~/state'));
+    const lost = brambleboot('boards', '--config', config);
+    assert.equal(lost.status, 78);
+    assert.match(lost.stderr, /config\.yaml:1:\d+: .*begins with ~/);
+  });
+
   test('without a server says where it looked', async (context) => {
     const { config } = await setup(context);
     const { status, stderr } = brambleboot('boards', '--config', config);
@@ -215,8 +245,8 @@ describe('pretend', () => {
   test('finds the server by DHCP on loopback', async (context) => {
     const { config, ports } = await setup(context);
     await running(context, config);
-    const dhcp = ports.tftp - 2;
-    const place = ['--interface', 'lo', '--dhcp-port', String(dhcp), '--dhcp-reply-port', String(dhcp + 1)];
+    const { dhcp, dhcpReply } = ports;
+    const place = ['--interface', 'lo', '--dhcp-port', String(dhcp), '--dhcp-reply-port', String(dhcpReply)];
     const played = brambleboot(
       'pretend',
       '--serial',
@@ -233,6 +263,18 @@ describe('pretend', () => {
     assert.deepEqual([nowhere.status, nowhere.stderr], [1, 'brambleboot: there is no interface nosuch0\n']);
   });
 
+  test('of a board that is not in the inventory says so, in the words of the server', async (context) => {
+    const { config, ports } = await setup(context);
+    await running(context, config);
+    const place = ['--server', '127.0.0.1', '--tftp-port', String(ports.tftp), '--http-port', String(ports.http)];
+    const { status, stderr } = brambleboot('pretend', '--serial', '0badcafe', ...place);
+    const words = 'no board of the inventory is asked for by "serial 0badcafe"';
+    assert.deepEqual(
+      [status, stderr],
+      [1, `stuck at tftp: there is no file for this board: the server says "${words}"\n`],
+    );
+  });
+
   test('does not play a board whose disk is in use', async (context) => {
     const { config, ports } = await setup(context);
     await running(context, config);
@@ -244,7 +286,7 @@ describe('pretend', () => {
     await until(outputOf(attached, 'attached'), 'the disk');
     const { status, stderr } = brambleboot('pretend', '--serial', 'bf9fed6f', ...place);
     assert.equal(status, 1);
-    assert.match(stderr, /board bf9fed6f is running: its disk is in use by 127\.0\.0\.1/);
+    assert.match(stderr, /^not played: board bf9fed6f is running: its disk is in use by 127\.0\.0\.1\n$/);
   });
 });
 
@@ -252,6 +294,21 @@ test('demo boots a board and ends with 0', () => {
   const { status, stdout, stderr } = brambleboot('demo');
   assert.equal(status, 0, stderr + stdout);
   assert.match(stdout, /kernel8\.img[\s\S]*disk attached by 127\.0\.0\.1[\s\S]*byte for byte/);
+});
+
+test('demo leaves image and inventory where it is told to, and what it says to do with them works', async (context) => {
+  const folder = join(scratchFolder(context), 'a', 'demo');
+  const { status, stdout } = brambleboot('demo', '--keep', folder);
+  assert.equal(status, 0);
+  await running(context, join(folder, 'config.yaml'));
+  const [, words = ''] = /\n {2}brambleboot (pretend .*)\n/.exec(stdout) ?? [];
+  const played = brambleboot(...words.split(' '));
+  assert.equal(played.status, 0, played.stderr);
+  const again = brambleboot('demo', '--keep', folder);
+  assert.deepEqual(
+    [again.status, again.stderr],
+    [1, `brambleboot: ${join(folder, 'demo.img')} is there already: name another folder\n`],
+  );
 });
 
 /** Holds the disk of node1, from a process of its own. */

@@ -44,7 +44,7 @@ const QUESTIONS: readonly Question[] = [
 ];
 
 describe('beside dnsmasq', { skip: anyOf(withoutNamespaces(), without('dnsmasq', 'dnsmasq-base')) }, () => {
-  test('the offer is the same to the last byte', { timeout: 20_000 }, async (context) => {
+  test('the offer is the same to the last byte', async (context) => {
     const { host, lan } = twoNamespaces(context);
     const board = lan.inside(() => openUdpSocket({ address: '255.255.255.255', port: 68, interfaceName: 'board' }));
     context.after(() => board.close());

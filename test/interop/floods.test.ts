@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { createSocket, type Socket } from 'node:dgram';
 import { once } from 'node:events';
+import { connect } from 'node:net';
 import { describe, type TestContext, test } from 'node:test';
 import { systemClock } from '../../src/base/clock.js';
 import { discoverOf } from '../../src/dhcp/discover.js';
@@ -10,6 +11,7 @@ import { loopbackLine } from '../../src/pretend/line.js';
 import { playBoot } from '../../src/pretend/play.js';
 import { PROFILES } from '../../src/pretend/profile.js';
 import { whenOver } from '../support/cleanup.js';
+import { until } from '../support/commands.js';
 import { kernelQueue, queueRead } from '../support/kernel-queue.js';
 import { seeded } from '../support/random.js';
 import { LISTED_SERIAL, type RunningProgram, runProgram } from '../support/running-program.js';
@@ -63,6 +65,29 @@ describe('while a board boots', () => {
     assert.ok(lines.length < 100, 'nor did they fill the log');
     assert.match(program.output(), /"count":99980,"msg":"dhcp\.boards\.unknown\.withheld"/);
   });
+});
+
+test('100 requests on one connection at once, again and again, keep no board from booting', async (context) => {
+  const program = await runProgram(context);
+  const requests = 'GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n'.repeat(100);
+  let isOver = false;
+  let turnedAway = 0;
+  const pipeline = async (): Promise<void> => {
+    while (!isOver) {
+      const socket = connect({ host: '127.0.0.1', port: program.ports.http });
+      socket.on('error', () => {}); // a RST: it said more than is listened to
+      socket.write(requests);
+      await new Promise((resolve) => socket.resume().once('close', resolve));
+      turnedAway += 1;
+    }
+  };
+  const over = () => {
+    isOver = true;
+  };
+  await Promise.all([pipeline(), boot(program).finally(over)]);
+  assert.ok(turnedAway > 1);
+  const metrics = async () => (await fetch(`http://127.0.0.1:${program.ports.http}/metrics`)).text();
+  await until(async () => (await metrics()).includes('brambleboot_boots_total{board="node1"} 1\n'), 'the boot');
 });
 
 /** Boots once before, so that what any boot takes is there, and once during the flood; judges the memory. */

@@ -8,6 +8,7 @@ import { systemClock } from '../../src/base/clock.js';
 import { connectNbd } from '../../src/nbd/client.js';
 import { makeDemoImage } from '../../src/workshop/demo-image.js';
 import { outputOf, run, until } from '../support/commands.js';
+import { type TestPorts, testPorts } from '../support/ports.js';
 import { anyOf, without } from '../support/programs.js';
 import { projectFile } from '../support/project.js';
 import { noise } from '../support/random.js';
@@ -24,7 +25,7 @@ const SIZE = FREE.offset + FREE.sizeBytes;
 interface Setup {
   readonly disk: SmallFilesystem;
   readonly server: ChildProcess;
-  readonly ports: { readonly tftp: number; readonly nbd: number; readonly http: number };
+  readonly ports: TestPorts;
   /** What node1's image is to become: it needs more space than there is. */
   readonly wanted: string;
   readonly config: string;
@@ -40,9 +41,8 @@ async function setup(context: TestContext, onFull: 'wait' | 'error'): Promise<Se
   const file = openSync(wanted, 'r+');
   writeSync(file, noise(FREE.sizeBytes), 0, FREE.sizeBytes, FREE.offset);
   closeSync(file);
-  const first = 42_000 + Math.floor(Math.random() * 900) * 10;
-  const ports = { tftp: first + 2, nbd: first + 3, http: first + 4 };
-  writeFileSync(disk.reach('config.yaml'), inventory(first, onFull));
+  const ports = await testPorts(context);
+  writeFileSync(disk.reach('config.yaml'), inventory(ports, onFull));
   const { bavail, bsize } = statfsSync(disk.reach());
   writeFileSync(disk.reach('filler'), Buffer.alloc(bavail * bsize - 8 * MEBI, 1));
   const config = join(disk.folder, 'config.yaml');
@@ -53,12 +53,12 @@ async function setup(context: TestContext, onFull: 'wait' | 'error'): Promise<Se
   return { disk, server, ports, wanted, config };
 }
 
-function inventory(first: number, onFull: string): string {
+function inventory(ports: TestPorts, onFull: string): string {
   return `server: { interface: lo, state: ./state, on_full: ${onFull} }
-dhcp: { port: ${first}, reply_port: ${first + 1} }
-tftp: { port: ${first + 2} }
-nbd: { port: ${first + 3} }
-http: { address: 127.0.0.1, port: ${first + 4} }
+dhcp: { port: ${ports.dhcp}, reply_port: ${ports.dhcpReply} }
+tftp: { port: ${ports.tftp} }
+nbd: { port: ${ports.nbd} }
+http: { address: 127.0.0.1, port: ${ports.http} }
 images: { one: { file: one.img }, two: { file: two.img } }
 boards: { node1: { serial: bf9fed6f, image: one }, node2: { serial: bf9fed70, image: two } }
 `;

@@ -3,10 +3,13 @@
 import assert from 'node:assert/strict';
 import { describe, type TestContext, test } from 'node:test';
 import { MemoryDevice } from '../../src/block/memory-device.js';
-import { Command, CommandFlag, Errno, Option, OptionReply } from '../../src/nbd/constants.js';
+import { Command, CommandFlag, Errno, Magic, Option, OptionReply } from '../../src/nbd/constants.js';
 import { encodeClientFlags, encodeExportRequest, encodeOption } from '../../src/nbd/handshake-wire.js';
+import { encodeMetaContextRequest } from '../../src/nbd/meta-context-wire.js';
+import { EXTENDED_REQUEST_BYTES, encodeExtendedRequest, type NbdRequest } from '../../src/nbd/transmission-wire.js';
 import { diskBoard } from '../support/boards.js';
-import { hex, joined, requestBytes } from '../support/nbd-bytes.js';
+import { endlessDevice } from '../support/endless-device.js';
+import { hex, joined, requestBytes, requestOf } from '../support/nbd-bytes.js';
 import { type ServedBoards, serveBoards, until } from '../support/nbd-server.js';
 import { type RawNbd, rawNbd } from '../support/raw-nbd.js';
 
@@ -26,6 +29,44 @@ function option(code: number, body: Uint8Array, announced = body.length): Uint8A
 
 function go(exportName: string, infoRequests: readonly number[] = []): Uint8Array {
   return encodeOption(Option.Go, encodeExportRequest({ exportName, infoRequests }));
+}
+
+function setAllocation(exportName: string): Uint8Array {
+  return encodeOption(
+    Option.SetMetaContext,
+    encodeMetaContextRequest({ exportName, queries: ['base:allocation', 'base:allocation'] }),
+  );
+}
+
+function extendedRequest(parts: Partial<NbdRequest>): Uint8Array {
+  const bytes = new Uint8Array(EXTENDED_REQUEST_BYTES);
+  const flags = parts.command === Command.Write ? CommandFlag.PayloadLen : 0;
+  encodeExtendedRequest(requestOf({ ...parts, flags }), bytes);
+  return bytes;
+}
+
+/** What the rules say, written once more: of lengths of 0 only a BLOCK_STATUS is refused, and of a FLUSH any range is. */
+function mayBeDone(
+  { command, offset, lengthBytes }: Pick<NbdRequest, 'command' | 'offset' | 'lengthBytes'>,
+  size: bigint,
+) {
+  if (command === Command.Flush) return offset === 0n && lengthBytes === 0;
+  if (command === Command.BlockStatus && lengthBytes === 0) return false;
+  if (command === Command.Read && lengthBytes > 64 * 1024 * 1024) return false;
+  return offset + BigInt(lengthBytes) <= size;
+}
+
+/** Whether the request was done. Reads its reply to the end. */
+async function answerOf(raw: RawNbd, isExtended: boolean): Promise<boolean> {
+  const first = await raw.receive(16);
+  assert.ok(first !== undefined);
+  const view = Buffer.from(first);
+  if (view.readUInt32BE(0) === Magic.SimpleReply) return view.readUInt32BE(4) === 0;
+  const isError = view.readUInt16BE(6) >= 0x8000;
+  assert.equal(view.readUInt16BE(4), 1, 'one chunk');
+  const rest = Buffer.from((await raw.receive(isExtended ? 16 : 4)) ?? []);
+  await raw.receive(isExtended ? Number(rest.readBigUInt64BE(8)) : rest.readUInt32BE(0));
+  return !isError;
 }
 
 async function assertServes(context: TestContext, port: number): Promise<void> {
@@ -130,15 +171,62 @@ describe('in the handshake', () => {
     const raw = await rawNbd(context, port).greeted();
     const info = encodeOption(Option.Info, encodeExportRequest({ exportName: 'node1', infoRequests: [] }));
     for (let round = 0; round < 2; round += 1) {
-      assert.equal(await replyTo(raw, encodeOption(Option.StructuredReply, NOTHING)), OptionReply.ErrUnsup);
+      assert.equal(await replyTo(raw, encodeOption(Option.StructuredReply, NOTHING)), OptionReply.Ack);
       assert.equal(
         await replyTo(raw, encodeOption(Option.SetMetaContext, hex('00000005 6e6f646531 00000000'))),
-        OptionReply.ErrUnsup,
+        OptionReply.Ack,
       );
       assert.equal(await replyTo(raw, info), OptionReply.Info);
       assert.equal((await raw.optionReply())?.reply, OptionReply.Ack);
     }
     assert.equal(await replyTo(raw, go('node2')), OptionReply.Info);
+    await raw.optionReply();
+    await raw.send(requestBytes({ command: Command.BlockStatus, lengthBytes: 512 }));
+    assert.equal((await raw.chunk())?.body.kind, 'error', 'no context was selected');
+  });
+
+  test('a context set for one export is worth nothing with another, and is forgotten when set again', async (context) => {
+    const { port } = await served(context);
+    for (const [options, kind] of [
+      [[setAllocation('node1')], 'blockStatus'],
+      [[setAllocation('node2')], 'error'],
+      [[setAllocation('node1'), setAllocation('node2')], 'error'],
+      [[setAllocation('node1'), setAllocation('node9')], 'error'],
+      [[setAllocation('node1'), option(Option.SetMetaContext, hex('ffffffff'))], 'error'],
+      [[setAllocation('node2'), setAllocation('node1')], 'blockStatus'],
+    ] as const) {
+      const raw = await rawNbd(context, port).greeted();
+      await raw.send(encodeOption(Option.StructuredReply, NOTHING), ...options, go('node1'));
+      for (let isReady = false; !isReady; ) {
+        const answer = await raw.optionReply();
+        assert.ok(answer !== undefined);
+        isReady = answer.option === Option.Go && answer.reply === OptionReply.Ack;
+      }
+      await raw.send(requestBytes({ command: Command.BlockStatus, lengthBytes: 512 }));
+      assert.equal((await raw.chunk())?.body.kind, kind);
+      raw.destroy();
+    }
+  });
+
+  test('queries by the thousand, or longer than their data', async (context) => {
+    const { port } = await served(context);
+    const raw = await rawNbd(context, port).greeted();
+    await replyTo(raw, encodeOption(Option.StructuredReply, NOTHING));
+    for (const code of [Option.ListMetaContext, Option.SetMetaContext]) {
+      const queries = (count: number) =>
+        encodeOption(code, encodeMetaContextRequest({ exportName: 'node1', queries: Array(count).fill('a:b') }));
+      assert.equal(await replyTo(raw, queries(1000)), OptionReply.Ack);
+      assert.equal(await replyTo(raw, queries(10_000)), OptionReply.ErrTooBig);
+      for (const body of [
+        'ffffffff',
+        '00000000 ffffffff',
+        '00000000 00000001 ffffffff',
+        '00000000 00000002 00000000',
+      ]) {
+        assert.equal(await replyTo(raw, option(code, hex(body))), OptionReply.ErrInvalid);
+      }
+    }
+    assert.equal(await replyTo(raw, go('node1')), OptionReply.Info);
   });
 
   test('STARTTLS and what is pipelined behind it (nbdkit CVE-2021-3716)', async (context) => {
@@ -147,14 +235,18 @@ describe('in the handshake', () => {
     const structured = encodeOption(Option.StructuredReply, NOTHING);
     // There is no TLS yet: the option is refused, and what follows it is the next option, in the clear as before.
     await raw.send(structured, encodeOption(Option.StartTls, NOTHING), structured, go('node1'));
-    for (const code of [Option.StructuredReply, Option.StartTls, Option.StructuredReply]) {
+    for (const [code, reply] of [
+      [Option.StructuredReply, OptionReply.Ack],
+      [Option.StartTls, OptionReply.ErrUnsup],
+      [Option.StructuredReply, OptionReply.Ack],
+    ]) {
       const answer = await raw.optionReply();
-      assert.deepEqual([answer?.option, answer?.reply], [code, OptionReply.ErrUnsup]);
+      assert.deepEqual([answer?.option, answer?.reply], [code, reply]);
     }
     assert.equal((await raw.optionReply())?.reply, OptionReply.Info);
     assert.equal((await raw.optionReply())?.reply, OptionReply.Ack);
     await raw.send(requestBytes({ command: Command.Read, lengthBytes: 512, cookie: 9n }));
-    assert.deepEqual(await raw.reply(), { error: 0, cookie: 9n }, 'replies are simple ones');
+    assert.deepEqual(await raw.chunkHead(), { flags: 1, type: 1, cookie: 9n, lengthBytes: 520 });
     const hello = await rawNbd(context, port).greeted();
     await hello.send(encodeOption(Option.StartTls, NOTHING), hex('1603010200 010001fc 0303'), new Uint8Array(500));
     await hello.ended();
@@ -206,12 +298,41 @@ describe('in transmission', () => {
           await raw.send(requestBytes({ command, offset, lengthBytes, cookie }));
           const answer = await raw.reply();
           const inside = offset + BigInt(lengthBytes) <= BigInt(SIZE);
-          const offered = command !== Command.BlockStatus && command !== Command.Cache;
+          const offered = command !== Command.BlockStatus;
           assert.equal(answer?.cookie, cookie);
           assert.equal(answer?.error === 0, inside && offered, `${command}: ${lengthBytes} at ${offset}`);
           if (answer?.error === 0 && command === Command.Read) await raw.receive(lengthBytes);
         }
       }
+    }
+  });
+
+  test('the same of a disk beyond 32 bits, with replies in chunks and with extended headers', async (context) => {
+    const size = 2n ** 33n;
+    const { port } = await serveBoards(context, [diskBoard('node1', endlessDevice(Number(size)))]);
+    const edges = [0n, 2n ** 32n - 1n, 2n ** 32n, size - 1n, size, 2n ** 63n, 2n ** 64n - 1n];
+    const lengths = [0, 1, 512, 2 ** 32 - 1, 2 ** 32, 2 ** 33, 2 ** 63];
+    for (const isExtended of [false, true]) {
+      const raw = await rawNbd(context, port).greeted();
+      const structured = encodeOption(isExtended ? Option.ExtendedHeaders : Option.StructuredReply, NOTHING);
+      await raw.send(structured, setAllocation('node1'), go('node1'));
+      for (let left = 5; left > 0; left -= 1) await raw.optionReply();
+      for (const command of [0, 1, 3, 4, 5, 6, 7]) {
+        for (const offset of edges) {
+          for (const lengthBytes of lengths) {
+            if (!isExtended && lengthBytes >= 2 ** 32) continue;
+            // What is said to be a payload is one: a WRITE's own length would have to be sent.
+            if (command === Command.Write && lengthBytes > 512) continue;
+            const payload = command === Command.Write ? new Uint8Array(lengthBytes) : NOTHING;
+            const request = { command, offset, lengthBytes, cookie: offset };
+            if (isExtended) await raw.send(extendedRequest(request), payload);
+            else await raw.send(requestBytes(request), payload);
+            const isGood = await answerOf(raw, isExtended);
+            assert.equal(isGood, mayBeDone(request, size), `${command}: ${lengthBytes} at ${offset}`);
+          }
+        }
+      }
+      raw.destroy();
     }
   });
 
@@ -246,7 +367,9 @@ describe('in transmission', () => {
       { command: 9, error: Errno.EINVAL },
       { command: 0xffff, flags: 0xffff, error: Errno.EINVAL },
       { command: Command.Read, flags: CommandFlag.Df, lengthBytes: 0, error: Errno.EINVAL },
-      { command: Command.WriteZeroes, flags: CommandFlag.FastZero, lengthBytes: 512, error: Errno.EINVAL },
+      { command: Command.WriteZeroes, flags: CommandFlag.Df, lengthBytes: 512, error: Errno.EINVAL },
+      { command: Command.Cache, flags: CommandFlag.NoHole, lengthBytes: 512, error: Errno.EINVAL },
+      { command: Command.Cache, flags: fua, lengthBytes: 512, error: 0 },
       { command: Command.Flush, flags: fua, error: 0 },
       { command: Command.Read, flags: fua, lengthBytes: 0, error: 0 },
       { command: Command.Trim, flags: fua, lengthBytes: 512, error: 0 },

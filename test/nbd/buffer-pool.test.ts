@@ -2,13 +2,25 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { NBD_PIECE_BYTES, NBD_POOLED_BYTES_MAX } from '../../src/base/limits.js';
 import { BufferPool } from '../../src/nbd/buffer-pool.js';
+import { EXTENDED_REPLIES } from '../../src/nbd/reply-form.js';
+
+/** The longest header that lies in front of data. */
+const HEAD_BYTES = EXTENDED_REPLIES.dataHeadBytes;
 
 test('a pool gives exactly the length asked for, up to a piece and a header', () => {
   const pool = new BufferPool();
-  for (const length of [0, 1, 4112, 4113, 131_088, NBD_PIECE_BYTES, NBD_PIECE_BYTES + 16]) {
+  for (const length of [
+    0,
+    1,
+    4096 + HEAD_BYTES,
+    4097 + HEAD_BYTES,
+    131_088,
+    NBD_PIECE_BYTES,
+    NBD_PIECE_BYTES + HEAD_BYTES,
+  ]) {
     assert.equal(pool.take(length).length, length);
   }
-  assert.throws(() => pool.take(NBD_PIECE_BYTES + 17), RangeError);
+  assert.throws(() => pool.take(NBD_PIECE_BYTES + HEAD_BYTES + 1), RangeError);
 });
 
 test('a pool gives no buffer to two at a time, and again what was given back', () => {
@@ -33,5 +45,5 @@ test('a pool keeps no more than its share, and nothing that is not its own', () 
   assert.ok(kept.length * NBD_PIECE_BYTES <= NBD_POOLED_BYTES_MAX);
   pool.give(new Uint8Array(5000));
   pool.give(Buffer.from('a slice of the pool that Node shares'));
-  assert.equal(pool.take(5000).buffer.byteLength, 8192 + 16);
+  assert.equal(pool.take(5000).buffer.byteLength, 8192 + HEAD_BYTES);
 });

@@ -1,14 +1,25 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
-import { NBD_OPTION_BYTES_MAX, NBD_OPTION_DISCARD_BYTES_MAX, NBD_PIECE_BYTES } from '../../src/base/limits.js';
+import {
+  NBD_OPTION_BYTES_MAX,
+  NBD_OPTION_DISCARD_BYTES_MAX,
+  NBD_PAYLOAD_BYTES_MAX,
+  NBD_PIECE_BYTES,
+} from '../../src/base/limits.js';
 import { Malformed } from '../../src/base/malformed.js';
 import { BufferPool } from '../../src/nbd/buffer-pool.js';
 import { ByteQueue } from '../../src/nbd/byte-queue.js';
-import { Command, Option } from '../../src/nbd/constants.js';
+import { Command, CommandFlag, Option } from '../../src/nbd/constants.js';
 import { type Arrival, HandshakeFraming, type HandshakeMessage, RequestFraming } from '../../src/nbd/framing.js';
 import { encodeClientFlags, encodeExportRequest, encodeOption } from '../../src/nbd/handshake-wire.js';
 import { refusal } from '../../src/nbd/transmission.js';
+import {
+  EXTENDED_REQUEST_BYTES,
+  EXTENDED_REQUESTS,
+  encodeExtendedRequest,
+  type NbdRequest,
+} from '../../src/nbd/transmission-wire.js';
 import { joined, requestBytes, requestOf } from '../support/nbd-bytes.js';
 
 const HANDSHAKE = joined(
@@ -39,7 +50,11 @@ function handshakeMessages(chunks: readonly Uint8Array[]): HandshakeMessage[] {
 
 function arrivals(chunks: readonly Uint8Array[], sizeBytes = 4096): Arrival[] {
   const queue = new ByteQueue();
-  const framing = new RequestFraming(queue, (request) => refusal(request, { sizeBytes }), new BufferPool());
+  const framing = new RequestFraming(
+    queue,
+    (request) => refusal(request, { sizeBytes, inChunks: false, flagsPayload: false, tellsAllocation: false }),
+    new BufferPool(),
+  );
   return cut(queue, framing, chunks);
 }
 
@@ -92,7 +107,7 @@ describe('the framing of requests', () => {
 
   test('finds every request, its payload, and nothing of a refused payload', () => {
     assert.deepEqual(
-      whole.map((one) => [one.request.cookie, one.kind === 'refused' ? one.errno : one.kind]),
+      whole.map((one) => [one.request.cookie, one.kind === 'refused' ? one.refusal.errno : one.kind]),
       [
         [1n, 'request'],
         [2n, 'payload'],
@@ -137,7 +152,8 @@ describe('the framing of requests', () => {
   });
   test('takes no memory for a WRITE of 4 GiB, and knows where it ends', () => {
     const queue = new ByteQueue();
-    const framing = new RequestFraming(queue, (request) => refusal(request, { sizeBytes: 2 ** 40 }), new BufferPool());
+    const serving = { sizeBytes: 2 ** 40, inChunks: false, flagsPayload: false, tellsAllocation: false };
+    const framing = new RequestFraming(queue, (request) => refusal(request, serving), new BufferPool());
     queue.push(requestBytes({ command: Command.Write, lengthBytes: 0xffff_ffff }));
     assert.equal(framing.next(), undefined);
     assert.equal(framing.collectedBytes, 0);
@@ -149,7 +165,54 @@ describe('the framing of requests', () => {
     }
     queue.push(Uint8Array.of(0));
     const request = requestOf({ command: Command.Write, lengthBytes: 0xffff_ffff });
-    assert.deepEqual(framing.next(), { kind: 'refused', request, errno: 'EINVAL' });
+    assert.deepEqual(framing.next(), {
+      kind: 'refused',
+      request,
+      refusal: { errno: 'EINVAL', because: 'tooLong' },
+    });
+  });
+  test('with extended headers goes by the flag, not by the command, to find payloads', () => {
+    const bytes = (parts: Parameters<typeof requestOf>[0]) => {
+      const target = new Uint8Array(EXTENDED_REQUEST_BYTES);
+      encodeExtendedRequest(requestOf(parts), target);
+      return target;
+    };
+    const flags = CommandFlag.PayloadLen;
+    const stream = joined(
+      bytes({ command: Command.Write, flags, cookie: 1n, lengthBytes: 3 }),
+      Uint8Array.of(1, 2, 3),
+      // An effect length: nothing follows.
+      bytes({ command: Command.Write, cookie: 2n, lengthBytes: 3 }),
+      // A payload where none is wanted must be read away.
+      bytes({ command: Command.BlockStatus, flags, cookie: 3n, lengthBytes: 12 }),
+      new Uint8Array(12).fill(0xff),
+      bytes({ command: 77, flags, cookie: 4n, lengthBytes: 40 }),
+      new Uint8Array(40).fill(0xff),
+      bytes({ command: Command.Trim, cookie: 5n, lengthBytes: 2 ** 40 }),
+    );
+    const serving = { sizeBytes: 2 ** 41, inChunks: true, flagsPayload: true, tellsAllocation: true };
+    const found = (chunks: readonly Uint8Array[]) => {
+      const queue = new ByteQueue();
+      const judge = (request: NbdRequest) => refusal(request, serving);
+      return cut(queue, new RequestFraming(queue, judge, new BufferPool(), EXTENDED_REQUESTS), chunks);
+    };
+    const whole = found([stream]);
+    assert.deepEqual(
+      whole.map((one) => [one.request.cookie, one.kind === 'refused' ? one.refusal.because : one.kind]),
+      [
+        [1n, 'payload'],
+        [2n, 'noPayload'],
+        [3n, 'unknownFlags'],
+        [4n, 'unknownCommand'],
+        [5n, 'request'],
+      ],
+    );
+    for (let at = 0; at <= stream.length; at += 1) assert.deepEqual(found(splitAt(stream, at)), whole);
+    for (const lengthBytes of [NBD_PAYLOAD_BYTES_MAX + 1, 2 ** 32, 2 ** 53]) {
+      for (const command of [Command.Write, 77]) {
+        assert.throws(() => found([bytes({ command, flags, lengthBytes })]), Malformed);
+      }
+    }
   });
   test('of any bytes finds requests or is malformed', () => {
     const some = fc.array(fc.oneof(fc.uint8Array({ maxLength: 40 }), fc.constant(REQUESTS.subarray(0, 28))), {

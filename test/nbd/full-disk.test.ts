@@ -20,14 +20,14 @@ import { rawNbd } from '../support/raw-nbd.js';
 const MEBI = 1024 * 1024;
 
 interface FullBoard extends Board {
-  readonly medium: FullDevice;
+  readonly full: FullDevice;
   readonly space: SpaceQueue;
 }
 
 /** A board on a full disk. Its retries follow a clock of their own, which a test moves. */
 function fullBoard(name: string, sizeBytes: number, retries = new FakeClock()): FullBoard {
-  const medium = new FullDevice(sizeBytes);
-  return { ...diskBoard(name, medium), medium, space: new SpaceQueue(retries) };
+  const full = new FullDevice(sizeBytes);
+  return { ...diskBoard(name, full), full, space: new SpaceQueue(retries) };
 }
 
 function write(cookie: number, offset: number, lengthBytes: number): Uint8Array {
@@ -56,10 +56,10 @@ describe('on a full disk', () => {
     await raw.receive(512);
     assert.deepEqual(await raw.reply(), { error: 0, cookie: 2n });
     assert.equal(held(), 1);
-    board.medium.state = 'space';
+    board.full.state = 'space';
     retries.advance(1000);
     assert.deepEqual(await raw.reply(), { error: 0, cookie: 1n });
-    assert.ok(board.medium.bytes.subarray(0, 4096).every((byte) => byte === 1));
+    assert.ok(board.full.bytes.subarray(0, 4096).every((byte) => byte === 1));
   });
 
   test('reads get through behind more waiting writes than a connection may have in flight', async (context) => {
@@ -71,7 +71,7 @@ describe('on a full disk', () => {
     assert.deepEqual(await raw.reply(), { error: 0, cookie: 999n });
     await raw.receive(512);
     assert.equal(held(), count);
-    board.medium.state = 'space';
+    board.full.state = 'space';
     retries.advance(1000);
     for (let index = 0; index < count; index += 1) assert.equal((await raw.reply())?.error, 0);
     assert.ok(server.bufferedBytes() < MEBI);
@@ -89,7 +89,7 @@ describe('on a full disk', () => {
       await new Promise((resolve) => setImmediate(resolve));
       assert.ok(server.bufferedBytes() <= atMost + 3 * NBD_PIECE_BYTES, `${server.bufferedBytes()} bytes`);
     }
-    board.medium.state = 'space';
+    board.full.state = 'space';
     retries.advance(1000);
     for (let index = 0; index < count; index += 1) assert.equal((await raw.reply())?.error, 0);
     await Promise.all(sent);
@@ -107,7 +107,7 @@ describe('on a full disk', () => {
     await until(() => heldBytes() >= NBD_HELD_BYTES_MAX + inFlight);
     for (let turn = 0; turn < 100; turn += 1) await new Promise((resolve) => setImmediate(resolve));
     assert.ok(server.bufferedBytes() <= NBD_HELD_BYTES_MAX + inFlight + boards.length * 3 * NBD_PIECE_BYTES);
-    for (const { medium } of boards) medium.state = 'space';
+    for (const { full } of boards) full.state = 'space';
     retries.advance(1000);
     for (const raw of clients)
       for (let index = 0; index < pieces; index += 1) assert.equal((await raw.reply())?.error, 0);
@@ -121,10 +121,10 @@ describe('on a full disk', () => {
     await until(() => held() === 1);
     raw.reset();
     await until(() => board.writerLock.holder() === undefined);
-    const attempts = board.medium.attempts.length;
-    board.medium.state = 'space';
+    const attempts = board.full.attempts.length;
+    board.full.state = 'space';
     retries.advance(10_000);
-    assert.deepEqual([held(), board.medium.attempts.length], [0, attempts]);
+    assert.deepEqual([held(), board.full.attempts.length], [0, attempts]);
     const next = await rawNbd(context, port, '127.0.0.2').transmitting();
     await next.send(write(2, 0, 4096));
     assert.deepEqual(await next.reply(), { error: 0, cookie: 2n });
@@ -138,10 +138,10 @@ describe('on a full disk', () => {
     await raw.send(read(8));
     assert.deepEqual(await raw.reply(), { error: 0, cookie: 8n });
     await raw.receive(512);
-    board.medium.state = 'space';
+    board.full.state = 'space';
     retries.advance(1000);
     assert.deepEqual(await raw.reply(), { error: 0, cookie: 7n });
-    assert.ok(board.medium.bytes.subarray(0, 3 * MEBI).every((byte) => byte === 7));
+    assert.ok(board.full.bytes.subarray(0, 3 * MEBI).every((byte) => byte === 7));
   });
 
   test('a stop gives up what waits in time, and answers no error', async (context) => {

@@ -49,6 +49,8 @@ const INFO_EXPORT = joined(hex(`${REPLY} 00000007 00000003 0000000c`), INFO_EXPO
 const INFO_BLOCK_SIZE_BODY = hex('0003 00000001 00001000 04000000');
 /** `NBD_INFO_NAME`. */
 const INFO_NAME_BODY = hex('0001 6e6f646531');
+/** `NBD_INFO_DESCRIPTION`. */
+const INFO_DESCRIPTION_BODY = hex('0002 6120626f617264');
 /** `NBD_REP_SERVER`. */
 const SERVER_BODY = hex('00000005 6e6f646531');
 
@@ -130,6 +132,7 @@ describe('an info', () => {
       body: INFO_BLOCK_SIZE_BODY,
       info: { kind: 'blockSize', minimum: 1, preferred: 4096, maximumPayload: 0x400_0000 },
     },
+    { body: INFO_DESCRIPTION_BODY, info: { kind: 'description', description: 'a board' } },
     { body: INFO_NAME_BODY, info: { kind: 'name', exportName: 'node1' } },
   ] as const;
   for (const { body, info } of rows) {
@@ -142,12 +145,19 @@ describe('an info', () => {
 });
 
 describe('a name in a list', () => {
-  test('is encoded and decoded', () => {
-    assert.deepEqual(encodeServerEntry('node1'), SERVER_BODY);
-    assert.equal(decodeServerEntry(SERVER_BODY), 'node1');
-  });
-  test('may be followed by a description', () => {
-    assert.equal(decodeServerEntry(joined(SERVER_BODY, hex('6120626f617264'))), 'node1');
+  const described = joined(SERVER_BODY, hex('6120626f617264'));
+  const rows = [
+    { bytes: SERVER_BODY, entry: { exportName: 'node1', description: '' } },
+    { bytes: described, entry: { exportName: 'node1', description: 'a board' } },
+  ];
+  for (const { bytes, entry } of rows) {
+    test(`is encoded, description "${entry.description}"`, () => assert.deepEqual(encodeServerEntry(entry), bytes));
+    test(`is decoded, description "${entry.description}"`, () => assert.deepEqual(decodeServerEntry(bytes), entry));
+  }
+  test('is malformed at every prefix', () => {
+    for (let length = 0; length < SERVER_BODY.length; length += 1) {
+      assert.throws(() => decodeServerEntry(SERVER_BODY.subarray(0, length)), Malformed);
+    }
   });
 });
 

@@ -2,9 +2,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { NBD_BYTES_IN_FLIGHT_MAX, NBD_PIECE_BYTES } from '../../src/base/limits.js';
-import type { BlockDevice } from '../../src/block/block-device.js';
 import { Command } from '../../src/nbd/constants.js';
 import { diskBoard } from '../support/boards.js';
+import { endlessDevice } from '../support/endless-device.js';
 import { requestBytes } from '../support/nbd-bytes.js';
 import { serveBoards } from '../support/nbd-server.js';
 import { rawNbd } from '../support/raw-nbd.js';
@@ -12,25 +12,6 @@ import { rawNbd } from '../support/raw-nbd.js';
 const MEBI = 1024 * 1024;
 /** In flight, one request more than that (a large read has two pieces), and the payload that is being collected. */
 const CEILING_BYTES = NBD_BYTES_IN_FLIGHT_MAX + 3 * NBD_PIECE_BYTES + 256 * 1024;
-
-/** A disk of any size that keeps nothing. */
-function endlessDevice(sizeBytes: number): BlockDevice & { writtenBytes: number } {
-  return {
-    sizeBytes,
-    writtenBytes: 0,
-    async read() {},
-    readNow: () => true,
-    async prefetch() {},
-    async write(_offset, source) {
-      this.writtenBytes += source.length;
-    },
-    async flush() {},
-    async discard() {},
-    async zero() {},
-    extents: async (offset, lengthBytes) => [{ offset, lengthBytes, kind: 'data' }],
-    async close() {},
-  };
-}
 
 async function turns(count: number): Promise<void> {
   for (let turn = 0; turn < count; turn += 1) await new Promise((resolve) => setImmediate(resolve));

@@ -2,7 +2,9 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
 import { NBD_NAME_BYTES_MAX } from '../../src/base/limits.js';
-import { Info, Option, OptionReply } from '../../src/nbd/constants.js';
+import { NOTHING_AGREED, termsOf } from '../../src/nbd/agreement.js';
+import { Info, Option, OptionReply, TransmissionFlag } from '../../src/nbd/constants.js';
+import type { Export } from '../../src/nbd/export-info.js';
 import type { HandshakeMessage } from '../../src/nbd/framing.js';
 import {
   decodeInfoReply,
@@ -12,6 +14,7 @@ import {
   encodeExportRequest,
   OPTION_REPLY_HEADER_BYTES,
 } from '../../src/nbd/handshake-wire.js';
+import { decodeMetaContext, encodeMetaContextRequest } from '../../src/nbd/meta-context-wire.js';
 import {
   type Exports,
   NEGOTIATION_BEGINS,
@@ -21,17 +24,24 @@ import {
   type NegotiationStep,
   negotiate,
 } from '../../src/nbd/negotiation.js';
+import { EXTENDED_REPLIES } from '../../src/nbd/reply-form.js';
+import { EXTENDED_REQUESTS } from '../../src/nbd/transmission-wire.js';
 import { ascii, hex, joined } from '../support/nbd-bytes.js';
 
 const NOTHING = new Uint8Array(0);
 const EXPORTS = exportsNamed('node1', 'node2');
-const HAGGLING: NegotiationState = { at: 'haggling', zeroes: false };
+const HAGGLING: NegotiationState = { at: 'haggling', zeroes: false, agreement: NOTHING_AGREED };
+const STRUCTURED = { at: 'haggling', zeroes: false, agreement: { ...NOTHING_AGREED, replies: 'structured' } } as const;
 const GRANTED: NegotiationEvent = { kind: 'lock', verdict: { answer: 'granted' } };
 const HELD: NegotiationEvent = { kind: 'lock', verdict: { answer: 'held', by: '192.168.1.7' } };
 
+function exportOf(name: string): Export {
+  return { name, sizeBytes: 2 ** 34, description: `Disk of ${name}`, rotational: false };
+}
+
 function exportsNamed(...names: readonly string[]): Exports {
   return {
-    find: (name) => (names.includes(name) ? { name, sizeBytes: 2 ** 34 } : undefined),
+    find: (name) => (names.includes(name) ? exportOf(name) : undefined),
     names: () => names,
   };
 }
@@ -99,7 +109,8 @@ describe('the beginning', () => {
       [2, false],
       [3, false],
     ] as const) {
-      assert.deepEqual(step({ kind: 'clientFlags', flags }, NEGOTIATION_BEGINS).state, { at: 'haggling', zeroes });
+      const { state } = step({ kind: 'clientFlags', flags }, NEGOTIATION_BEGINS);
+      assert.deepEqual(state, { at: 'haggling', zeroes, agreement: NOTHING_AGREED });
     }
   });
   test('is the end for a client that sets any other flag', () => {
@@ -119,7 +130,7 @@ describe('LIST', () => {
       replies(after)
         .slice(0, 2)
         .map(({ body }) => decodeServerEntry(body)),
-      ['node1', 'node2'],
+      ['node1', 'node2'].map((exportName) => ({ exportName, description: `Disk of ${exportName}` })),
     );
   });
   test('acknowledges an empty inventory', () => {
@@ -134,9 +145,10 @@ describe('INFO', () => {
   test('tells size and flags, and takes no lock', () => {
     const after = step(ask(Option.Info, 'node1'));
     assert.deepEqual(replyCodes(after), [OptionReply.Info, OptionReply.Ack]);
-    // HAS_FLAGS 1, SEND_FLUSH 4, SEND_FUA 8, SEND_TRIM 32, SEND_WRITE_ZEROES 64, CAN_MULTI_CONN 256
+    // HAS_FLAGS 1, SEND_FLUSH 4, SEND_FUA 8, SEND_TRIM 32, SEND_WRITE_ZEROES 64, CAN_MULTI_CONN 256, SEND_CACHE 1024,
+    // SEND_FAST_ZERO 2048
     const told = decodeInfoReply(replies(after)[0]?.body ?? NOTHING);
-    assert.deepEqual(told, { kind: 'export', sizeBytes: 2n ** 34n, transmissionFlags: 1 + 4 + 8 + 32 + 64 + 256 });
+    assert.deepEqual(told, { kind: 'export', sizeBytes: 2n ** 34n, transmissionFlags: 0x0d6d });
     assert.deepEqual(after.state, HAGGLING);
   });
   test('tells name and block sizes to who asks for them, and passes over what it does not know', () => {
@@ -146,8 +158,14 @@ describe('INFO', () => {
       .map(({ body }) => decodeInfoReply(body));
     assert.deepEqual(infos.slice(1), [
       { kind: 'name', exportName: 'node1' },
+      { kind: 'description', description: 'Disk of node1' },
       { kind: 'blockSize', minimum: 1, preferred: 4096, maximumPayload: 64 * 1024 * 1024 },
     ]);
+  });
+  test('tells of a disk that turns', () => {
+    const turning: Exports = { names: () => [], find: (name) => ({ ...exportOf(name), rotational: true }) };
+    const told = decodeInfoReply(replies(step(ask(Option.Info, 'node1'), HAGGLING, turning))[0]?.body ?? NOTHING);
+    assert.ok(told.kind === 'export' && told.transmissionFlags === 0x0d7d);
   });
   test('of an unknown export is an error and no refusal: nobody wanted the disk', () => {
     const after = step(ask(Option.Info, 'node9'));
@@ -162,7 +180,11 @@ describe('GO', () => {
     assert.deepEqual(asked.commands, [{ kind: 'takeDisk', board: 'node1' }]);
     const granted = step(GRANTED, asked.state);
     assert.deepEqual(replyCodes(granted), [OptionReply.Info, OptionReply.Ack]);
-    assert.deepEqual(granted.state, { at: 'transmitting', exportName: 'node1' });
+    assert.deepEqual(granted.state, {
+      at: 'transmitting',
+      exportName: 'node1',
+      terms: termsOf(NOTHING_AGREED, 'node1'),
+    });
   });
   test('answers what INFO answered', () => {
     const infos = [Info.BlockSize, Info.Name];
@@ -226,10 +248,10 @@ describe('the sentence for an unknown export', () => {
 });
 
 describe('EXPORT_NAME', () => {
-  const facts = hex('0000000400000000 016d');
+  const facts = hex('0000000400000000 0d6d');
   test('is answered without a header, with 124 zeroes for who did not decline them', () => {
     for (const zeroes of [true, false]) {
-      const after = steps({ at: 'haggling', zeroes }, option(Option.ExportName, ascii('/node1')), GRANTED);
+      const after = steps({ ...HAGGLING, zeroes }, option(Option.ExportName, ascii('/node1')), GRANTED);
       const sent = after.commands.flatMap((command) => (command.kind === 'send' ? [command.bytes] : []));
       assert.deepEqual(sent, [zeroes ? joined(facts, new Uint8Array(124)) : facts]);
       assert.equal(after.state.at, 'transmitting');
@@ -243,6 +265,160 @@ describe('EXPORT_NAME', () => {
     const long = step(option(Option.ExportName, new Uint8Array(NBD_NAME_BYTES_MAX + 1).fill(0x61)));
     assert.deepEqual(kinds(long), ['close']);
     for (const after of [unknown, held, long]) assert.equal(after.state.at, 'over');
+  });
+});
+
+describe('STRUCTURED_REPLY', () => {
+  test('is agreed on, also twice', () => {
+    const after = steps(HAGGLING, option(Option.StructuredReply), option(Option.StructuredReply));
+    assert.deepEqual(replyCodes(after), [OptionReply.Ack, OptionReply.Ack]);
+    assert.deepEqual(after.state, STRUCTURED);
+  });
+  test('takes no data', () => {
+    const after = step(option(Option.StructuredReply, hex('00')));
+    assert.deepEqual(replyCodes(after), [OptionReply.ErrInvalid]);
+    assert.deepEqual(after.state, HAGGLING);
+  });
+  test('outlives whatever is asked between it and the export, and then holds', () => {
+    const asked = [option(Option.List), ask(Option.Info, 'node9'), ask(Option.Go, 'node1'), HELD, option(4711)];
+    const after = steps(STRUCTURED, ...asked);
+    assert.deepEqual(after.state, STRUCTURED);
+    for (const chosen of [ask(Option.Go, 'node1'), option(Option.ExportName, ascii('node1'))]) {
+      const { state } = steps(after.state, chosen, GRANTED);
+      assert.deepEqual(state, {
+        at: 'transmitting',
+        exportName: 'node1',
+        terms: termsOf(STRUCTURED.agreement, 'node1'),
+      });
+    }
+  });
+  test('makes DF possible, which is told only then', () => {
+    const flagsTold = (state: NegotiationState) => {
+      const told = decodeInfoReply(replies(step(ask(Option.Info, 'node1'), state))[0]?.body ?? NOTHING);
+      return told.kind === 'export' ? told.transmissionFlags : 0;
+    };
+    assert.equal(flagsTold(HAGGLING) & TransmissionFlag.SendDf, 0);
+    assert.equal(flagsTold(STRUCTURED), flagsTold(HAGGLING) | TransmissionFlag.SendDf);
+  });
+});
+
+describe('EXTENDED_HEADERS', () => {
+  const extended = option(Option.ExtendedHeaders);
+  test('are agreed on, with structured replies before or without, also twice', () => {
+    for (const asked of [[extended], [option(Option.StructuredReply), extended], [extended, extended]]) {
+      const after = steps(HAGGLING, ...asked);
+      assert.ok(replyCodes(after).every((code) => code === OptionReply.Ack));
+      const { state } = steps(after.state, ask(Option.Go, 'node1'), GRANTED);
+      assert.ok(state.at === 'transmitting');
+      assert.deepEqual(state.terms, {
+        form: EXTENDED_REPLIES,
+        requests: EXTENDED_REQUESTS,
+        tellsAllocation: false,
+      });
+    }
+  });
+  test('go before structured replies, which cannot be had back', () => {
+    const after = steps(HAGGLING, extended, option(Option.StructuredReply));
+    assert.deepEqual(replyCodes(after), [OptionReply.Ack, OptionReply.ErrExtHeaderReqd]);
+    assert.deepEqual(after.state, steps(HAGGLING, extended).state);
+  });
+  test('take no data', () => {
+    assert.deepEqual(replyCodes(step(option(Option.ExtendedHeaders, hex('00')))), [OptionReply.ErrInvalid]);
+  });
+  test('are enough for metadata contexts and DF', () => {
+    const body = encodeMetaContextRequest({ exportName: 'node1', queries: ['base:allocation'] });
+    const { state } = steps(HAGGLING, extended, option(Option.SetMetaContext, body), ask(Option.Go, 'node1'), GRANTED);
+    assert.ok(state.at === 'transmitting' && state.terms.tellsAllocation && state.terms.form.inChunks);
+  });
+  test('need GO: an EXPORT_NAME after them ends it', () => {
+    const after = steps(HAGGLING, extended, option(Option.ExportName, ascii('node1')));
+    assert.equal(after.state.at, 'over');
+    assert.equal(kinds(after).at(-1), 'close');
+  });
+});
+
+describe('LIST_META_CONTEXT and SET_META_CONTEXT', () => {
+  const both = [Option.ListMetaContext, Option.SetMetaContext];
+  const contexts = (code: number, queries: readonly string[], exportName = 'node1') =>
+    option(code, encodeMetaContextRequest({ exportName, queries }));
+  const allocation = contexts(Option.SetMetaContext, ['base:allocation']);
+  const told = (of: NegotiationStep) =>
+    replies(of).flatMap(({ reply, body }) => (reply === OptionReply.MetaContext ? [decodeMetaContext(body)] : []));
+  const tells = (...asked: readonly NegotiationEvent[]) => {
+    const { state } = steps(STRUCTURED, ...asked, GRANTED);
+    return state.at === 'transmitting' && state.terms.tellsAllocation;
+  };
+
+  test('need structured replies first', () => {
+    for (const code of both) {
+      const after = step(contexts(code, ['base:allocation']));
+      assert.deepEqual(replyCodes(after), [OptionReply.ErrInvalid]);
+      assert.deepEqual(after.state, HAGGLING);
+    }
+  });
+  test('a LIST tells the one there is, to who asks for it, for all of its namespace or for everything', () => {
+    const rows: [readonly string[], number][] = [
+      [[], 1],
+      [['base:'], 1],
+      [['base:allocation'], 1],
+      [['base:allocation', 'base:', 'base:allocation'], 1],
+      [['base:other'], 0],
+      [['qemu:', 'x-me:it', 'nonsense', '', ':', 'BASE:allocation'], 0],
+    ];
+    for (const [queries, count] of rows) {
+      const after = step(contexts(Option.ListMetaContext, queries), STRUCTURED);
+      assert.deepEqual(told(after), count === 1 ? [{ id: 0, name: 'base:allocation' }] : []);
+      assert.equal(replyCodes(after).at(-1), OptionReply.Ack);
+      assert.deepEqual(after.state, STRUCTURED, 'and selects nothing');
+    }
+  });
+  test('a SET selects it by its whole name only', () => {
+    const rows: [readonly string[], number][] = [
+      [[], 0],
+      [['base:'], 0],
+      [['qemu:dirty-bitmap:a', 'base:allocation', 'base:allocation'], 1],
+      [['base:other', 'nonsense'], 0],
+    ];
+    for (const [queries, count] of rows) {
+      const after = step(contexts(Option.SetMetaContext, queries), STRUCTURED);
+      assert.equal(told(after).length, count);
+      assert.equal(replyCodes(after).at(-1), OptionReply.Ack);
+      assert.equal(tells(contexts(Option.SetMetaContext, queries), ask(Option.Go, 'node1')), count === 1);
+    }
+  });
+  test('what was SET holds for the export it was set for, by whatever of its names, and for no other', () => {
+    assert.equal(tells(allocation, ask(Option.Go, 'node1')), true);
+    assert.equal(tells(allocation, ask(Option.Go, '/node1')), true);
+    assert.equal(tells(allocation, option(Option.ExportName, ascii('node1'))), true);
+    assert.equal(tells(allocation, ask(Option.Go, 'node2')), false);
+    assert.equal(tells(contexts(Option.SetMetaContext, ['base:allocation'], 'node2'), ask(Option.Go, 'node1')), false);
+  });
+  test('a SET forgets the one before it, even if it fails', () => {
+    for (const again of [
+      contexts(Option.SetMetaContext, []),
+      contexts(Option.SetMetaContext, ['base:']),
+      contexts(Option.SetMetaContext, ['base:allocation'], 'node2'),
+      contexts(Option.SetMetaContext, ['base:allocation'], 'node9'),
+      option(Option.SetMetaContext, hex('ffffffff')),
+    ]) {
+      assert.equal(tells(allocation, again, ask(Option.Go, 'node1')), false);
+    }
+    assert.equal(tells(allocation, contexts(Option.ListMetaContext, []), ask(Option.Go, 'node1')), true);
+    assert.equal(tells(allocation, option(Option.StructuredReply), ask(Option.Go, 'node1')), true);
+  });
+  test('of an export that is not there are refused, and nobody was kept from a disk', () => {
+    for (const code of both) {
+      const after = step(contexts(code, [], 'node9'), STRUCTURED);
+      assert.deepEqual(replyCodes(after), [OptionReply.ErrUnknown]);
+      assert.deepEqual(kinds(after), ['send']);
+    }
+  });
+  test('are invalid where their data is wrong', () => {
+    for (const code of both) {
+      for (const body of [NOTHING, hex('00000000'), hex('00000000 ffffffff'), hex('00000000 00000000 00')]) {
+        assert.deepEqual(replyCodes(step(option(code, body), STRUCTURED)), [OptionReply.ErrInvalid]);
+      }
+    }
   });
 });
 
@@ -260,16 +436,7 @@ describe('ABORT', () => {
 
 describe('what is not understood', () => {
   test('is refused and the client goes on', () => {
-    const unknown = [
-      4,
-      Option.StartTls,
-      Option.StructuredReply,
-      Option.ListMetaContext,
-      Option.SetMetaContext,
-      11,
-      0,
-      2 ** 32 - 1,
-    ];
+    const unknown = [4, Option.StartTls, 12, 0, 2 ** 32 - 1];
     for (const code of unknown) {
       const after = step(option(code, ascii('data')));
       assert.deepEqual(
@@ -305,7 +472,7 @@ test('any options in any order get one final reply each, until one ends it', () 
     ask(Option.Go, 'node1'),
     option(Option.StartTls),
     option(Option.StructuredReply),
-    option(Option.SetMetaContext, encodeExportRequest({ exportName: 'node2', infoRequests: [] })),
+    option(Option.SetMetaContext, encodeMetaContextRequest({ exportName: 'node2', queries: ['base:allocation'] })),
     option(Option.Go, hex('ffffffff')),
     option(Option.Abort),
     option(4711, new Uint8Array(100)),

@@ -45,7 +45,7 @@ describe('an export', () => {
     const { port } = await serveBoards(context, [diskBoard('node1', 8 * MEBI), diskBoard('node2', 512)]);
     const haggling = await client(port);
     assert.deepEqual(await haggling.list(), ['node1', 'node2']);
-    assert.deepEqual((await haggling.info('node2'))[0], { kind: 'export', sizeBytes: 512n, transmissionFlags: 365 });
+    assert.deepEqual((await haggling.info('node2'))[0], { kind: 'export', sizeBytes: 512n, transmissionFlags: 0x0d6d });
     const disk = await haggling.go('/node1');
     assert.equal(disk.sizeBytes, 8 * MEBI);
     await disk.disconnect();

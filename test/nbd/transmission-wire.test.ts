@@ -4,13 +4,15 @@ import fc from 'fast-check';
 import { Malformed } from '../../src/base/malformed.js';
 import { Command, CommandFlag, Errno } from '../../src/nbd/constants.js';
 import {
+  COMPACT_REQUESTS,
+  decodeExtendedRequest,
   decodeRequest,
   decodeSimpleReply,
+  encodeExtendedRequest,
   encodeRequest,
   encodeSimpleReply,
-  payloadBytes,
 } from '../../src/nbd/transmission-wire.js';
-import { hex, requestOf } from '../support/nbd-bytes.js';
+import { hex, joined, requestOf } from '../support/nbd-bytes.js';
 
 /** proto.md (commit 89ba7b5), "Request message": WRITE with FUA of 512 bytes at 4 GiB, cookie as Linux makes them (tag below, counter above). */
 const WRITE = hex('25609513 0001 0001 0000002a00000007 0000000100000000 00000200');
@@ -76,10 +78,55 @@ describe('a request', () => {
     );
   });
   test('has a payload only if it is a WRITE', () => {
-    assert.equal(payloadBytes(WRITE_MESSAGE), 512);
+    assert.equal(COMPACT_REQUESTS.payloadBytes(WRITE_MESSAGE), 512);
     for (const command of [0, 2, 3, 4, 5, 6, 7, 8, 0xffff]) {
-      assert.equal(payloadBytes(requestOf({ command, lengthBytes: 512 })), 0);
+      assert.equal(COMPACT_REQUESTS.payloadBytes(requestOf({ command, lengthBytes: 512 })), 0);
     }
+  });
+});
+
+/**
+ * extension-ext-header branch of proto.md (commit of 2023-04-21), "Request message": WRITE of 4 GiB + 512 bytes of payload at 4 GiB, with FUA and
+ * PAYLOAD_LEN.
+ */
+const EXTENDED = hex('21e41c71 0021 0001 0000002a00000007 0000000100000000 0000000100000200');
+const EXTENDED_MESSAGE = {
+  ...WRITE_MESSAGE,
+  flags: CommandFlag.Fua | CommandFlag.PayloadLen,
+  lengthBytes: 2 ** 32 + 512,
+};
+
+describe('an extended request', () => {
+  test('is encoded', () =>
+    assert.deepEqual(
+      encodedInto(32, (target) => encodeExtendedRequest(EXTENDED_MESSAGE, target)),
+      EXTENDED,
+    ));
+  test('is decoded', () => assert.deepEqual(decodeExtendedRequest(EXTENDED), EXTENDED_MESSAGE));
+  test('comes back from its own bytes, whatever the numbers', () => {
+    const parts = {
+      flags: fc.nat(0xffff),
+      command: fc.nat(0xffff),
+      cookie: fc.bigInt(0n, 2n ** 64n - 1n),
+      offset: fc.bigInt(0n, 2n ** 64n - 1n),
+      lengthBytes: fc.maxSafeNat(),
+    };
+    fc.assert(
+      fc.property(fc.record(parts, { noNullPrototype: true }), (request) => {
+        const bytes = encodedInto(32, (target) => encodeExtendedRequest(request, target));
+        assert.deepEqual(decodeExtendedRequest(bytes), request);
+      }),
+    );
+  });
+  test('may have a length that no disk has, which stays as long', () => {
+    const longest = Uint8Array.from([...EXTENDED.subarray(0, 24), ...hex('ffffffffffffffff')]);
+    assert.equal(decodeExtendedRequest(longest).lengthBytes, 2 ** 64);
+  });
+  test('is malformed at every prefix and with the magic of a compact one', () => {
+    for (let length = 0; length < EXTENDED.length; length += 1) {
+      assert.throws(() => decodeExtendedRequest(EXTENDED.subarray(0, length)), Malformed);
+    }
+    assert.throws(() => decodeExtendedRequest(joined(hex('25609513'), EXTENDED.subarray(4))), Malformed);
   });
 });
 

@@ -14,8 +14,10 @@ export function boardOf(name: string, serial: string, mac?: string): Board {
     name,
     serial: parseSerial(serial),
     mac,
+    description: `Disk of ${name}`,
     disk: new MemoryDevice(512),
     space: undefined,
+    medium: undefined,
     bootFiles: { open: async () => ({ answer: 'notFound' }) },
     writerLock: {
       acquire: async () => ({ answer: 'granted' }),

@@ -32,8 +32,8 @@ export function background(context: TestContext, program: string, words: readonl
   return child;
 }
 
-/** Looks again and again until it is so; rejects after 10 s, or what is said. */
-export async function until(isSo: () => boolean | Promise<boolean>, what: string, patienceMs = 10_000): Promise<void> {
+/** Looks again and again until it is so; rejects after `patienceMs`. Long: it is there to name what never comes, and a busy machine is slow. */
+export async function until(isSo: () => boolean | Promise<boolean>, what: string, patienceMs = 60_000): Promise<void> {
   const endMs = performance.now() + patienceMs;
   while (!(await isSo())) {
     if (performance.now() > endMs) throw new Error(`waited ${patienceMs / 1000} s for ${what}`);

@@ -19,6 +19,10 @@ export class CountingDevice implements BlockDevice {
     return this.#device.sizeBytes;
   }
 
+  get rotational(): boolean {
+    return this.#device.rotational;
+  }
+
   async read(offset: number, target: Uint8Array): Promise<void> {
     this.#count(offset, target);
     await this.#device.read(offset, target);

@@ -10,6 +10,7 @@ export function openImageFile(path: string): BlockDevice {
   };
   const device: BlockDevice = {
     sizeBytes: size,
+    rotational: false,
     read: async (offset, target) => {
       device.readNow(offset, target);
     },

@@ -56,6 +56,8 @@ export function connectNamespaces(...ends: readonly [CableEnd, CableEnd]): void 
     if (address !== undefined) namespace.ip('address', 'add', address, 'dev', interfaceName);
     namespace.ip('link', 'set', interfaceName, 'up');
   }
+  // The kernel does that in a thread of its own, and what is sent before that is lost: the end that came up first had no peer then.
+  for (const { namespace, interfaceName } of ends) waitUntilUp(namespace, interfaceName);
 }
 
 export interface CableEnd {
@@ -99,6 +101,15 @@ function removeOrphans(): void {
 function ip(...ipArguments: readonly string[]): void {
   const { status, stderr } = spawnSync('ip', ipArguments, { encoding: 'utf8' });
   if (status !== 0) throw new Error(`ip ${ipArguments.join(' ')}: ${stderr.trim()}`);
+}
+
+/** Busily: each look is a program that is started, which takes some milliseconds. */
+function waitUntilUp(namespace: NetworkNamespace, interfaceName: string): void {
+  const words = ['-n', namespace.name, '-brief', 'link', 'show', 'dev', interfaceName];
+  const endMs = performance.now() + 60_000;
+  while (!/ UP /.test(spawnSync('ip', words, { encoding: 'utf8' }).stdout)) {
+    if (performance.now() > endMs) throw new Error(`${interfaceName} does not come up`);
+  }
 }
 
 async function end(child: ChildProcess): Promise<void> {

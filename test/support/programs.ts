@@ -1,4 +1,4 @@
-import { accessSync, constants } from 'node:fs';
+import { accessSync, constants, existsSync } from 'node:fs';
 import { join } from 'node:path';
 
 /**
@@ -7,6 +7,12 @@ import { join } from 'node:path';
  */
 export function without(program: string, debianPackage: string): string | false {
   return findProgram(program) === undefined ? `needs ${program} (Debian package ${debianPackage})` : false;
+}
+
+/** The distribution's Python has the module; another one that comes first in PATH has not. */
+export function withoutPythonLibnbd(): string | false {
+  const found = existsSync('/usr/bin/python3') && existsSync('/usr/lib/python3/dist-packages/nbd.py');
+  return found ? false : 'needs the Python module nbd (Debian package python3-libnbd)';
 }
 
 /** For tests that make network namespaces or bind low ports. */

@@ -1,6 +1,13 @@
 import { connect, type Socket } from 'node:net';
 import type { TestContext } from 'node:test';
 import { ByteQueue } from '../../src/nbd/byte-queue.js';
+import {
+  type ChunkBody,
+  type ChunkHead,
+  decodeChunkBody,
+  decodeStructuredHead,
+  STRUCTURED_HEAD_BYTES,
+} from '../../src/nbd/chunk-wire.js';
 import { Option } from '../../src/nbd/constants.js';
 import {
   decodeOptionReplyHeader,
@@ -68,6 +75,19 @@ export class RawNbd {
     return header === undefined ? undefined : decodeSimpleReply(header);
   }
 
+  async chunkHead(): Promise<ChunkHead | undefined> {
+    const head = await this.receive(STRUCTURED_HEAD_BYTES);
+    return head === undefined ? undefined : decodeStructuredHead(head);
+  }
+
+  /** One chunk; data is a view: look at it before the next. */
+  async chunk(): Promise<(ChunkHead & { readonly body: ChunkBody }) | undefined> {
+    const head = await this.chunkHead();
+    const bytes = head === undefined ? undefined : await this.receive(head.lengthBytes);
+    if (head === undefined || bytes === undefined) return undefined;
+    return { ...head, body: decodeChunkBody(head.type, bytes) };
+  }
+
   /** Resolves when the connection is gone, reading and dropping what still comes. */
   async ended(): Promise<void> {
     this.socket.resume();
@@ -90,6 +110,18 @@ export class RawNbd {
     await this.send(encodeOption(Option.Go, encodeExportRequest({ exportName, infoRequests: [] })));
     await this.optionReply();
     await this.optionReply();
+    this.socket.pause();
+    return this;
+  }
+
+  /** The same with replies in chunks. */
+  async transmittingInChunks(exportName = 'node1'): Promise<this> {
+    await this.greeted();
+    await this.send(
+      encodeOption(Option.StructuredReply, new Uint8Array(0)),
+      encodeOption(Option.Go, encodeExportRequest({ exportName, infoRequests: [] })),
+    );
+    for (let left = 3; left > 0; left -= 1) await this.optionReply();
     this.socket.pause();
     return this;
   }

@@ -4,9 +4,9 @@ import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { makeDemoImage } from '../../src/workshop/demo-image.js';
 import { background, outputOf, until } from './commands.js';
+import { type TestPorts, testPorts } from './ports.js';
 import { projectFile } from './project.js';
 import { scratchFolder } from './scratch.js';
-import type { TestPorts } from './server.js';
 
 /** The built program, run as its user runs it: `node dist/main.js serve`. */
 export interface RunningProgram {
@@ -35,46 +35,19 @@ export const LISTED_SERIAL = 'bf9fed6f';
 export async function runProgram(context: TestContext, options: ProgramOptions = {}): Promise<RunningProgram> {
   const folder = scratchFolder(context);
   await makeDemoImage(join(folder, 'demo.img'));
-  for (let attempt = 0; attempt < 10; attempt += 1) {
-    const started = await startProgram(context, folder, options);
-    if (started !== undefined) return started;
-  }
-  throw new Error('no free ports');
-}
-
-/** Undefined if one of the ports was taken. */
-async function startProgram(
-  context: TestContext,
-  folder: string,
-  options: ProgramOptions,
-): Promise<RunningProgram | undefined> {
-  const ports = choosePorts();
+  const ports = await testPorts(context);
   const config = join(folder, 'config.yaml');
   writeFileSync(config, inventoryText(ports, options.tftp));
   const serve = [MAIN, 'serve', '--log-level', options.logLevel ?? 'info', '--config', config];
   const child = background(context, process.execPath, serve);
   const said: Buffer[] = [];
   child.stdout?.on('data', (chunk: Buffer) => said.push(chunk));
-  const isReady = outputOf(child, 'server.ready');
-  const isMissing = outputOf(child, 'listener.missing');
-  await until(() => isReady() || isMissing(), 'the server');
-  if (isMissing()) {
-    const ended = new Promise((resolve) => child.once('exit', resolve));
-    child.kill('SIGTERM');
-    await ended;
-    return undefined;
-  }
+  await until(outputOf(child, 'server.ready'), 'the server');
   return {
     ...{ child, folder, config, ports },
     output: () => Buffer.concat(said).toString('utf8'),
     memory: () => memoryOf(child.pid),
   };
-}
-
-/** Below the ports that the system hands out by itself. */
-function choosePorts(): TestPorts {
-  const first = 10_000 + Math.floor(Math.random() * 1000) * 10;
-  return { dhcp: first, dhcpReply: first + 1, tftp: first + 2, nbd: first + 3, http: first + 4 };
 }
 
 function inventoryText(ports: TestPorts, tftp: string | undefined): string {

@@ -7,6 +7,7 @@ import { systemClock } from '../../src/base/clock.js';
 import { type Log, silentLog } from '../../src/base/log.js';
 import { renderFaults } from '../../src/inventory/fault.js';
 import { whenOver } from './cleanup.js';
+import { type TestPorts, testPorts } from './ports.js';
 import { scratchFolder } from './scratch.js';
 
 /** A whole server on loopback, in this process, over the images of a test. */
@@ -14,14 +15,6 @@ export interface TestServer {
   readonly app: App;
   readonly ports: TestPorts;
   readonly folder: string;
-}
-
-export interface TestPorts {
-  readonly dhcp: number;
-  readonly dhcpReply: number;
-  readonly tftp: number;
-  readonly nbd: number;
-  readonly http: number;
 }
 
 export interface TestServerOptions {
@@ -35,28 +28,19 @@ export interface TestServerOptions {
 /** Starts it on ports that are free, and stops it when the test is over. */
 export async function startTestServer(context: TestContext, options: TestServerOptions): Promise<TestServer> {
   const folder = options.folder ?? scratchFolder(context);
-  for (let attempt = 0; attempt < 10; attempt += 1) {
-    const ports = choosePorts();
-    const path = join(folder, 'config.yaml');
-    writeFileSync(path, `${settings(ports)}${options.inventory}`);
-    const opened = await openConfiguration(path, systemClock);
-    if (opened.answer === 'faults') throw new Error(renderFaults(opened.faults));
-    if (opened.answer === 'failed') throw new Error(opened.because);
-    const { inventory, boards, state } = opened;
-    const log = options.log ?? silentLog;
-    const app = await startApp({ inventory, boards, state, clock: systemClock, log, version: 'test' });
-    if (app.status().listeners.every((listener) => listener.missing === undefined)) {
-      whenOver(context, () => app.stop());
-      return { app, ports, folder };
-    }
-    await app.stop();
-  }
-  throw new Error('no free ports');
-}
-
-function choosePorts(): TestPorts {
-  const first = 30_000 + Math.floor(Math.random() * 2000) * 10;
-  return { dhcp: first, dhcpReply: first + 1, tftp: first + 2, nbd: first + 3, http: first + 4 };
+  const ports = await testPorts(context);
+  const path = join(folder, 'config.yaml');
+  writeFileSync(path, `${settings(ports)}${options.inventory}`);
+  const opened = await openConfiguration(path, systemClock);
+  if (opened.answer === 'faults') throw new Error(renderFaults(opened.faults));
+  if (opened.answer === 'failed') throw new Error(opened.because);
+  const { inventory, boards, state } = opened;
+  const log = options.log ?? silentLog;
+  const app = await startApp({ inventory, boards, state, clock: systemClock, log, version: 'test' });
+  whenOver(context, () => app.stop());
+  const missing = app.status().listeners.find((listener) => listener.missing !== undefined);
+  if (missing !== undefined) throw new Error(`${missing.name}: ${missing.missing}`);
+  return { app, ports, folder };
 }
 
 function settings({ dhcp, dhcpReply, tftp, nbd, http }: TestPorts): string {

@@ -1,4 +1,5 @@
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
+import { truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { whenOver } from './cleanup.js';
@@ -24,11 +25,32 @@ export function withoutMounts(): string | false {
   return tried.status === 0 ? false : 'needs the right to mount in a namespace of its own';
 }
 
-export async function smallFilesystem(context: TestContext, sizeBytes: number): Promise<SmallFilesystem> {
+export function smallFilesystem(context: TestContext, sizeBytes: number): Promise<SmallFilesystem> {
+  return mounted(context, ['-t', 'tmpfs', '-o', `size=${sizeBytes}`, 'none']);
+}
+
+/** For `diskFilesystem`: what it takes to make and mount one of this kind. */
+export function withoutDiskFilesystem(kind: DiskFilesystemKind): string | false {
+  const debianPackage = { ext4: 'e2fsprogs', xfs: 'xfsprogs' }[kind];
+  return anyOf(withoutMounts(), without(`mkfs.${kind}`, debianPackage), without('losetup', 'util-linux'));
+}
+
+export type DiskFilesystemKind = 'ext4' | 'xfs';
+
+/** The same with what a server's disk has, in a sparse file: holes, reserved space, writes that find their place later. */
+export function diskFilesystem(context: TestContext, kind: DiskFilesystemKind): Promise<SmallFilesystem> {
+  const image = join(scratchFolder(context), `${kind}.img`);
+  writeFileSync(image, '');
+  truncateSync(image, 512 * 1024 * 1024); // mkfs.xfs makes none that is smaller than 300 MiB
+  execFileSync(`mkfs.${kind}`, ['-q', image], { env: { PATH: `${process.env['PATH'] ?? ''}:/usr/sbin:/sbin` } });
+  return mounted(context, ['-o', 'loop', image]);
+}
+
+async function mounted(context: TestContext, words: readonly string[]): Promise<SmallFilesystem> {
   const folder = scratchFolder(context);
-  const script = 'mount -t tmpfs -o size="$1" none "$2" && echo mounted && exec cat';
+  const script = 'mount "$@" && echo mounted && exec cat';
   // It holds the namespace for as long as its input is open: also a test that is killed leaves nothing behind.
-  const holder = spawn('unshare', ['--mount', 'sh', '-c', script, 'sh', String(sizeBytes), folder], {
+  const holder = spawn('unshare', ['--mount', 'sh', '-c', script, 'sh', ...words, folder], {
     stdio: ['pipe', 'pipe', 'inherit'],
   });
   const children: ChildProcess[] = [holder];

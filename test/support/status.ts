@@ -8,6 +8,7 @@ export const noStates: MeasuredStates = {
   unknownBoards: () => 0,
   storage: async () => ({ free: [], allocated: [] }),
   heldRequests: () => [],
+  failedDisks: () => [],
 };
 
 const STARTED = new Date(Date.UTC(2026, 0, 2, 3, 4, 5));
@@ -60,6 +61,7 @@ const NODE1: BoardFacts = {
   state: 'failed',
   attachedFrom: undefined,
   waitingForSpace: { since: STARTED, requests: 3, bytes: 12_288 },
+  diskFailure: { since: STARTED, because: 'node1.img: EIO: fdatasync failed' },
 };
 
 function failedBoot(text: string): BootRecord {

@@ -50,7 +50,7 @@ export function twoHosts(context: TestContext): TwoHosts {
 export function hostProgram(host: NetworkNamespace, script: string, plain = false): HostProgram {
   const lessPower = plain ? ['setpriv', '--bounding-set', '-net_admin'] : [];
   const child = host.spawn('env', ...lessPower, process.execPath, '--input-type=module', '-e', script);
-  child.stderr.pipe(process.stderr);
+  child.stderr.on('data', (chunk: Buffer) => void process.stderr.write(chunk));
   const lines: string[] = [];
   let wake: () => void = () => {};
   let rest = '';

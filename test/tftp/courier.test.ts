@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { describe, type TestContext, test } from 'node:test';
 import { systemClock } from '../../src/base/clock.js';
-import { BOOT_FILE_PIECE_BYTES } from '../../src/base/limits.js';
+import { BOOT_FILE_PIECE_BYTES, TFTP_COURIER_STOP_MS } from '../../src/base/limits.js';
 import { silentLog } from '../../src/base/log.js';
 import type { BootFile, FilePiece } from '../../src/boards/boot-files/boot-file.js';
 import type { CarrierJob, RunningDelivery } from '../../src/tftp/carrier.js';
@@ -11,6 +11,7 @@ import type { DeliveryEnd } from '../../src/tftp/delivery.js';
 import { negotiate } from '../../src/tftp/options.js';
 import { whenOver } from '../support/cleanup.js';
 import { fakeFile } from '../support/fake-board.js';
+import { FakeClock } from '../support/fake-clock.js';
 import { noise } from '../support/random.js';
 import { ack, errorOf, type RawPeer, rawPeer } from '../support/tftp.js';
 
@@ -228,5 +229,13 @@ describe('the courier', () => {
       const ended = await deliver(fakeFile({ bytes: CONTENT })).end;
       assert.match('because' in ended ? (ended.because ?? '') : '', /thread/);
     }
+  });
+
+  test('a thread that does not end when it is told to is ended', async () => {
+    const clock = new FakeClock();
+    const thread = new URL('data:text/javascript,setInterval(() => {}, 1000)');
+    const stopped = startCourier({ clock, log: silentLog, thread }).stop();
+    clock.advance(TFTP_COURIER_STOP_MS);
+    await stopped;
   });
 });

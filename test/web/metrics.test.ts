@@ -10,6 +10,7 @@ function metrics(): Metrics {
     ...noStates,
     storage: async () => ({ free: [['/srv', 5000] as const], allocated: [['node1', 4096] as const] }),
     heldRequests: () => [['node1', 3] as const],
+    failedDisks: () => [['node1', true] as const],
   };
   return new Metrics(states, { version, boardNames: ['node1'] });
 }
@@ -72,6 +73,7 @@ describe('metrics', () => {
       'brambleboot_storage_free_bytes{filesystem="/srv"} 5000',
       'brambleboot_disk_allocated_bytes{board="node1"} 4096',
       'brambleboot_disk_held_requests{board="node1"} 3',
+      'brambleboot_disk_failed{board="node1"} 1',
       'brambleboot_unknown_boards 0',
       'brambleboot_inventory_faults 0',
       'brambleboot_build_info{version="9.9.9"} 1',

@@ -13,7 +13,7 @@ describe('the status page', () => {
     assert.ok(!page.includes('<script'));
     assert.ok(!page.includes('\u001b'));
     assert.ok(!page.includes('\u202e'));
-    assert.equal(page.split('&lt;script&gt;alert(1)&lt;/script&gt;&amp;&quot;&#39;').length - 1, 7);
+    assert.equal(page.split('&lt;script&gt;alert(1)&lt;/script&gt;&amp;&quot;&#39;').length - 1, 6);
   });
 
   test('tells each board, its state and the steps of its last boot', () => {
@@ -21,6 +21,14 @@ describe('the status page', () => {
     for (const part of ['node1', 'bf9fed6f', 'Failed at tftp', '0.012 s', 'tftp 10.0.0.1:69', '0 of 1 board running']) {
       assert.ok(page.includes(part), part);
     }
+  });
+
+  test('says once why a boot failed, with its steps or without', () => {
+    const status = sampleStatus('the reason');
+    const times = (page: string) => page.match(/<section>\n<h2><a[\s\S]*?<\/section>/)?.[0].split('the reason').length;
+    assert.equal(times(statusPage(status)), 2);
+    const running = status.boards.map((board) => ({ ...board, state: 'running' as const }));
+    assert.equal(times(statusPage({ ...status, boards: running })), 2);
   });
 
   test('leads to the boots of each board, and has nothing that its reload would fold again', () => {
@@ -36,12 +44,18 @@ describe('the status page', () => {
       name: 'node0',
       state: 'failed' as const,
       waitingForSpace: undefined,
+      diskFailure: undefined,
     }));
     const page = statusPage({ ...status, boards: [...running, ...boards] });
     assert.ok(page.indexOf('node1') < page.indexOf('node0'));
     assert.match(page, /3 writes \(12\.3 kB\) waiting since 2026-01-02 03:04:05 UTC/);
     assert.match(page, /3 GB of 100 GB free \(3 %\); it holds image noble, \/srv/);
     assert.equal(page.split('waiting for space').length, 2);
+    assert.match(
+      page,
+      /Its disk failed at 2026-01-02 03:04:05 UTC: node1\.img: EIO.*<code>brambleboot reopen node1<\/code>/,
+    );
+    assert.equal(page.split('disk failed<').length, 2);
   });
 
   test('markup escapes strings and numbers, and takes markup as it is', () => {
@@ -56,7 +70,7 @@ describe('the page of a board', () => {
     for (const part of ['Failed at tftp', 'Booted in 31.2 s', '0.012 s']) assert.ok(page.includes(part), part);
     assert.ok(!page.includes('<script'));
     assert.ok(!page.includes('\u001b'));
-    assert.equal(page.split('&lt;script&gt;').length - 1, 3);
+    assert.equal(page.split('&lt;script&gt;').length - 1, 2);
     assert.ok(!unknownBoardPage(hostile).includes('<script'));
   });
 

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { systemClock } from '../../src/base/clock.js';
 import type { ServerStatus } from '../../src/boards/journal/status.js';
-import { startWebServer, webServer } from '../../src/web/server.js';
+import { controlServer, startWebServer, webServer } from '../../src/web/server.js';
 import { sourcesOf } from '../support/status.js';
 
 const ready: ServerStatus = {
@@ -43,6 +43,21 @@ describe('the web server', () => {
     assert.deepEqual((await server.inject('/api/boards')).json().boards, []);
     assert.match((await server.inject('/')).body, /<h1>Brambleboot<\/h1>/);
     assert.match(String((await server.inject('/style.css')).headers['content-type']), /text\/css/);
+  });
+
+  test('has a disk reopened for who asks over the control socket, and for nobody over the network', async () => {
+    const asked: string[] = [];
+    const reopen = async (board: string) => {
+      asked.push(board);
+      return { answer: 'sound' } as const;
+    };
+    const place = { method: 'POST', url: '/api/boards/node1/reopen' } as const;
+    assert.equal((await serverWith(ready).inject(place)).statusCode, 404);
+    const control = controlServer({ ...sourcesOf(ready), reopen });
+    assert.equal((await control.inject({ ...place, method: 'GET' })).statusCode, 404);
+    assert.deepEqual(asked, []);
+    assert.deepEqual((await control.inject(place)).json(), { answer: 'sound' });
+    assert.deepEqual(asked, ['node1']);
   });
 
   test('tells who is not to be answered why, whatever was asked for, and closes', async (context) => {

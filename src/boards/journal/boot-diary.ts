@@ -201,6 +201,14 @@ export class BootDiary {
     this.#step(nowMs, 'space', `${what}, after ${durationText(waitedMs)} without space`);
   }
 
+  diskFailed(nowMs: number): void {
+    this.#step(nowMs, 'disk', 'a flush of its disk failed: what it wrote before may be lost');
+  }
+
+  diskReopened(nowMs: number): void {
+    this.#step(nowMs, 'disk', 'its disk was reopened and is flushed again');
+  }
+
   /** The board began again before this boot was complete. */
   abandoned(nowMs: number): void {
     this.#fail(nowMs, 'the board started again');

@@ -15,6 +15,7 @@ export const BOOT_STEP_KINDS = [
   'detached',
   'refused',
   'space',
+  'disk',
   'failed',
   'restart',
 ] as const;

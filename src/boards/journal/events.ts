@@ -14,6 +14,8 @@ export type BoardEvent = { readonly board: string | undefined } & (
   | DiskRefused
   | SpaceAwaited
   | SpaceAwaitOver
+  | DiskFailed
+  | DiskReopened
 );
 
 /** A PXE DISCOVER of a Pi: the first thing a booting board says. */
@@ -95,6 +97,16 @@ export interface SpaceAwaitOver {
   /** `givenUp`: the connection that they came by is gone, and they were not done. */
   readonly because: 'done' | 'givenUp';
   readonly waitedMs: number;
+}
+
+/** A flush of its disk failed: data that was answered may be lost, and every later flush fails. */
+export interface DiskFailed {
+  readonly kind: 'diskFailed';
+}
+
+/** An operator had its disk taken up again. */
+export interface DiskReopened {
+  readonly kind: 'diskReopened';
 }
 
 /** Where servers put their events. Must not throw and must not wait. */

@@ -128,6 +128,12 @@ export class Journal {
       case 'spaceAwaitOver':
         life.boots[0]?.spaceAwaitOver(event, nowMs);
         return [];
+      case 'diskFailed':
+        life.boots[0]?.diskFailed(nowMs);
+        return [];
+      case 'diskReopened':
+        life.boots[0]?.diskReopened(nowMs);
+        return [];
       case 'refused':
         return current?.refused(event, nowMs) ?? [];
       default:

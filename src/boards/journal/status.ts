@@ -1,5 +1,5 @@
 import { bytesText } from '../../base/amounts.js';
-import type { BootRecord } from './boot-record.js';
+import type { BootRecord, BootStep } from './boot-record.js';
 import type { BoardLife } from './journal.js';
 
 /** What the running server knows, as the page, the API and `brambleboot boards` show it. Strings in it may hold what a peer said. */
@@ -42,6 +42,8 @@ export interface BoardFacts {
   readonly attachedFrom: string | undefined;
   /** The filesystem under its disk is full, and writes wait for space; undefined if none does. */
   readonly waitingForSpace: SpaceWaitStatus | undefined;
+  /** A flush of its disk failed, and every one since; undefined as long as all is well. */
+  readonly diskFailure: DiskFailure | undefined;
 }
 
 export interface BoardStatus extends BoardFacts {
@@ -66,6 +68,22 @@ export interface SpaceWaitStatus {
   readonly bytes: number;
 }
 
+export interface DiskFailure {
+  readonly since: Date;
+  readonly because: string;
+}
+
+/** What came of taking a disk that had failed up again. */
+export type ReopenVerdict =
+  /** It is flushed again; what failed until now. */
+  | { readonly answer: 'reopened'; readonly failure: DiskFailure }
+  /** It has not failed, and nothing was done. */
+  | { readonly answer: 'sound' }
+  /** It is as it was. */
+  | { readonly answer: 'failed'; readonly because: string }
+  /** There is no such board: a sentence. */
+  | { readonly answer: 'unknown'; readonly because: string };
+
 /** `away`: never seen, or its disk was let go of. */
 export type BoardState = 'away' | 'booting' | 'running' | 'failed';
 
@@ -84,6 +102,22 @@ export interface UnknownBoard {
 export function spaceText({ sizeBytes, freeBytes }: Pick<FilesystemStatus, 'sizeBytes' | 'freeBytes'>): string {
   const share = sizeBytes === 0 ? '' : ` (${Math.floor((100 * freeBytes) / sizeBytes)} %)`;
   return `${bytesText(freeBytes)} of ${bytesText(sizeBytes)} free${share}`;
+}
+
+/** "12 files, 31 MB, 19 probes"; what there was none of is not said. */
+export function filesText({
+  filesRead,
+  bytesRead,
+  probes,
+}: Pick<BootRecord, 'filesRead' | 'bytesRead' | 'probes'>): string {
+  const files =
+    filesRead === 0 ? 'no files' : `${filesRead} ${filesRead === 1 ? 'file' : 'files'}, ${bytesText(bytesRead)}`;
+  return probes === 0 ? files : `${files}, ${probes} ${probes === 1 ? 'probe' : 'probes'}`;
+}
+
+/** Whether the server was restarted while the board booted: what it took then is not the board's alone. */
+export function bootedOverRestart({ steps }: { readonly steps: readonly Pick<BootStep, 'kind'>[] }): boolean {
+  return steps.slice(0, steps.findIndex(({ kind }) => kind === 'attached') + 1).some(({ kind }) => kind === 'restart');
 }
 
 /** Its disk in use is what makes a board run, whoever asks for its files meanwhile; else the newest boot tells. */

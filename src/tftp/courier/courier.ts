@@ -5,6 +5,7 @@
  */
 import { Worker } from 'node:worker_threads';
 import type { Clock } from '../../base/clock.js';
+import { TFTP_COURIER_STOP_MS } from '../../base/limits.js';
 import type { Log } from '../../base/log.js';
 import { unreachable } from '../../base/unreachable.js';
 import { WakeUp } from '../../os/event-poll.js';
@@ -15,7 +16,7 @@ import { FileSupply } from './file-supply.js';
 import { type CourierBeginning, type FromCourier, SIGNS_BYTES, Sign, type ToCourier } from './messages.js';
 
 export interface Courier extends Carrier {
-  /** Ends what is being delivered, without a word to the peers; resolves when the thread is gone. */
+  /** Ends what is being delivered, without a word to the peers; resolves when the thread is gone, which is ended from outside if it does not go. */
   stop(): Promise<void>;
 }
 
@@ -66,7 +67,9 @@ class ThreadedCourier implements Courier {
     if (thread !== undefined) {
       const gone = new Promise<void>((resolve) => thread.once('exit', () => resolve()));
       this.#tell({ kind: 'stop' });
+      const late = this.#clock.after(TFTP_COURIER_STOP_MS, () => void thread.terminate());
       await gone;
+      late.cancel();
     }
     this.#wakeUp.close();
   }

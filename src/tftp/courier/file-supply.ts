@@ -1,7 +1,7 @@
 import { type BootFile, BootFileLost } from '../../boards/boot-files/boot-file.js';
 import type { ToCourier } from './messages.js';
 
-export interface SupplyTies {
+interface SupplyTies {
   tell(message: ToCourier): void;
   bug(error: unknown): void;
 }

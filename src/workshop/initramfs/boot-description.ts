@@ -160,14 +160,15 @@ function modelLines(description: ModelDescription): readonly string[] {
 function initramfsLine(description: InitramfsDescription): string {
   const { findings, verdict } = description;
   const versions = findings.kernelVersions.length > 0 ? ` for ${findings.kernelVersions.join(', ')}` : '';
-  const made = `${nameOf(description)} (${findings.builder === 'unknown' ? 'unknown builder' : findings.builder}${versions})`;
+  const name = nameOf(description);
+  const made = `${name} (${findings.builder === 'unknown' ? 'unknown builder' : findings.builder}${versions})`;
   switch (verdict.answer) {
     case 'ready':
       return `${made}: has nbd and nbd-client`;
     case 'lacks':
       return `${made}: lacks ${verdict.what.join(', ')}: ${verdict.remedy}`;
     case 'unclear':
-      return `${made}: cannot be told: ${verdict.because}`;
+      return `${name}: whether it has nbd and nbd-client can't be told: ${verdict.because}`;
     default:
       return unreachable(verdict);
   }

@@ -54,6 +54,16 @@ describe('the journal of boots', () => {
     assert.deepEqual(journalAt(new FakeClock()).tell(full, over), [], 'nor of a board that was never seen to boot');
   });
 
+  test('a disk that fails, and is taken up again, is a step of the boot that it belongs to', () => {
+    const { journal, tell } = journalAt(new FakeClock());
+    tell(discover, asks('kernel8.img'), read('kernel8.img', 'kernel'), attached);
+    assert.deepEqual(tell({ ...BOARD, kind: 'diskFailed' }, { ...BOARD, kind: 'diskReopened' }), []);
+    assert.deepEqual(
+      journal.life('node1').boots[0]?.steps.flatMap(({ kind, text }) => (kind === 'disk' ? [text] : [])),
+      ['a flush of its disk failed: what it wrote before may be lost', 'its disk was reopened and is flushed again'],
+    );
+  });
+
   test('a boot goes from DISCOVER over files and kernel to its disk', () => {
     const clock = new FakeClock();
     const { journal, tell, state } = journalAt(clock);

@@ -27,6 +27,7 @@ import {
   encodeOptionReply,
   encodeServerEntry,
 } from '../../../src/nbd/handshake-wire.js';
+import { encodeMetaContext, encodeMetaContextRequest } from '../../../src/nbd/meta-context-wire.js';
 import { silentMeter } from '../../../src/nbd/meter.js';
 import { TurnBudget } from '../../../src/nbd/turn-budget.js';
 import { diskBoard, lookupOf } from '../../support/boards.js';
@@ -39,6 +40,8 @@ const NOTHING = new Uint8Array(0);
 
 const go = encodeOption(Option.Go, encodeExportRequest({ exportName: 'node1', infoRequests: [3] }));
 const info = encodeOption(Option.Info, encodeExportRequest({ exportName: 'node2', infoRequests: [0, 1, 2, 3] }));
+const metaContexts = (option: number) =>
+  encodeOption(option, encodeMetaContextRequest({ exportName: 'node1', queries: ['base:allocation', 'base:'] }));
 const write = (offset: bigint, lengthBytes: number) =>
   Buffer.concat([requestBytes({ command: Command.Write, offset, lengthBytes, cookie: 3n }), noise(lengthBytes)]);
 
@@ -55,6 +58,14 @@ const STREAMS: readonly Uint8Array[] = [
     requestBytes({ command: Command.Disc, cookie: 7n }),
   ]),
   Buffer.concat([
+    ...[encodeClientFlags(3), encodeOption(Option.ExtendedHeaders, NOTHING), metaContexts(Option.SetMetaContext), go],
+    hex('21e41c71 0020 0001 0000000000000001 0000000000001000 0000000000000008 0102030405060708'),
+    hex('21e41c71 0000 0000 0000000000000002 0000000000001000 0000000000000008'),
+    hex('21e41c71 0008 0007 0000000000000003 0000000000000000 0000000000040000'),
+    hex('21e41c71 0020 0007 0000000000000004 0000000000000000 000000000000000c 0000000000001000 00000001'),
+    hex('21e41c71 0000 0002 0000000000000005 0000000000000000 0000000000000000'),
+  ]),
+  Buffer.concat([
     ...[encodeClientFlags(1), encodeOption(Option.ExportName, Buffer.from('/node2')), write(0n, 3000)],
     requestBytes({ command: Command.Read, lengthBytes: SIZE, cookie: 8n }),
   ]),
@@ -63,10 +74,22 @@ const STREAMS: readonly Uint8Array[] = [
     encodeOption(Option.SetMetaContext, hex('00000005 6e6f646531 00000001 0000000f 626173653a616c6c6f636174696f6e')),
     ...[go, requestBytes({ command: Command.BlockStatus, lengthBytes: 4096 })],
   ]),
+  Buffer.concat([
+    ...[encodeClientFlags(3), encodeOption(Option.StructuredReply, NOTHING), metaContexts(Option.ListMetaContext)],
+    ...[metaContexts(Option.SetMetaContext), go],
+    requestBytes({ command: Command.BlockStatus, lengthBytes: SIZE, cookie: 1n }),
+    requestBytes({ command: Command.BlockStatus, flags: CommandFlag.ReqOne, lengthBytes: 512, cookie: 2n }),
+    requestBytes({ command: Command.Read, flags: CommandFlag.Df, lengthBytes: 65_536, cookie: 3n }),
+    requestBytes({ command: Command.Read, lengthBytes: SIZE, cookie: 4n }),
+    requestBytes({ command: Command.Read, offset: BigInt(SIZE), lengthBytes: 1, cookie: 5n }),
+    requestBytes({ command: Command.Cache, lengthBytes: SIZE, cookie: 6n }),
+    requestBytes({ command: Command.WriteZeroes, flags: CommandFlag.FastZero, lengthBytes: 4096, cookie: 7n }),
+    requestBytes({ command: Command.Disc, cookie: 8n }),
+  ]),
 ];
 
 const WORDS = ['49484156454f5054', '25609513', '67446698', '00000005', '00000007', '0000ffff', '6e6f646531']
-  .concat(['25609513000000000000000000000001', '2560951300010001', '2560951300000003'])
+  .concat(['25609513000000000000000000000001', '2560951300010001', '2560951300000003', '21e41c71', '0000000b'])
   .map(hex);
 
 /** One connection of the server, over a stream that is cut anywhere. Ended by the client politely or not. */
@@ -131,15 +154,42 @@ async function converse(input: Uint8Array, world: Omit<ConnectionWorld, 'closed'
 const ANSWERS: readonly Uint8Array[] = [
   Buffer.concat([
     encodeGreeting(3),
-    encodeOptionReply(Option.List, OptionReply.Server, encodeServerEntry('node1')),
+    encodeOptionReply(
+      Option.List,
+      OptionReply.Server,
+      encodeServerEntry({ exportName: 'node1', description: 'Disk of node1' }),
+    ),
     encodeOptionReply(Option.List, OptionReply.Ack, NOTHING),
     encodeOptionReply(Option.Info, OptionReply.Info, encodeInfoReply(exportInfo())),
     encodeOptionReply(Option.Info, OptionReply.Ack, NOTHING),
+    encodeOptionReply(Option.StructuredReply, OptionReply.ErrUnsup, NOTHING),
+    encodeOptionReply(Option.SetMetaContext, OptionReply.ErrUnsup, NOTHING),
     encodeOptionReply(Option.Go, OptionReply.Info, encodeInfoReply(exportInfo())),
     encodeOptionReply(Option.Go, OptionReply.Ack, NOTHING),
     hex('67446698 00000000 0000000000000001'),
     noise(512),
     hex('67446698 0000001c 0000000000000002'),
+    hex('67446698 00000016 0000000000000003'),
+  ]),
+  Buffer.concat([
+    encodeGreeting(3),
+    encodeOptionReply(Option.List, OptionReply.Ack, NOTHING),
+    encodeOptionReply(Option.Info, OptionReply.ErrUnknown, NOTHING),
+    encodeOptionReply(Option.StructuredReply, OptionReply.Ack, NOTHING),
+    encodeOptionReply(
+      Option.SetMetaContext,
+      OptionReply.MetaContext,
+      encodeMetaContext({ id: 1, name: 'base:allocation' }),
+    ),
+    encodeOptionReply(Option.SetMetaContext, OptionReply.Ack, NOTHING),
+    encodeOptionReply(Option.Go, OptionReply.Info, encodeInfoReply(exportInfo())),
+    encodeOptionReply(Option.Go, OptionReply.Ack, NOTHING),
+    hex('668e33ef 0000 0001 0000000000000001 00000108 0000000000000000'),
+    noise(256),
+    hex('668e33ef 0000 0002 0000000000000001 0000000c 0000000000000100 00000100'),
+    hex('668e33ef 0001 0005 0000000000000003 0000000c 00000001 00000200 00000003'),
+    hex('668e33ef 0001 0000 0000000000000001 00000000'),
+    hex('668e33ef 0001 8001 0000000000000002 00000008 00000005 0002 6e6f'),
   ]),
   Buffer.concat([
     encodeGreeting(1),
@@ -157,7 +207,7 @@ function exportInfo() {
 export const nbdClient: FuzzTarget = {
   name: 'nbd-client',
   good: async () => ANSWERS,
-  words: ['0003e889045565a9', '80000001', '00000003', '67446698', '4e42444d41474943'].map(hex),
+  words: ['0003e889045565a9', '80000001', '00000003', '67446698', '668e33ef', '4e42444d41474943'].map(hex),
   inputBytesMax: 20_000,
   caseCpuMsMax: 2000,
   start: async () => {
@@ -196,8 +246,10 @@ async function useDisk(port: number): Promise<void> {
   try {
     await unlessRefused(haggling.list());
     await unlessRefused(haggling.info('node1'));
+    await unlessRefused(haggling.structuredReplies());
+    await unlessRefused(haggling.setMetaContexts('node1', ['base:allocation']));
     const disk = await haggling.go('node1');
-    await Promise.all([disk.read(0, 512), disk.flush()]);
+    await Promise.all([disk.read(0, 512), disk.flush(), disk.blockStatus(0, 512)]);
     await disk.disconnect();
   } finally {
     haggling.destroy();

@@ -1,0 +1,33 @@
+import { printable } from '../base/printable.js';
+import { renderFaults } from '../inventory/fault.js';
+import { controlSocketPath } from '../inventory/inventory.js';
+import { readInventory } from '../inventory/read.js';
+import { configPath } from './config-path.js';
+import { ExitStatus } from './exit-status.js';
+
+/** Where the server that runs on this inventory is asked. Its faults are said, if it has any; undefined if not even that can be read out of it. */
+export async function controlSocketOf(config: string | undefined): Promise<string | undefined> {
+  const path = configPath(config);
+  const read = await readInventory(path);
+  if (read.answer === 'inventory') return controlSocketPath(read.inventory.server.state);
+  process.stderr.write(read.state === undefined ? renderFaults(read.faults) : faultyNote(path, read.faults.length));
+  return read.state === undefined ? undefined : controlSocketPath(read.state);
+}
+
+/** The server may have started before somebody made them; which boards it has is what one wants to know just then. */
+function faultyNote(path: string, count: number): string {
+  const faults = count === 1 ? 'a fault' : `${count} faults`;
+  return `brambleboot: ${printable(path)} has ${faults}, and a server would not start with it (\`brambleboot check\` lists them)\n`;
+}
+
+export function noServer(socketPath: string, because: string): string {
+  const advice = because.includes('EACCES')
+    ? 'the server belongs to another user: try it with sudo'
+    : 'is it running with this inventory?';
+  return `no server answers at ${socketPath} (${because}): ${advice}`;
+}
+
+export function fail(sentence: string): ExitStatus {
+  process.stderr.write(`brambleboot: ${printable(sentence)}\n`);
+  return ExitStatus.Failed;
+}
