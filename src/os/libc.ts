@@ -12,6 +12,8 @@ export interface LibcFunction {
   now(...values: readonly unknown[]): number;
   /** As `now`, where the reason of a failure is of no interest: undefined then. */
   attempt(...values: readonly unknown[]): number | undefined;
+  /** The call itself, for who calls it a hundred thousand times a second; a failure is −1. */
+  readonly bare: (...values: readonly number[]) => number;
   /** Calls it on a worker thread. */
   later(...values: readonly unknown[]): Promise<number>;
 }
@@ -36,6 +38,7 @@ export function libcStruct(name: string, members: Readonly<Record<string, string
 export function libcFunction(name: string, prototype: string): LibcFunction {
   const call = libc.func(prototype);
   return {
+    bare: call,
     now(...values) {
       const result: unknown = call(...values);
       return answer(name, result);
@@ -70,7 +73,8 @@ function answer(name: string, result: unknown): number {
   return number;
 }
 
-function errnoName(errno: number): string {
+/** As Node's own errors have it: `ECONNRESET`. */
+export function errnoName(errno: number): string {
   const known = Object.entries(koffi.os.errno).find(([, value]) => value === errno);
   return known?.[0] ?? `errno ${errno}`;
 }

@@ -34,6 +34,40 @@ const BETWEEN_PROBES_MS = 1_000;
 const GENTLE = { idleSeconds: 3600, intervalSeconds: 300, count: 12, giveUpMs: 7_200_000 };
 const PROBING = { idleSeconds: 1, intervalSeconds: 1, count: 12 };
 
+/** A socket that Node knows nothing of. */
+export class OwnSocket {
+  #descriptor: number | undefined;
+
+  constructor(descriptor: number) {
+    this.#descriptor = descriptor;
+  }
+
+  get descriptor(): number | undefined {
+    return this.#descriptor;
+  }
+
+  /** Its descriptor is somebody else's from now on. */
+  give(): number {
+    if (this.#descriptor === undefined) throw new Error('it was given away already');
+    const descriptor = this.#descriptor;
+    this.#descriptor = undefined;
+    return descriptor;
+  }
+}
+
+/** A connection whose socket becomes another one in time: a question that takes a while is always put to the one of the moment. */
+export class CurrentSocket {
+  readonly #current: () => object;
+
+  constructor(current: () => object) {
+    this.#current = current;
+  }
+
+  get descriptor(): number | undefined {
+    return descriptorOf(this.#current());
+  }
+}
+
 /**
  * For every accepted socket: two hours of silence, or of data that is not acknowledged, before the kernel gives the peer up.
  * (Its own 15 minutes for unacknowledged data are less than some switches take to be replaced.)
@@ -124,6 +158,7 @@ function attempt<T>(socket: object, action: (descriptor: number) => T): T | unde
  * Asked anew each time: the number of a closed socket belongs to another one soon. Node has no public way to it.
  */
 export function descriptorOf(socket: object): number | undefined {
+  if (socket instanceof OwnSocket || socket instanceof CurrentSocket) return socket.descriptor;
   const handle: unknown = Reflect.get(socket, '_handle');
   if (typeof handle !== 'object' || handle === null) return undefined;
   const descriptor: unknown = Reflect.get(handle, 'fd');

@@ -1,0 +1,90 @@
+import { closeSync } from 'node:fs';
+import koffi from 'koffi';
+import { libcFunction } from './libc.js';
+
+/**
+ * What a thread needs that moves bytes between connections and files by itself: each call takes the place of its bytes as a
+ * number (`addressOf`), because to name them by an object costs as much as the call. None of them waits for a peer; `readFile`,
+ * `writeFile` and `syncFile` wait for a disk, and are for threads that may.
+ *
+ * All answer −1 where the kernel said no; `failedBy` tells why, as long as nothing else was called.
+ */
+const calls = {
+  recv: libcFunction('recv', 'int64_t recv(int fd, uint64_t bytes, uint64_t length, int flags)').bare,
+  send: libcFunction('send', 'int64_t send(int fd, uint64_t bytes, uint64_t length, int flags)').bare,
+  pread: libcFunction('pread', 'int64_t pread(int fd, uint64_t bytes, uint64_t length, int64_t offset)').bare,
+  preadv2: libcFunction('preadv2', 'int64_t preadv2(int fd, uint64_t iov, int count, int64_t offset, int flags)').bare,
+  pwrite: libcFunction('pwrite', 'int64_t pwrite(int fd, uint64_t bytes, uint64_t length, int64_t offset)').bare,
+  fdatasync: libcFunction('fdatasync', 'int fdatasync(int fd)').bare,
+};
+const dup = libcFunction('fcntl', 'int fcntl(int fd, int command, int value)');
+
+/** Bytes at a place that does not move. Only of memory that threads share or that is as long-lived as its address. */
+export function addressOf(bytes: Uint8Array): number {
+  return Number(koffi.address(bytes));
+}
+
+/** Up to `length` bytes that have come; 0 where the peer says no more. */
+export function receive(socket: number, address: number, length: number): number {
+  return calls.recv(socket, address, length, MSG_DONTWAIT);
+}
+
+/** As many of them as the socket has room for. */
+export function send(socket: number, address: number, length: number): number {
+  return calls.send(socket, address, length, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+/** Waits for the disk where it must. */
+export function readFile(file: number, address: number, length: number, offset: number): number {
+  return calls.pread(file, address, length, offset);
+}
+
+/** Into the page cache, which may wait for the disk all the same. */
+export function writeFile(file: number, address: number, length: number, offset: number): number {
+  return calls.pwrite(file, address, length, offset);
+}
+
+/** Everything written before is on stable storage when it answers 0. */
+export function syncFile(file: number): number {
+  return calls.fdatasync(file);
+}
+
+/** A thread's own way of asking for what the page cache has, without waiting for a disk: fewer bytes, or EAGAIN, where some are missing. */
+export class CachedFileReader {
+  // struct iovec: address and length, 64 bits each. In shared memory: that never moves.
+  readonly #iovec = new Float64Array(new SharedArrayBuffer(16));
+  readonly #words = new Uint32Array(this.#iovec.buffer);
+  readonly #address = addressOf(new Uint8Array(this.#iovec.buffer));
+
+  read(file: number, address: number, length: number, offset: number): number {
+    const words = this.#words;
+    words[0] = address;
+    words[1] = address / 0x1_0000_0000;
+    words[2] = length;
+    words[3] = 0;
+    return calls.preadv2(file, this.#address, 1, offset, RWF_NOWAIT);
+  }
+}
+
+/** Another number for the same socket, closed by `closeDescriptor`; undefined where there is none left. */
+export function duplicate(descriptor: number): number | undefined {
+  return dup.attempt(descriptor, F_DUPFD_CLOEXEC, 3);
+}
+
+export function closeDescriptor(descriptor: number): void {
+  closeSync(descriptor);
+}
+
+/** errno of the call that has just failed. */
+export function failedBy(): number {
+  return koffi.errno();
+}
+
+export const EAGAIN = 11;
+export const EINTR = 4;
+export const EOPNOTSUPP = 95;
+
+const MSG_DONTWAIT = 0x40;
+const MSG_NOSIGNAL = 0x4000;
+const RWF_NOWAIT = 0x08;
+const F_DUPFD_CLOEXEC = 1030;
