@@ -329,6 +329,39 @@ export const NBD_REQUESTS_IN_FLIGHT_MAX = 128;
 /** Bytes copied out of the page cache on the main thread before other sockets get their turn: some 0.2 ms. */
 export const NBD_READ_NOW_BYTES_PER_TURN = 1024 * 1024;
 
+/** What a lane takes from a socket at once: a queue of 32 writes of 4 KiB, or two of 128 KiB, with room to spare. */
+export const NBD_LANE_INPUT_BYTES = 256 * 1024;
+
+/** Replies that go out in one call, and the longest READ that is read whole before its header is sent. */
+export const NBD_LANE_READ_BYTES_MAX = 256 * 1024;
+export const NBD_LANE_OUTPUT_BYTES = NBD_LANE_READ_BYTES_MAX + 4096;
+
+/** What a lane answers one connection before others get their turn. */
+export const NBD_LANE_TURN_BYTES = 1024 * 1024;
+
+/** Bounds of brambleboot_nbd_request_duration_seconds: from the page cache to a disk that makes its board wait. */
+export const NBD_DURATION_BOUNDS_S: readonly number[] = [
+  0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 2.5, 10,
+];
+
+/** Requests of one connection that lanes handed to the main thread and it has not looked at; each may have a lane's input as payload. */
+export const NBD_LANE_HANDED_MAX = 32;
+
+/** Lanes from the start: one may wait for a disk while the other serves. */
+export const NBD_LANES_MIN = 2;
+
+/**
+ * Writes of one disk that lanes do at the same time; what comes beyond is the main thread's. With as many lanes more for each
+ * disk (and one for its sync), disks that hang leave two lanes to the others.
+ */
+export const DISK_CHANGES_AT_ONCE_MAX = 4;
+export const NBD_LANES_PER_DISK = DISK_CHANGES_AT_ONCE_MAX + 1;
+
+/** Whether all lanes are kept waiting is looked at this often, while there are connections; then there is one more. */
+export const NBD_LANE_LOOK_MS = 20;
+/** A lane that is at one connection for longer waits for a disk: all that it may do at once takes some milliseconds. */
+export const NBD_LANE_STUCK_MS = 20;
+
 /** Bytes of a peer that waits for the writer lock; it has nothing to send then. */
 export const NBD_EARLY_BYTES_MAX = 64 * 1024;
 

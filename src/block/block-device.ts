@@ -1,3 +1,5 @@
+import type { SharedFile } from './shared-file.js';
+
 /**
  * A disk as bytes. Whatever touches an image does it through one of these. Offsets and lengths are in bytes; a range
  * that does not lie within `sizeBytes` is a bug of the caller (RangeError), not an input: who takes a range from a peer
@@ -5,6 +7,8 @@
  */
 export interface BlockDevice {
   readonly sizeBytes: number;
+  /** Where the disk is a file and nothing else: as other threads may use it. They leave to this object what it has to know of. */
+  readonly shared?: SharedFile | undefined;
   /** It lies on a disk that turns, as far as that is known: far seeks cost (NBD ROTATIONAL). */
   readonly rotational: boolean;
   /** Fills `target`. */

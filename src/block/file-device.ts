@@ -7,6 +7,7 @@ import { FileAllocation } from './file-allocation.js';
 import { type FileDeviceOptions, type OpenFile, openUnderLock, reopenInPlace } from './file-opening.js';
 import { FileZeroing } from './file-zeroing.js';
 import { FlushQueue, type Medium } from './flush-queue.js';
+import { SharedFile } from './shared-file.js';
 
 /** Zeroes are written from a buffer of this size where the filesystem can't zero by itself. */
 const ZERO_PIECE_BYTES = 1024 * 1024;
@@ -28,6 +29,7 @@ class FileDevice implements BlockDevice, Medium {
   readonly #cached: CachedReader;
   readonly #zeroing: FileZeroing;
   readonly #allocation: FileAllocation | undefined;
+  readonly shared: SharedFile | undefined;
   readonly #flushes = new FlushQueue(() => this.#sync());
 
   constructor(open: OpenFile) {
@@ -40,6 +42,7 @@ class FileDevice implements BlockDevice, Medium {
     this.#allocation = isFile ? new FileAllocation(handle.fd) : undefined;
     this.sizeBytes = open.sizeBytes;
     this.rotational = open.rotational;
+    this.shared = this.#isWritable ? SharedFile.create(this.#descriptor, this.sizeBytes) : undefined;
   }
 
   async read(offset: number, target: Uint8Array): Promise<void> {
@@ -128,7 +131,10 @@ class FileDevice implements BlockDevice, Medium {
   }
 
   async reopen(): Promise<void> {
-    await this.#flushes.recover(() => reopenInPlace(this.#open));
+    await this.#flushes.recover(async () => {
+      await reopenInPlace(this.#open);
+      if (this.shared !== undefined) this.shared.hasLostWrites = false;
+    });
     // What was lost is still in memory, and would be read until it is needed for something else: better what is on the disk, at once.
     await this.#at(0, this.sizeBytes, dropCached(this.#descriptor));
   }
@@ -137,14 +143,29 @@ class FileDevice implements BlockDevice, Medium {
     return this.#open.access === 'readWrite';
   }
 
-  #sync(): Promise<void> {
+  /** One at a time, also of those that other threads do: of two at once only one is told what was lost. */
+  async #sync(): Promise<void> {
+    const { shared } = this;
+    await shared?.takeSync();
+    try {
+      if (shared?.hasLostWrites) throw this.#lostWrites('in another thread');
+      await this.#syncNow();
+    } catch (error) {
+      if (shared !== undefined) shared.hasLostWrites = true;
+      throw error;
+    } finally {
+      shared?.endSync();
+    }
+  }
+
+  #syncNow(): Promise<void> {
     return new Promise((resolve, reject) => {
-      fdatasync(this.#descriptor, (error) => {
-        if (error === null) return resolve();
-        const detail = 'fdatasync failed: written data may be lost';
-        return reject(blockErrorFrom(error, { file: this.#file, detail }));
-      });
+      fdatasync(this.#descriptor, (error) => (error === null ? resolve() : reject(this.#lostWrites(error))));
     });
+  }
+
+  #lostWrites(error: unknown): BlockError {
+    return blockErrorFrom(error, { file: this.#file, detail: 'fdatasync failed: written data may be lost' });
   }
 
   #readSome(offset: number, target: Uint8Array): Promise<number> {

@@ -1,4 +1,5 @@
 import type { BlockDevice, Extent, ZeroOptions } from './block-device.js';
+import type { SharedFile } from './shared-file.js';
 import { GivenUp, isFull, type SpaceQueue } from './space-queue.js';
 
 /** Told when a change begins to wait, with the memory that it keeps; what it answers is called when it waits no more. */
@@ -33,6 +34,10 @@ export class WaitingDevice implements BlockDevice {
 
   get rotational(): boolean {
     return this.#device.rotational;
+  }
+
+  get shared(): SharedFile | undefined {
+    return this.#device.shared;
   }
 
   /** From here on nothing waits: it rejects with GivenUp. Its user is gone, and nobody is to be surprised by it later. */
@@ -98,9 +103,12 @@ export class WaitingDevice implements BlockDevice {
     if (this.#isGivenUp) throw new GivenUp();
     const waiting = this.#queue.wait({ offset, lengthBytes, attempt }, this);
     const over = this.#held(keptBytes);
+    // What other threads would write may have to wait behind it.
+    this.#device.shared?.ownChangesWait(1);
     try {
       await waiting;
     } finally {
+      this.#device.shared?.ownChangesWait(-1);
       over();
     }
   }

@@ -1,4 +1,5 @@
 import type { BlockDevice, Extent, ZeroOptions } from './block-device.js';
+import type { SharedFile, WatchedRange } from './shared-file.js';
 
 /** Somebody who must know before bytes change. Must not throw. */
 export interface ChangeWatcher {
@@ -14,10 +15,20 @@ export interface WatchedChange {
   over(): void;
 }
 
+/** Being a watcher. */
+export interface ChangeWatch {
+  /**
+   * Changes elsewhere need not be reported, and may be made by other threads that report none. Resolves when no change of these
+   * ranges is under way that was not reported. Calls take effect in their order.
+   */
+  only(ranges: readonly WatchedRange[] | 'all'): Promise<void>;
+  stop(): void;
+}
+
 /** A device whose changes can be watched, range by range: how TFTP keeps a file still that a board is overwriting. */
 export interface WatchedDevice extends BlockDevice {
-  /** Reports every change from now on, until the function returned is called. */
-  watch(watcher: ChangeWatcher): () => void;
+  /** Reports every change from now on: to the whole disk, until told that some ranges are enough. */
+  watch(watcher: ChangeWatcher): ChangeWatch;
 }
 
 export function watched(device: BlockDevice): WatchedDevice {
@@ -26,7 +37,8 @@ export function watched(device: BlockDevice): WatchedDevice {
 
 class Watched implements WatchedDevice {
   readonly #device: BlockDevice;
-  readonly #watchers = new Set<ChangeWatcher>();
+  readonly #watchers = new Map<ChangeWatcher, readonly WatchedRange[] | 'all'>();
+  #told: Promise<void> = Promise.resolve();
 
   constructor(device: BlockDevice) {
     this.#device = device;
@@ -40,9 +52,23 @@ class Watched implements WatchedDevice {
     return this.#device.rotational;
   }
 
-  watch(watcher: ChangeWatcher): () => void {
-    this.#watchers.add(watcher);
-    return () => this.#watchers.delete(watcher);
+  get shared(): SharedFile | undefined {
+    return this.#device.shared;
+  }
+
+  watch(watcher: ChangeWatcher): ChangeWatch {
+    this.#watchers.set(watcher, 'all');
+    void this.#tellRanges();
+    return {
+      only: (ranges) => {
+        this.#watchers.set(watcher, ranges);
+        return this.#tellRanges();
+      },
+      stop: () => {
+        this.#watchers.delete(watcher);
+        void this.#tellRanges();
+      },
+    };
   }
 
   read(offset: number, target: Uint8Array): Promise<void> {
@@ -81,9 +107,19 @@ class Watched implements WatchedDevice {
     return this.#device.close();
   }
 
+  #tellRanges(): Promise<void> {
+    const all = [...this.#watchers.values()];
+    const ranges = all.includes('all') ? 'all' : all.flatMap((some) => (some === 'all' ? [] : some));
+    // What becomes watched is so at once; what no longer is has time.
+    const { shared } = this.#device;
+    if (shared !== undefined) shared.watchAll();
+    this.#told = this.#told.then(() => shared?.watch(ranges));
+    return this.#told;
+  }
+
   /** The watchers are asked in the same turn, so that none of them can begin to read between question and change. */
   #change(offset: number, lengthBytes: number, change: () => Promise<void>): Promise<void> {
-    const watched = [...this.#watchers]
+    const watched = [...this.#watchers.keys()]
       .map((watcher) => watcher.changing(offset, lengthBytes))
       .filter((concerned) => concerned !== undefined);
     return watched.length === 0 ? change() : whileWatched(watched, change);

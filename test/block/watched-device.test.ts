@@ -51,7 +51,7 @@ describe('a watched device', () => {
     const { told, end } = watchBelow(device, 200);
     await assert.rejects(device.write(99, new Uint8Array(2), { durable: false }), RangeError);
     assert.deepEqual(told, ['changing 99+2', 'over']);
-    end();
+    end.stop();
     await device.write(0, new Uint8Array(2), { durable: false });
     assert.equal(told.length, 2);
   });

@@ -3,7 +3,7 @@ import type { Budget } from '../../base/budget.js';
 import { BOOT_PARTITION_LOOKS_MAX, PARTITION_TABLE_BYTES } from '../../base/limits.js';
 import type { BlockDevice } from '../../block/block-device.js';
 import { slice } from '../../block/slice.js';
-import type { WatchedChange, WatchedDevice } from '../../block/watched-device.js';
+import type { ChangeWatch, WatchedChange, WatchedDevice } from '../../block/watched-device.js';
 import type { ByteRun } from '../../disk/fat/chain.js';
 import { type FatVolume, openFat } from '../../disk/fat/volume.js';
 import { ChangeLedger, type DiskRange } from './change-ledger.js';
@@ -49,7 +49,7 @@ export class BootPartition {
   readonly #disk: WatchedDevice;
   readonly #locate: () => Promise<DiskLayout>;
   readonly #memory: BootMemory;
-  readonly #stopWatching: () => void;
+  readonly #watch: ChangeWatch;
   readonly #changes = new ChangeLedger();
   readonly #held = new Map<HeldFile, DiskLayout>();
   readonly #sharable = new Map<string, HeldFile>();
@@ -58,6 +58,8 @@ export class BootPartition {
   #version = 0;
   #layout: DiskLayout | undefined;
   #watched: Watched;
+  /** Changes of what is watched now are all seen from then on. */
+  #allSeen: Promise<void> = Promise.resolve();
   #view: { readonly version: number; readonly promise: Promise<View> } | undefined;
   #lastLook: Promise<unknown> = Promise.resolve();
   #gate: Promise<void> | undefined;
@@ -68,7 +70,7 @@ export class BootPartition {
     this.#locate = locate;
     this.#memory = memory;
     this.#watched = watchedRanges(undefined, disk.sizeBytes);
-    this.#stopWatching = disk.watch({ changing: (offset, lengthBytes) => this.#changing(offset, lengthBytes) });
+    this.#watch = disk.watch({ changing: (offset, lengthBytes) => this.#changing(offset, lengthBytes) });
   }
 
   /**
@@ -103,7 +105,7 @@ export class BootPartition {
   }
 
   close(): void {
-    this.#stopWatching();
+    this.#watch.stop();
     this.#forgetFound();
   }
 
@@ -153,6 +155,7 @@ export class BootPartition {
   }
 
   async #open(version: number): Promise<View> {
+    await this.#allSeen;
     const layout = this.#layout ?? (await this.#locate());
     // Of a table that was written meanwhile nothing is kept.
     if (version === this.#version) this.#settle(layout);
@@ -185,6 +188,21 @@ export class BootPartition {
   #settle(layout: DiskLayout | undefined): void {
     this.#layout = layout;
     this.#watched = watchedRanges(layout, this.#disk.sizeBytes);
+    this.#watchEnough();
+  }
+
+  /** Until somebody looks again the whole disk is watched, which costs every write; so a look comes soon, though nobody asks for one. */
+  #forgetLayout(): void {
+    const wasKnown = this.#layout !== undefined;
+    this.#settle(undefined);
+    if (wasKnown) setImmediate(() => void this.look(async () => {}).catch(() => {}));
+  }
+
+  /** What looks read, and what files that are held still have to be saved from. */
+  #watchEnough(): void {
+    const layouts = new Set(this.#held.values());
+    const held = [...layouts].map(({ boot }) => ({ start: boot.offset, end: boot.offset + boot.sizeBytes }));
+    this.#allSeen = this.#watch.only([...this.#watched.all, ...held]);
   }
 
   #changing(offset: number, lengthBytes: number): WatchedChange {
@@ -208,7 +226,7 @@ export class BootPartition {
       this.#version += 1;
       this.#sharable.clear();
       this.#forgetFound();
-      if (offset < this.#watched.table.end) this.#settle(undefined);
+      if (offset < this.#watched.table.end) this.#forgetLayout();
     }
     const saves = [...this.#held]
       .map(([held, { boot }]) => held.saveBefore(offset - boot.offset, lengthBytes))

@@ -1,0 +1,174 @@
+import { DISK_CHANGES_AT_ONCE_MAX } from '../base/limits.js';
+
+/**
+ * A disk that is a file and nothing else, as several threads use it at once. The thread that opened it stays its owner: what
+ * somebody must know of before it happens is left to it, and so is whatever fails. All of this is in memory that the threads
+ * share, and is touched by Atomics only.
+ *
+ * A change is announced (`beginChange`) before it is looked at whether the owner wants to do it: so the owner, having said what it
+ * wants from now on, only has to wait for those that were announced before. They are counted in two pots, of which one is
+ * filled while the other runs empty.
+ */
+export class SharedFile {
+  readonly descriptor: number;
+  readonly sizeBytes: number;
+  readonly memory: SharedArrayBuffer;
+  readonly #fields: Int32Array;
+  readonly #bounds: Float64Array;
+  #whenSynced: (() => void)[] = [];
+  #watches = 0;
+
+  constructor({ descriptor, sizeBytes, memory }: ToldFile) {
+    this.descriptor = descriptor;
+    this.sizeBytes = sizeBytes;
+    this.memory = memory;
+    this.#fields = new Int32Array(memory, 0, BOUNDS_AT / 4);
+    this.#bounds = new Float64Array(memory, BOUNDS_AT);
+  }
+
+  static create(descriptor: number, sizeBytes: number): SharedFile {
+    const file = new SharedFile({ descriptor, sizeBytes, memory: new SharedArrayBuffer(MEMORY_BYTES) });
+    Atomics.store(file.#fields, Field.WatchesAll, 1);
+    return file;
+  }
+
+  /** For another thread. */
+  get told(): ToldFile {
+    return { descriptor: this.descriptor, sizeBytes: this.sizeBytes, memory: this.memory };
+  }
+
+  /** A change of these bytes begins; what it answers is for `endChange`. Undefined: it is the owner's to do. */
+  beginChange(offset: number, lengthBytes: number): Pot | undefined {
+    const pot = this.#announce();
+    if (!this.#isOwners(offset, lengthBytes)) return pot;
+    this.endChange(pot);
+    return undefined;
+  }
+
+  endChange(pot: Pot): void {
+    Atomics.sub(this.#fields, pot, 1);
+  }
+
+  /** Nobody else syncs until `endSync`: of two at once only one is told by the kernel what was lost. False: somebody does. */
+  beginSync(): boolean {
+    return Atomics.compareExchange(this.#fields, Field.Syncing, 0, 1) === 0;
+  }
+
+  /** From the thread that has synced. True where the owner waits for its turn. */
+  endSync(): boolean {
+    Atomics.store(this.#fields, Field.Syncing, 0);
+    return Atomics.exchange(this.#fields, Field.OwnerWaits, 0) === 1;
+  }
+
+  /** The owner's way of `beginSync`: waits for its turn. */
+  async takeSync(): Promise<void> {
+    while (!this.beginSync()) {
+      const over = new Promise<void>((resolve) => this.#whenSynced.push(resolve));
+      Atomics.store(this.#fields, Field.OwnerWaits, 1);
+      // It may be over since the question, and nobody would tell.
+      if (Atomics.load(this.#fields, Field.Syncing) === 0) this.syncIsOver();
+      await over;
+    }
+  }
+
+  /** Another thread has said that its sync is over. */
+  syncIsOver(): void {
+    for (const resolve of this.#whenSynced.splice(0)) resolve();
+  }
+
+  /** A sync failed: the kernel reports lost pages once, so from now on none is believed. */
+  get hasLostWrites(): boolean {
+    return Atomics.load(this.#fields, Field.LostWrites) === 1;
+  }
+
+  set hasLostWrites(lost: boolean) {
+    Atomics.store(this.#fields, Field.LostWrites, Number(lost));
+  }
+
+  /** The owner's: as long as some change waits for space, all of them are its own, because they may have to wait behind it. */
+  ownChangesWait(count: 1 | -1): void {
+    Atomics.add(this.#fields, Field.OwnersWaiting, count);
+  }
+
+  /** The owner's: all changes that begin from now on are its own. */
+  watchAll(): void {
+    this.#watches += 1;
+    Atomics.store(this.#fields, Field.WatchesAll, 1);
+  }
+
+  /** The owner's: changes there are its own, the others are not. One call at a time. Resolves when none that it did not see is under way. */
+  async watch(ranges: readonly WatchedRange[] | 'all'): Promise<void> {
+    // While the bounds are changed nothing may be judged by them.
+    this.watchAll();
+    const watch = this.#watches;
+    await this.#announcedAreOver();
+    // Somebody has asked for more meanwhile, and will be told when it is so.
+    if (watch !== this.#watches) return;
+    if (ranges === 'all' || ranges.length > RANGES_MAX) return;
+    for (const [index, { start, end }] of ranges.entries()) {
+      this.#bounds[2 * index] = start;
+      this.#bounds[2 * index + 1] = end;
+    }
+    Atomics.store(this.#fields, Field.RangeCount, ranges.length);
+    Atomics.store(this.#fields, Field.WatchesAll, 0);
+  }
+
+  async #announcedAreOver(): Promise<void> {
+    const before = Atomics.load(this.#fields, Field.Filling) === Pot.First ? Pot.First : Pot.Second;
+    Atomics.store(this.#fields, Field.Filling, before === Pot.First ? Pot.Second : Pot.First);
+    while (Atomics.load(this.#fields, before) > 0) await new Promise((resolve) => setTimeout(resolve, 1));
+  }
+
+  #announce(): Pot {
+    for (;;) {
+      const pot = Atomics.load(this.#fields, Field.Filling) === Pot.First ? Pot.First : Pot.Second;
+      Atomics.add(this.#fields, pot, 1);
+      if ((Atomics.load(this.#fields, Field.Filling) === Pot.First ? Pot.First : Pot.Second) === pot) return pot;
+      Atomics.sub(this.#fields, pot, 1);
+    }
+  }
+
+  #isOwners(offset: number, lengthBytes: number): boolean {
+    const underWay = Atomics.load(this.#fields, Pot.First) + Atomics.load(this.#fields, Pot.Second);
+    if (underWay > DISK_CHANGES_AT_ONCE_MAX) return true;
+    if (Atomics.load(this.#fields, Field.WatchesAll) === 1) return true;
+    if (Atomics.load(this.#fields, Field.OwnersWaiting) > 0) return true;
+    const count = Atomics.load(this.#fields, Field.RangeCount);
+    for (let index = 0; index < count; index += 1) {
+      const start = this.#bounds[2 * index] ?? 0;
+      const end = this.#bounds[2 * index + 1] ?? 0;
+      if (offset < end && start < offset + lengthBytes) return true;
+    }
+    return false;
+  }
+}
+
+export interface ToldFile {
+  readonly descriptor: number;
+  readonly sizeBytes: number;
+  readonly memory: SharedArrayBuffer;
+}
+
+/** From the first byte to behind the last. */
+export interface WatchedRange {
+  readonly start: number;
+  readonly end: number;
+}
+
+/** Where a change under way is counted: an index of the fields. */
+export const Pot = { First: 0, Second: 1 } as const;
+export type Pot = (typeof Pot)[keyof typeof Pot];
+
+const Field = {
+  Filling: 2,
+  WatchesAll: 3,
+  OwnersWaiting: 4,
+  RangeCount: 5,
+  Syncing: 6,
+  OwnerWaits: 7,
+  LostWrites: 8,
+} as const;
+
+const BOUNDS_AT = 64;
+const RANGES_MAX = 8;
+const MEMORY_BYTES = BOUNDS_AT + RANGES_MAX * 16;
