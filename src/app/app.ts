@@ -189,6 +189,7 @@ class Appliance implements App {
       unknownBoards: () => this.#discovery.count(),
       storage: () => this.#measuredStorage(),
       heldRequests: () => all.map(({ name, space }) => [name, space?.waiting?.requests ?? 0]),
+      countElsewhere: () => this.#nbdServer.tellMeter(),
       failedDisks: () => [...this.#failedDisks].map(([name, { failure }]) => [name, failure !== undefined]),
     };
   }

@@ -1,7 +1,7 @@
 import type { Duplex } from 'node:stream';
 import type { Budget } from '../base/budget.js';
 import type { Clock, Timer } from '../base/clock.js';
-import { NBD_EARLY_BYTES_MAX, NBD_HANDSHAKE_MS, NBD_LINGER_MS } from '../base/limits.js';
+import { NBD_EARLY_BYTES_MAX, NBD_HANDSHAKE_MS, NBD_LANE_INPUT_BYTES, NBD_LINGER_MS } from '../base/limits.js';
 import type { Log } from '../base/log.js';
 import { Malformed } from '../base/malformed.js';
 import { unreachable } from '../base/unreachable.js';
@@ -15,6 +15,8 @@ import { ByteQueue } from './byte-queue.js';
 import { Command } from './constants.js';
 import { DiskSession } from './disk-session.js';
 import { type Arrival, HandshakeFraming, RequestFraming } from './framing.js';
+import type { ConnectionOver } from './lanes/handing.js';
+import type { Lanes } from './lanes/lanes.js';
 import type { NbdMeter } from './meter.js';
 import {
   type Exports,
@@ -24,8 +26,9 @@ import {
   type NegotiationState,
   negotiate,
 } from './negotiation.js';
-import { Outbox } from './outbox.js';
 import { refusal } from './transmission.js';
+import type { NbdRequest } from './transmission-wire.js';
+import { Transport } from './transport.js';
 import type { TurnBudget } from './turn-budget.js';
 
 /** What the server gives a connection and wants to hear of it. */
@@ -38,10 +41,9 @@ export interface ConnectionWorld {
   readonly pool: BufferPool;
   /** For payloads that wait for space. */
   readonly heldMemory: Budget;
-  /** Of the socket beneath the stream. */
-  probe(): Promise<'alive' | 'gone'>;
-  /** The socket beneath drops what it has not sent yet when it is destroyed. */
-  abandon(): void;
+  readonly lanes: Pick<Lanes, 'ready' | 'carry'>;
+  /** Whether who is at the other end of a socket still answers. */
+  probe(socket: object): Promise<'alive' | 'gone'>;
   attached(connection: NbdConnection, board: string): void;
   /** The disk is no longer touched by this connection; told before its lock is released. */
   detached(connection: NbdConnection, board: string, because: string): void;
@@ -58,9 +60,12 @@ type Phase =
       readonly session: DiskSession;
       readonly use: DiskUse;
     }
+  /** The lanes take requests, and hand over what is not for them. */
+  | { readonly at: 'carried'; readonly session: DiskSession; readonly use: DiskUse }
   | { readonly at: 'closing'; readonly detached: Promise<void>; readonly giveUp: () => void };
 
 interface DiskUse {
+  readonly terms: Terms;
   readonly board: Board;
   readonly user: DiskUser;
   /** What waits for space does so no longer, and is not done. */
@@ -73,47 +78,45 @@ interface DiskUse {
  */
 export class NbdConnection {
   readonly peer: string;
-  readonly #stream: Duplex;
+  readonly #transport: Transport;
   readonly #world: ConnectionWorld;
   readonly #exports: Exports;
   readonly #queue = new ByteQueue();
-  readonly #outbox: Outbox;
   #phase: Phase;
   #deadline: Timer;
   #peerEnded = false;
   /** Why nothing more is read, once that is so: what was read before is finished first. */
   #finishing: { readonly because: string; readonly lingerMs: number } | undefined;
   #advancing = false;
-  #lostBecause = 'connection closed';
+  readonly #whenClosed: (() => void)[] = [];
 
-  constructor(stream: Duplex, peer: string, world: ConnectionWorld) {
+  constructor(socket: Duplex, peer: string, world: ConnectionWorld) {
     this.peer = peer;
-    this.#stream = stream;
     this.#world = world;
     this.#exports = exportsOf(world.lookup);
-    this.#outbox = new Outbox(stream);
     this.#phase = { at: 'negotiating', framing: new HandshakeFraming(this.#queue), state: NEGOTIATION_BEGINS };
     this.#deadline = this.#startDeadline();
-    stream.on('data', (chunk: Uint8Array) => this.#received(chunk));
-    stream.on('end', () => this.#ended());
-    stream.on('drain', () => this.#advance());
-    stream.on('error', (error: NodeJS.ErrnoException) => {
-      this.#lostBecause = `connection lost (${error.code ?? error.message})`;
+    this.#transport = new Transport(socket, {
+      received: (chunk) => this.#received(chunk),
+      ended: () => this.#ended(),
+      drained: () => this.#advance(),
+      closed: (because) => this.#socketClosed(because),
     });
-    stream.on('close', () => this.#streamClosed());
     this.#step({ kind: 'connected' });
   }
 
   /** The board whose disk it uses, once it does. */
   get board(): string | undefined {
-    return this.#phase.at === 'transmitting' ? this.#phase.use.board.name : undefined;
+    const phase = this.#phase;
+    return phase.at === 'transmitting' || phase.at === 'carried' ? phase.use.board.name : undefined;
   }
 
   /** Bytes held in memory for this connection: not yet parsed, not yet written, not yet taken by the peer. */
   get bufferedBytes(): number {
     const phase = this.#phase;
-    const inSession = phase.at === 'transmitting' ? phase.session.claimedBytes + phase.framing.collectedBytes : 0;
-    return this.#queue.length + inSession;
+    const inSession = phase.at === 'transmitting' || phase.at === 'carried' ? phase.session.claimedBytes : 0;
+    const collected = phase.at === 'transmitting' ? phase.framing.collectedBytes : 0;
+    return this.#queue.length + inSession + collected;
   }
 
   /**
@@ -129,10 +132,11 @@ export class NbdConnection {
     }
     this.#deadline.cancel();
     this.#queue.clear();
-    const detached = phase.at === 'transmitting' ? this.#detach(phase, because) : Promise.resolve();
-    this.#phase = { at: 'closing', detached, giveUp: phase.at === 'transmitting' ? phase.use.giveUp : () => {} };
+    const hasDisk = phase.at === 'transmitting' || phase.at === 'carried';
+    const detached = hasDisk ? this.#detach(phase, because) : Promise.resolve();
+    this.#phase = { at: 'closing', detached, giveUp: hasDisk ? phase.use.giveUp : () => {} };
     if (how === 'abrupt') this.#drop();
-    else this.#sayGoodbye(detached, lingerMs);
+    else this.#transport.sayGoodbye(detached, this.#world.clock, lingerMs, () => this.#drop());
     this.#world.log.debug({ peer: this.peer, because }, 'nbd.connection.ended');
     return detached;
   }
@@ -141,38 +145,39 @@ export class NbdConnection {
    * Closes gracefully when all requests that were read are under way: they are out of the kernel, and nobody else could answer them.
    * Those that find no room within `lingerMs` are dropped.
    */
-  finish(because: string, lingerMs: number): void {
+  async finish(because: string, lingerMs: number): Promise<void> {
     this.#finishing ??= { because, lingerMs };
     const late = this.#world.clock.after(lingerMs, () => void this.close(because, 'abrupt'));
-    this.#stream.once('close', () => late.cancel());
-    // What Node has read for a stream that is paused comes as 'data' here, at once.
-    if (this.#stream.isPaused()) this.#stream.read();
+    this.#whenClosed.push(() => late.cancel());
+    if (this.#phase.at === 'carried') await this.#fetchFromLanes(this.#phase);
+    else this.#transport.readBuffered();
     this.#advance();
   }
 
-  async #detach({ session, use }: Extract<Phase, { readonly at: 'transmitting' }>, because: string): Promise<void> {
+  async #fetchFromLanes({ session, use }: Extract<Phase, { readonly at: 'carried' }>): Promise<void> {
+    const left = await this.#transport.fetch();
+    if (this.#phase.at !== 'carried') return;
+    // A payload that has come in part can't be finished: its request was not read whole.
+    if (left.isWhole) this.#queue.push(left.input);
+    this.#transmitHere(session, use);
+  }
+
+  async #detach({ session, use }: Extract<Phase, { readonly use: DiskUse }>, because: string): Promise<void> {
+    await this.#transport.fetch();
     await session.settled();
     this.#world.detached(this, use.board.name, because);
     use.board.writerLock.release(use.user);
   }
 
-  // Bytes that still come in are read and dropped: closing over unread bytes is a RST, which could overtake our last replies.
-  #sayGoodbye(detached: Promise<void>, lingerMs: number): void {
-    this.#stream.resume();
-    const linger = this.#world.clock.after(lingerMs, () => this.#drop());
-    this.#stream.once('close', () => linger.cancel());
-    void detached.then(() => this.#stream.end(() => this.#stream.destroy()));
-  }
-
   // A write that was held must not come over whatever the board does to its disk after it was started again.
   #drop(): void {
-    this.#world.abandon();
-    this.#stream.destroy();
+    this.#transport.drop();
     if (this.#phase.at === 'closing') this.#phase.giveUp();
   }
 
-  #streamClosed(): void {
-    void this.close(this.#lostBecause, 'abrupt').finally(() => this.#world.closed(this));
+  #socketClosed(because: string): void {
+    for (const tell of this.#whenClosed.splice(0)) tell();
+    void this.close(because, 'abrupt').finally(() => this.#world.closed(this));
   }
 
   #received(chunk: Uint8Array): void {
@@ -183,8 +188,9 @@ export class NbdConnection {
 
   /** The peer says no more, but waits for what it asked for. */
   #ended(): void {
+    if (this.#phase.at === 'carried') return; // the lanes will meet it behind what comes before it
     this.#peerEnded = true;
-    if (this.#isChoosing()) void this.close(this.#lostBecause, 'abrupt');
+    if (this.#isChoosing()) void this.close('connection closed', 'abrupt');
     this.#advance();
   }
 
@@ -197,7 +203,7 @@ export class NbdConnection {
       while (goesOn) goesOn = this.#takeOne();
       if (this.#finishing !== undefined && !this.#isHeldUp()) {
         void this.close(this.#finishing.because, 'graceful', this.#finishing.lingerMs);
-      } else if (this.#peerEnded && !this.#isHeldUp()) void this.close(this.#lostBecause, 'graceful');
+      } else if (this.#peerEnded && !this.#isHeldUp()) void this.close('connection closed', 'graceful');
     } catch (error) {
       this.#fail(error);
     } finally {
@@ -220,6 +226,7 @@ export class NbdConnection {
         if (arrival !== undefined) this.#serve(phase.session, arrival);
         return arrival !== undefined;
       }
+      case 'carried':
       case 'closing':
         return false;
       default:
@@ -232,9 +239,10 @@ export class NbdConnection {
     const phase = this.#phase;
     switch (phase.at) {
       case 'negotiating':
-        return this.#isChoosing() || this.#stream.writableNeedDrain;
+        return phase.state.at === 'choosing' || phase.state.at === 'transmitting' || this.#transport.needsDrain;
       case 'transmitting':
         return !phase.session.hasRoom();
+      case 'carried':
       case 'closing':
         return false;
       default:
@@ -247,8 +255,8 @@ export class NbdConnection {
     const phase = this.#phase;
     const patient = phase.at === 'negotiating' && this.#queue.length < NBD_EARLY_BYTES_MAX;
     const isLast = this.#finishing !== undefined && phase.at !== 'closing';
-    if (isLast || (this.#isHeldUp() && !patient)) this.#stream.pause();
-    else if (this.#stream.isPaused()) this.#stream.resume();
+    if (isLast || (this.#isHeldUp() && !patient)) this.#transport.pause();
+    else this.#transport.resume();
   }
 
   #serve(session: DiskSession, arrival: Arrival): void {
@@ -267,7 +275,7 @@ export class NbdConnection {
   #obey(command: NegotiationCommand): void {
     switch (command.kind) {
       case 'send':
-        this.#outbox.send(command.bytes, () => {});
+        this.#transport.outbox.send(command.bytes, () => {});
         break;
       case 'takeDisk':
         void this.#takeDisk(command.board).catch((error: unknown) => this.#fail(error));
@@ -288,7 +296,7 @@ export class NbdConnection {
     if (board === undefined) throw new Error(`${name} was found a moment ago`);
     const user: DiskUser = {
       peerAddress: this.peer,
-      probe: () => this.#world.probe(),
+      probe: () => this.#world.probe(this.#transport.socket),
       close: (because) => this.close(because, 'abrupt'),
     };
     this.#deadline.cancel(); // it is we who keep the client waiting
@@ -299,7 +307,7 @@ export class NbdConnection {
     }
     this.#step({ kind: 'lock', verdict });
     const terms = this.#terms();
-    if (terms !== undefined) this.#transmit(board, user, terms);
+    if (terms !== undefined) await this.#transmit(board, user, terms);
     else if (!this.#isClosing()) this.#deadline = this.#startDeadline();
     this.#advance();
   }
@@ -310,7 +318,7 @@ export class NbdConnection {
     return phase.at === 'negotiating' && phase.state.at === 'transmitting' ? phase.state.terms : undefined;
   }
 
-  #transmit(board: Board, user: DiskUser, { form, requests, tellsAllocation }: Terms): void {
+  async #transmit(board: Board, user: DiskUser, terms: Terms): Promise<void> {
     const { turn, pool, heldMemory, meter, clock, log } = this.#world;
     const waiting = board.space && new WaitingDevice(board.disk, board.space, (bytes) => session.setAside(bytes));
     const session = new DiskSession({
@@ -320,21 +328,76 @@ export class NbdConnection {
       meter,
       clock,
       log,
-      form,
+      form: terms.form,
       board: board.name,
       device: waiting ?? board.disk,
-      outbox: this.#outbox,
-      roomMade: () => this.#advance(),
+      outbox: this.#transport.outbox,
+      roomMade: () => this.#roomMade(),
       broken: (because) => void this.close(because, 'abrupt'),
       failed: (error) => this.#fail(error),
     });
-    const { inChunks } = form;
-    const { flagsPayload } = requests;
-    const serving = { sizeBytes: board.disk.sizeBytes, inChunks, flagsPayload, tellsAllocation };
-    const framing = new RequestFraming(this.#queue, (request) => refusal(request, serving), pool, requests);
-    const use = { board, user, giveUp: () => waiting?.giveUp() };
-    this.#phase = { at: 'transmitting', framing, session, use };
+    const use = { board, user, terms, giveUp: () => waiting?.giveUp() };
     this.#world.attached(this, board.name);
+    if (await this.#carry(session, use)) return;
+    if (!this.#isClosing()) this.#transmitHere(session, use);
+  }
+
+  #transmitHere(session: DiskSession, use: DiskUse): void {
+    const { board, terms } = use;
+    const { form, requests, tellsAllocation } = terms;
+    const { flagsPayload } = requests;
+    const serving = { sizeBytes: board.disk.sizeBytes, inChunks: form.inChunks, flagsPayload, tellsAllocation };
+    const judge = (request: NbdRequest) => refusal(request, serving);
+    const framing = new RequestFraming(this.#queue, judge, this.#world.pool, requests);
+    this.#phase = { at: 'transmitting', framing, session, use };
+  }
+
+  /** To the lanes, where they can have it: false if it stays here. */
+  async #carry(session: DiskSession, use: DiskUse): Promise<boolean> {
+    const file = use.board.disk.shared;
+    // They speak as Linux does: replies in chunks and wider headers are for those who have time.
+    if (file === undefined || use.terms.form.inChunks) return false;
+    this.#phase = { at: 'carried', session, use };
+    await Promise.all([this.#transport.flushed(), this.#world.lanes.ready()]);
+    if (this.#isClosing() || this.#finishing !== undefined || this.#queue.length > NBD_LANE_INPUT_BYTES) return false;
+    const input = this.#queue.take(this.#queue.length) ?? new Uint8Array(0);
+    const isCarried = this.#transport.carry(this.#world.lanes, use.board.name, file, {
+      input,
+      handed: (arrival) => {
+        session.start(arrival);
+        this.#transport.isFull = !session.hasRoom();
+      },
+      over: (end) => this.#laneOver(end),
+      failed: (error) => this.#fail(error),
+    });
+    if (!isCarried) this.#queue.push(input);
+    return isCarried;
+  }
+
+  #laneOver(end: ConnectionOver): void {
+    switch (end.kind) {
+      case 'disconnect':
+        void this.close('disconnected', 'graceful');
+        break;
+      case 'ended':
+        void this.close('connection closed', 'graceful');
+        break;
+      case 'lost':
+        void this.close(`connection lost (${end.because})`, 'abrupt');
+        break;
+      case 'notNbd':
+        void this.close(`not NBD: ${end.because}`, 'abrupt');
+        break;
+      default:
+        unreachable(end);
+    }
+  }
+
+  /** The session can take more. */
+  #roomMade(): void {
+    const phase = this.#phase;
+    if (phase.at === 'carried') this.#transport.isFull = !phase.session.hasRoom();
+    else this.#advance();
   }
 
   #isChoosing(): boolean {
@@ -366,7 +429,7 @@ function exportsOf(lookup: BoardLookup): Exports {
       const board = lookup.byName(name);
       if (board === undefined) return undefined;
       const { description, disk } = board;
-      return { name: board.name, sizeBytes: disk.sizeBytes, description, rotational: false };
+      return { name: board.name, sizeBytes: disk.sizeBytes, description, rotational: disk.rotational };
     },
     names: () => lookup.names(),
   };

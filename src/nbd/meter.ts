@@ -1,6 +1,17 @@
 import type { ErrnoName } from './constants.js';
 import type { CommandName } from './transmission.js';
 
+/** Requests of one board and command. */
+export interface RequestTally {
+  readonly board: string;
+  readonly command: CommandName;
+  readonly count: number;
+  readonly bytes: number;
+  readonly seconds: number;
+  /** How many took no longer than each of NBD_DURATION_BOUNDS_S, and longer than the one before; last, those that took longer than all. */
+  readonly perBound: readonly number[];
+}
+
 /** Where the server counts; must not throw and must not wait. `board` is always a name of the inventory. */
 export interface NbdMeter {
   /** `bytes` is the request's length, also where it failed; `seconds` runs from its last byte read to its reply being ready. */
@@ -11,8 +22,15 @@ export interface NbdMeter {
     seconds: number,
     errno: ErrnoName | undefined,
   ): void;
+  /** Many of one kind, that were done elsewhere and well. */
+  requestsFinished(tally: RequestTally): void;
   connectionOpened(board: string): void;
   connectionClosed(board: string): void;
 }
 
-export const silentMeter: NbdMeter = { requestFinished() {}, connectionOpened() {}, connectionClosed() {} };
+export const silentMeter: NbdMeter = {
+  requestFinished() {},
+  requestsFinished() {},
+  connectionOpened() {},
+  connectionClosed() {},
+};

@@ -12,18 +12,21 @@ type Waiting =
   | { readonly kind: 'lane'; readonly grant: (lane: Lane) => void };
 
 /**
- * The one way out of a connection. Replies of one turn of the event loop go out in one system call. It holds what it is
- * given without a bound of its own: who gives counts what was not sent yet (`sent` is called in any case, once; only if the
+ * The one way out of a connection. It holds what it is given without a bound of its own: who gives counts what was not sent yet (`sent` is called in any case, once; only if the
  * bytes arrived in the kernel may they be written over).
  */
 export class Outbox {
-  readonly #stream: Writable;
-  #gathering = false;
+  #sink: Sink;
   #laneTaken = false;
   #waiting: Waiting[] = [];
 
-  constructor(stream: Writable) {
-    this.#stream = stream;
+  constructor(sink: Sink) {
+    this.#sink = sink;
+  }
+
+  /** From the next reply on. */
+  moveTo(sink: Sink): void {
+    this.#sink = sink;
   }
 
   send(bytes: Uint8Array, sent: (arrived: boolean) => void): void {
@@ -58,6 +61,26 @@ export class Outbox {
   }
 
   #write(bytes: Uint8Array, sent: (arrived: boolean) => void): void {
+    this.#sink.write(bytes, sent);
+  }
+}
+
+/** Where replies go in the end. */
+export interface Sink {
+  /** In the order of the calls. `sent` is called once in any case: true when the kernel has taken the bytes, false if it never will. */
+  write(bytes: Uint8Array, sent: (arrived: boolean) => void): void;
+}
+
+/** Gathers what is written in one turn of the event loop into one system call. */
+export class StreamSink implements Sink {
+  readonly #stream: Writable;
+  #gathering = false;
+
+  constructor(stream: Writable) {
+    this.#stream = stream;
+  }
+
+  write(bytes: Uint8Array, sent: (arrived: boolean) => void): void {
     if (!this.#stream.writable) {
       sent(false);
       return;

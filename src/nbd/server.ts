@@ -13,10 +13,11 @@ import {
 import type { Log } from '../base/log.js';
 import type { BoardLookup } from '../boards/identity/lookup.js';
 import type { TellBoardEvent } from '../boards/journal/events.js';
-import { dropUnsent, keepConnected, probePeer } from '../os/tcp-probe.js';
+import { probePeer } from '../os/tcp-probe.js';
 import { probeUnixPeer } from '../os/unix-socket.js';
 import { BufferPool } from './buffer-pool.js';
 import { type ConnectionWorld, NbdConnection } from './connection.js';
+import { Lanes } from './lanes/lanes.js';
 import { type BoundAddress, listenAt, type NbdListener, type NbdPlace, type PeerOrigin } from './listening.js';
 import type { NbdMeter } from './meter.js';
 import { TurnBudget } from './turn-budget.js';
@@ -48,6 +49,8 @@ export interface NbdServer {
   connections(): readonly { readonly board: string; readonly peer: string }[];
   /** What all connections together hold in memory. */
   bufferedBytes(): number;
+  /** Tells the meter of all requests that it was not told of yet: of those that lanes do it hears only so. */
+  tellMeter(): void;
   /** Accepts no more, finishes what is under way (NBD_STOP_MS at most) and closes. */
   stop(): Promise<void>;
 }
@@ -75,6 +78,7 @@ export function nbdServer(world: NbdWorld): NbdServer {
     addresses: () => [...listeners].flatMap(({ bound }) => (bound === undefined ? [] : [bound])),
     connections: () => floor.attachedConnections(),
     bufferedBytes: () => floor.bufferedBytes(),
+    tellMeter: () => floor.tellMeter(),
     async stop() {
       stopped ??= Promise.all([...[...listeners].map((listener) => listener.stop()), floor.clear()]).then(() => {});
       await stopped;
@@ -100,6 +104,7 @@ class Floor {
   readonly #unixPeers = new UnixPeers();
   readonly #turn = new TurnBudget();
   readonly #pool = new BufferPool();
+  readonly #lanes: Lanes;
   readonly #heldMemory = new Budget(NBD_HELD_BYTES_MAX);
   readonly #connections = new Set<NbdConnection>();
   readonly #countByPeer = new Map<string, number>();
@@ -112,6 +117,7 @@ class Floor {
 
   constructor(options: NbdWorld) {
     this.#options = options;
+    this.#lanes = new Lanes(options);
   }
 
   /** The one way in, whatever it came by. */
@@ -127,9 +133,8 @@ class Floor {
       this.#turnAway(socket, peer);
       return;
     }
-    keepConnected(socket);
     this.#countByPeer.set(countedAs(peer), count + 1);
-    this.#connections.add(new NbdConnection(socket, peer, this.#worldOf(socket, origin)));
+    this.#connections.add(new NbdConnection(socket, peer, this.#worldOf(origin)));
   }
 
   attachedConnections(): readonly { readonly board: string; readonly peer: string }[] {
@@ -140,19 +145,26 @@ class Floor {
     return [...this.#connections].reduce((sum, connection) => sum + connection.bufferedBytes, 0);
   }
 
+  tellMeter(): void {
+    for (const tally of this.#lanes.tallies()) if (tally.count > 0) this.#options.meter.requestsFinished(tally);
+  }
+
   // NBD_ESHUTDOWN is never answered: a board that gets any error loses its root disk, while silence is waited out.
   async clear(): Promise<void> {
     for (const connection of this.#connections) {
       if (connection.board === undefined) void connection.close('server stopped', 'abrupt');
       else connection.finish('server stopped', NBD_STOP_MS);
     }
-    if (this.#connections.size === 0) return;
-    await new Promise<void>((resolve) => {
-      this.#whenEmpty = resolve;
-    });
+    if (this.#connections.size > 0) {
+      await new Promise<void>((resolve) => {
+        this.#whenEmpty = resolve;
+      });
+    }
+    await this.#lanes.stop();
+    this.tellMeter();
   }
 
-  #worldOf(socket: Socket, origin: PeerOrigin): ConnectionWorld {
+  #worldOf(origin: PeerOrigin): ConnectionWorld {
     const { lookup, clock, log, meter } = this.#options;
     return {
       lookup,
@@ -162,8 +174,8 @@ class Floor {
       turn: this.#turn,
       pool: this.#pool,
       heldMemory: this.#heldMemory,
-      probe: async () => (origin === 'host' ? probeUnixPeer(socket) : probePeer(socket, clock)),
-      abandon: () => dropUnsent(socket),
+      lanes: this.#lanes,
+      probe: async (socket) => (origin === 'host' ? probeUnixPeer(socket) : probePeer(socket, clock)),
       attached: (connection, board) => this.#attach(connection, board),
       detached: (connection, board, because) => this.#detach(connection, board, because),
       refused: (connection, board, exportName, because) => this.#refused(connection.peer, board, exportName, because),

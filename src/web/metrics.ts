@@ -1,7 +1,9 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import { NBD_DURATION_BOUNDS_S } from '../base/limits.js';
 import { unreachable } from '../base/unreachable.js';
 import type { BootNews } from '../boards/journal/boot-record.js';
 import type { BoardEvent } from '../boards/journal/events.js';
+import { DurationHistogram } from './duration-histogram.js';
 
 /** Every metric of ours. Labels come from the inventory or from the code, never from a packet; a stranger's is `board=""`. */
 export const METRICS = {
@@ -70,7 +72,6 @@ export const METRICS = {
 } as const;
 
 const BOOT_SECONDS = [5, 10, 20, 30, 45, 60, 90, 120, 180, 300];
-const REQUEST_SECONDS = [0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 2.5, 10];
 
 /** What is a state, not an event: asked at each scrape. */
 export interface MeasuredStates {
@@ -78,7 +79,20 @@ export interface MeasuredStates {
   /** May wait for a filesystem, but not without end. */
   readonly storage: () => Promise<MeasuredStorage>;
   readonly heldRequests: () => readonly (readonly [board: string, requests: number])[];
+  /** Has what was counted elsewhere since the last scrape told to `requestsFinished`. */
+  readonly countElsewhere: () => void;
   readonly failedDisks: () => readonly (readonly [board: string, hasFailed: boolean])[];
+}
+
+/** Requests that were done well, many at once. */
+export interface MetricTally {
+  readonly board: string;
+  readonly command: string;
+  readonly count: number;
+  readonly bytes: number;
+  readonly seconds: number;
+  /** As DurationHistogram takes them, for NBD_DURATION_BOUNDS_S. */
+  readonly perBound: readonly number[];
 }
 
 /** Without what could not be measured. */
@@ -90,6 +104,7 @@ export interface MeasuredStorage {
 /** Counts what happens, for Prometheus. One for each running server. */
 export class Metrics {
   readonly #registry = new Registry();
+  readonly #countElsewhere: () => void;
   readonly #boots = this.#counter(METRICS.boots);
   readonly #bootFailures = this.#counter(METRICS.bootFailures);
   readonly #bootDuration = this.#histogram(METRICS.bootDuration, BOOT_SECONDS);
@@ -99,13 +114,14 @@ export class Metrics {
   readonly #connections = this.#gauge(METRICS.connections);
   readonly #requests = this.#counter(METRICS.requests);
   readonly #requestBytes = this.#counter(METRICS.requestBytes);
-  readonly #requestDuration = this.#histogram(METRICS.requestDuration, REQUEST_SECONDS);
+  readonly #requestDuration = new DurationHistogram(METRICS.requestDuration, NBD_DURATION_BOUNDS_S);
   readonly #requestErrors = this.#counter(METRICS.requestErrors);
 
   constructor(
-    { unknownBoards, storage, heldRequests, failedDisks }: MeasuredStates,
+    { unknownBoards, storage, heldRequests, failedDisks, countElsewhere }: MeasuredStates,
     { version, boardNames }: { readonly version: string; readonly boardNames: readonly string[] },
   ) {
+    this.#countElsewhere = countElsewhere;
     collectDefaultMetrics({ register: this.#registry });
     this.#gauge(METRICS.storageFree, async (gauge) => {
       const { free } = await storage();
@@ -133,8 +149,9 @@ export class Metrics {
     }
   }
 
-  text(): Promise<string> {
-    return this.#registry.metrics();
+  async text(): Promise<string> {
+    this.#countElsewhere();
+    return `${await this.#registry.metrics()}\n${this.#requestDuration.text()}`;
   }
 
   event(event: BoardEvent): void {
@@ -174,9 +191,15 @@ export class Metrics {
 
   requestFinished(board: string, command: string, bytes: number, seconds: number, errno: string | undefined): void {
     this.#requests.inc({ board, command });
-    this.#requestDuration.observe({ command }, seconds);
+    this.#requestDuration.observe(command, seconds);
     if (errno !== undefined) this.#requestErrors.inc({ board, errno });
     else if (command === 'read' || command === 'write') this.#requestBytes.inc({ board, direction: command }, bytes);
+  }
+
+  requestsFinished({ board, command, ...tally }: MetricTally): void {
+    this.#requests.inc({ board, command }, tally.count);
+    this.#requestDuration.add(command, tally);
+    if (command === 'read' || command === 'write') this.#requestBytes.inc({ board, direction: command }, tally.bytes);
   }
 
   #counter(metric: Declared): Counter {

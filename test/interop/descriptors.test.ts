@@ -23,7 +23,8 @@ test('out of descriptors: the disk in use goes on, others are told or turned awa
   const disk = await (await connectNbd({ host: '127.0.0.1', port: ports.nbd }, systemClock)).go('node1');
   whenOver(context, () => disk.destroy());
 
-  // Not before it runs: to load a program takes more at once.
+  // Not before it runs, and its threads too: to load a program takes more at once.
+  await disk.read(0, 4096);
   const most = openFiles(program) + SPARE_DESCRIPTORS;
   execFileSync('prlimit', ['--pid', String(child.pid), `--nofile=${most}`]);
   const idle = await useUp(context, program, most);

@@ -5,6 +5,8 @@ import { readdirSync, writeFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
+import { systemClock } from '../../src/base/clock.js';
+import { connectNbd } from '../../src/nbd/client.js';
 import { Command, Option } from '../../src/nbd/constants.js';
 import { encodeClientFlags, encodeExportRequest, encodeOption } from '../../src/nbd/handshake-wire.js';
 import { makeDemoImage } from '../../src/workshop/demo-image.js';
@@ -101,6 +103,12 @@ function verifying({ port }: Subject, folder: string): { end(): Promise<number> 
   };
 }
 
+async function serveOnce({ port }: Subject): Promise<void> {
+  const disk = await (await connectNbd({ host: '127.0.0.1', port }, systemClock)).go('node2');
+  await disk.read(0, 512);
+  await disk.disconnect();
+}
+
 /** Says this much, ends in this way, and resolves when nothing is left of the connection. */
 function vanish(port: number, words: Uint8Array, ending: Ending): Promise<void> {
   return new Promise((resolve, reject) => {
@@ -143,6 +151,7 @@ const range = (count: number) => Array.from({ length: count }, (_, index) => ind
 async function withOther(context: TestContext, attack: (subject: Subject) => Promise<void>): Promise<void> {
   const subject = await startServer(context);
   const descriptors = () => readdirSync(`/proc/${subject.pid}/fd`).length;
+  await serveOnce(subject); // what the server needs for its first client it keeps
   const atFirst = descriptors();
   const other = verifying(subject, scratchFolder(context));
   await attack(subject);

@@ -11,6 +11,7 @@ import { connectNbd } from '../../src/nbd/client.js';
 import type { NbdDisk } from '../../src/nbd/client-disk.js';
 import { NbdDisconnected, NbdFailed, NbdRefused } from '../../src/nbd/client-errors.js';
 import { ClientFlag, Command, OptionReply } from '../../src/nbd/constants.js';
+import { silentMeter } from '../../src/nbd/meter.js';
 import { startNbdServer } from '../../src/nbd/server.js';
 import { diskBoard, lookupOf } from '../support/boards.js';
 import { FakeClock } from '../support/fake-clock.js';
@@ -238,6 +239,7 @@ describe('requests', () => {
     const meter = {
       requestFinished: (board: string, command: string, bytes: number, seconds: number, errno: string | undefined) =>
         void counted.push([board, command, bytes, seconds >= 0, errno]),
+      requestsFinished: () => {},
       connectionOpened: (board: string) => void counted.push(['opened', board]),
       connectionClosed: (board: string) => void counted.push(['closed', board]),
     };
@@ -381,7 +383,7 @@ describe('the server', () => {
     assert.deepEqual([first?.address, second?.address], ['127.0.0.1', '127.0.0.2']);
     const port = second?.port ?? 0;
     const options = { port, lookup: lookupOf(), tell() {}, clock: systemClock, log: silentLog, answers: () => true };
-    const meter = { requestFinished() {}, connectionOpened() {}, connectionClosed() {} };
+    const meter = silentMeter;
     await assert.rejects(startNbdServer({ ...options, meter, addresses: ['127.0.0.3', '127.0.0.2'] }), /EADDRINUSE/);
     const retry = await startNbdServer({ ...options, meter, addresses: ['127.0.0.3'] });
     await retry.stop();

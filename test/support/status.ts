@@ -8,6 +8,7 @@ export const noStates: MeasuredStates = {
   unknownBoards: () => 0,
   storage: async () => ({ free: [], allocated: [] }),
   heldRequests: () => [],
+  countElsewhere: () => {},
   failedDisks: () => [],
 };
 

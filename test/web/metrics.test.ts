@@ -10,6 +10,7 @@ function metrics(): Metrics {
     ...noStates,
     storage: async () => ({ free: [['/srv', 5000] as const], allocated: [['node1', 4096] as const] }),
     heldRequests: () => [['node1', 3] as const],
+    countElsewhere: () => {},
     failedDisks: () => [['node1', true] as const],
   };
   return new Metrics(states, { version, boardNames: ['node1'] });
@@ -65,10 +66,6 @@ describe('metrics', () => {
       'brambleboot_nbd_requests_total{board="node1",command="read"} 1',
       'brambleboot_nbd_requests_total{board="node1",command="write"} 1',
       'brambleboot_nbd_bytes_total{board="node1",direction="read"} 4096',
-      'brambleboot_nbd_request_duration_seconds_sum{command="read"} 0.001',
-      'brambleboot_nbd_request_duration_seconds_count{command="read"} 1',
-      'brambleboot_nbd_request_duration_seconds_sum{command="write"} 0.001',
-      'brambleboot_nbd_request_duration_seconds_count{command="write"} 1',
       'brambleboot_nbd_errors_total{board="node1",errno="ENOSPC"} 1',
       'brambleboot_storage_free_bytes{filesystem="/srv"} 5000',
       'brambleboot_disk_allocated_bytes{board="node1"} 4096',
@@ -77,6 +74,10 @@ describe('metrics', () => {
       'brambleboot_unknown_boards 0',
       'brambleboot_inventory_faults 0',
       'brambleboot_build_info{version="9.9.9"} 1',
+      'brambleboot_nbd_request_duration_seconds_sum{command="read"} 0.001',
+      'brambleboot_nbd_request_duration_seconds_count{command="read"} 1',
+      'brambleboot_nbd_request_duration_seconds_sum{command="write"} 0.001',
+      'brambleboot_nbd_request_duration_seconds_count{command="write"} 1',
     ]);
   });
 

@@ -106,7 +106,13 @@ export const nbdServer: FuzzTarget = {
       ...{ lookup: lookupOf(...boards), clock: systemClock, meter: silentMeter },
       log: { ...silentLog, error: (facts) => void bugs.push(facts) },
       ...{ turn: new TurnBudget(), pool: new BufferPool(), heldMemory: new Budget(NBD_HELD_BYTES_MAX) },
-      ...{ probe: async () => 'alive' as const, abandon() {}, attached() {}, detached() {}, refused() {} },
+      ...{
+        lanes: { ready: async () => {}, carry: () => undefined },
+        probe: async () => 'alive' as const,
+        attached() {},
+        detached() {},
+        refused() {},
+      },
     };
     return {
       async check(input) {

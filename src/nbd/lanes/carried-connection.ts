@@ -1,0 +1,259 @@
+import { NBD_LANE_HANDED_MAX } from '../../base/limits.js';
+import { unreachable } from '../../base/unreachable.js';
+import { addressOf, closeDescriptor, EAGAIN, failedBy, send } from '../../os/stream-calls.js';
+import { Readiness, type StreamPoll } from '../../os/stream-poll.js';
+import type { Arrival } from '../framing.js';
+import type { Sink } from '../outbox.js';
+import type { ConnectionOver } from './handing.js';
+import { Field, type LaneTable, Payload, Standing, tokenOf, Unsent, Writer } from './lane-table.js';
+import type { FromLane } from './messages.js';
+
+/** What the lanes are given, and whom they tell. */
+export interface CarriedTies {
+  readonly descriptor: number;
+  /** The same socket once more. */
+  readonly echo: number;
+  /** Came already, and was not looked at. */
+  readonly input: Uint8Array;
+  handed(arrival: Arrival): void;
+  over(end: ConnectionOver): void;
+  failed(error: unknown): void;
+}
+
+/** What lanes have read and not looked at. */
+export interface Fetched {
+  readonly input: Uint8Array;
+  /** It begins with a request: not in the middle of a payload of which the lanes have dealt with the beginning. */
+  readonly isWhole: boolean;
+}
+
+interface Place {
+  readonly table: LaneTable;
+  readonly poll: StreamPoll;
+  readonly record: number;
+  readonly generation: number;
+  readonly disk: number;
+}
+
+/** Written by the main thread, and not taken by the socket yet. */
+interface Written {
+  readonly bytes: Uint8Array;
+  sentBytes: number;
+  readonly sent: (arrived: boolean) => void;
+}
+
+/** A connection in the lanes, as the main thread has it. */
+export class CarriedConnection implements Sink {
+  readonly #place: Place;
+  readonly #ties: CarriedTies;
+  readonly #gone: () => void;
+  #written: Written[] = [];
+  /** What was handed before something that has not come yet. */
+  readonly #early = new Map<number, Arrival>();
+  #order = 0;
+  #isWriting = false;
+  #whenTold: (() => void) | undefined;
+
+  constructor(place: Place, ties: CarriedTies, gone: () => void) {
+    this.#place = place;
+    this.#ties = ties;
+    this.#gone = gone;
+  }
+
+  begin(): void {
+    const { table, poll, record, generation, disk } = this.#place;
+    const { descriptor, input } = this.#ties;
+    table.fields.fill(0, table.field(record, 0), table.field(record, 0) + FIELDS);
+    table.bytes.set(input, table.inputAt(record));
+    this.#set(Field.InputBytes, input.length);
+    this.#set(Field.Socket, descriptor);
+    this.#set(Field.Echo, this.#ties.echo);
+    this.#set(Field.Disk, disk);
+    this.#set(Field.Payload, Payload.None);
+    this.#set(Field.Generation, generation);
+    this.#set(Field.Standing, Standing.Open);
+    poll.add(descriptor);
+    poll.add(this.#ties.echo);
+    this.#ask(Readiness.Either);
+  }
+
+  told(message: Extract<FromLane, { readonly record: number }>): void {
+    if (message.generation !== this.#place.generation) return;
+    switch (message.kind) {
+      case 'handed':
+        this.#handed(message.order, message.arrival);
+        break;
+      case 'reply':
+        Atomics.sub(this.#place.table.fields, this.#at(Field.Handed), 1);
+        this.write(message.bytes, () => {});
+        break;
+      case 'mayWrite':
+        this.#writeOn();
+        break;
+      case 'over':
+        this.#ties.over(message.end);
+        break;
+      case 'left':
+        break;
+      case 'bug':
+        this.#ties.failed(message.error);
+        break;
+      default:
+        unreachable(message);
+    }
+    this.#whenTold?.();
+  }
+
+  /** In the order of the requests. */
+  #handed(order: number, arrival: Arrival): void {
+    this.#early.set(order, arrival);
+    for (let next = this.#early.get(this.#order); next !== undefined; next = this.#early.get(this.#order)) {
+      this.#early.delete(this.#order);
+      this.#order = (this.#order + 1) | 0;
+      Atomics.sub(this.#place.table.fields, this.#at(Field.Handed), 1);
+      this.#ties.handed(next);
+    }
+    this.#unpark();
+  }
+
+  /** With too much to do the lanes hand no more of its requests over. */
+  set isFull(full: boolean) {
+    this.#set(Field.MainFull, Number(full));
+    if (!full) this.#unpark();
+  }
+
+  write(bytes: Uint8Array, sent: (arrived: boolean) => void): void {
+    this.#written.push({ bytes, sentBytes: 0, sent });
+    if (this.#written.length === 1) this.#writeOn();
+  }
+
+  /**
+   * Takes it out of the lanes: resolves when none is in it any more, with what they have read and not looked at, and what was not
+   * sent yet of their replies and of those written here. The descriptor is the caller's again.
+   */
+  async release(): Promise<Fetched & { readonly unsent: readonly Uint8Array[] }> {
+    const { poll } = this.#place;
+    this.#set(Field.Standing, Standing.Closing);
+    while (this.#isInUse()) {
+      await new Promise<void>((resolve) => {
+        this.#whenTold = resolve;
+      });
+    }
+    poll.remove(this.#ties.descriptor);
+    poll.remove(this.#ties.echo);
+    closeDescriptor(this.#ties.echo);
+    this.#set(Field.Standing, Standing.Free);
+    const left = [this.#unsentOfLanes(), ...this.#written.map(({ bytes, sentBytes }) => bytes.subarray(sentBytes))];
+    this.#gone();
+    return { ...this.#input(), unsent: left.filter(({ length }) => length > 0) };
+  }
+
+  /** The rest of what `write` was given goes another way, or nowhere: it may still be on it, so nobody writes over it. */
+  settle(): void {
+    for (const { sent } of this.#written.splice(0)) sent(false);
+  }
+
+  #input(): Fetched {
+    const { table, record } = this.#place;
+    const from = table.inputAt(record);
+    const length = table.fields[this.#at(Field.InputBytes)] ?? 0;
+    const isWhole = table.fields[this.#at(Field.Payload)] === Payload.None;
+    return { input: table.bytes.slice(from, from + length), isWhole };
+  }
+
+  /** A lane is in it, or what one has said of it has not come yet. */
+  #isInUse(): boolean {
+    const { fields } = this.#place.table;
+    return Atomics.load(fields, this.#at(Field.Users)) > 0 || Atomics.load(fields, this.#at(Field.Handed)) > 0;
+  }
+
+  #unsentOfLanes(): Uint8Array {
+    const { table, record } = this.#place;
+    if (Atomics.load(table.fields, this.#at(Field.Unsent)) === Unsent.Nothing) return new Uint8Array(0);
+    const from = table.outputAt(record);
+    const at = (field: Field) => table.fields[this.#at(field)] ?? 0;
+    return table.bytes.slice(from + at(Field.UnsentFrom), from + at(Field.UnsentTo));
+  }
+
+  // A lane that may write again tells it by `mayWrite`, as does the poll.
+  #writeOn(): void {
+    const { table } = this.#place;
+    if (this.#written.length === 0 || this.#isWriting || this.#isClosing()) return;
+    const writer = this.#at(Field.Writer);
+    const was = Atomics.compareExchange(table.fields, writer, Writer.Nobody, Writer.Main);
+    if (was === Writer.Lane) {
+      Atomics.store(table.fields, this.#at(Field.MainWaits), 1);
+      // It may have ended between the question and the request to be told.
+      if (Atomics.compareExchange(table.fields, writer, Writer.Nobody, Writer.Main) !== Writer.Nobody) return;
+    }
+    this.#isWriting = true; // who is told that its bytes are gone may have more to write
+    const isAllWritten = this.#writeAll();
+    this.#isWriting = false;
+    if (!isAllWritten) {
+      this.#waitForRoom();
+      return;
+    }
+    Atomics.store(table.fields, this.#at(Field.MainWaits), 0);
+    Atomics.store(table.fields, writer, Writer.Nobody);
+    this.#unpark();
+  }
+
+  #writeAll(): boolean {
+    for (let next = this.#written[0]; next !== undefined; next = this.#written[0]) {
+      const count = this.#sendSome(next);
+      if (count === undefined) return false;
+      next.sentBytes += count;
+      if (next.sentBytes < next.bytes.length) continue;
+      this.#written.shift();
+      next.sent(true);
+    }
+    return true;
+  }
+
+  /** Undefined where there is no room. A connection that is lost takes everything: its lane tells of that. */
+  #sendSome({ bytes, sentBytes }: Written): number | undefined {
+    const rest = bytes.subarray(sentBytes);
+    const count = send(this.#ties.descriptor, addressOf(rest), rest.length);
+    if (count >= 0) return count;
+    return failedBy() === EAGAIN ? undefined : rest.length;
+  }
+
+  #waitForRoom(): void {
+    const { table, poll, record, generation } = this.#place;
+    Atomics.store(table.fields, this.#at(Field.MainWaits), 1);
+    poll.ask(this.#ties.echo, Readiness.Write, tokenOf(record, generation, true));
+  }
+
+  #unpark(): void {
+    const { table } = this.#place;
+    if (this.#isClosing() || this.#isHeldUp()) return;
+    if (Atomics.exchange(table.fields, this.#at(Field.Parked), 0) === 1) this.#ask(Readiness.Either);
+  }
+
+  #isHeldUp(): boolean {
+    const { fields } = this.#place.table;
+    const is = (field: Field) => Atomics.load(fields, this.#at(field));
+    if (is(Field.MainFull) === 1 || is(Field.MainWaits) === 1 || is(Field.Unsent) !== Unsent.Nothing) return true;
+    return is(Field.Handed) >= NBD_LANE_HANDED_MAX;
+  }
+
+  #isClosing(): boolean {
+    return Atomics.load(this.#place.table.fields, this.#at(Field.Standing)) !== Standing.Open;
+  }
+
+  #ask(what: Readiness): void {
+    const { poll, record, generation } = this.#place;
+    poll.ask(this.#ties.descriptor, what, tokenOf(record, generation, false));
+  }
+
+  #at(field: Field): number {
+    return this.#place.table.field(this.#place.record, field);
+  }
+
+  #set(field: Field, value: number): void {
+    Atomics.store(this.#place.table.fields, this.#at(field), value);
+  }
+}
+
+/** All fields of a record. */
+const FIELDS = 32;

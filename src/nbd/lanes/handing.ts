@@ -1,0 +1,44 @@
+import { NBD_LANE_HANDED_MAX } from '../../base/limits.js';
+import type { Arrival } from '../framing.js';
+import { Field } from './lane-table.js';
+import type { LaneTies } from './reply-line.js';
+
+/** Why there is nothing more to come from a connection. */
+export type ConnectionOver =
+  | { readonly kind: 'disconnect' }
+  | { readonly kind: 'ended' }
+  | { readonly kind: 'lost'; readonly because: string }
+  | { readonly kind: 'notNbd'; readonly because: string };
+
+/** From a lane to the main thread: what is not for a lane to do. */
+export class Handing {
+  readonly #ties: LaneTies;
+
+  constructor(ties: LaneTies) {
+    this.#ties = ties;
+  }
+
+  /** Not more than the main thread keeps up with. */
+  mayHand(record: number): boolean {
+    const { table } = this.#ties;
+    if (Atomics.load(table.fields, table.field(record, Field.MainFull)) === 1) return false;
+    return Atomics.load(table.fields, table.field(record, Field.Handed)) < NBD_LANE_HANDED_MAX;
+  }
+
+  hand(record: number, arrival: Arrival): void {
+    const { table, say } = this.#ties;
+    Atomics.add(table.fields, table.field(record, Field.Handed), 1);
+    const order = Atomics.add(table.fields, table.field(record, Field.HandedOrder), 1);
+    say({ kind: 'handed', order, record, generation: this.#generation(record), arrival });
+  }
+
+  /** Replies that are ready still go out: nobody closes a connection that a lane is in. */
+  tellOver(record: number, end: ConnectionOver): void {
+    this.#ties.say({ kind: 'over', record, generation: this.#generation(record), end });
+  }
+
+  #generation(record: number): number {
+    const { table } = this.#ties;
+    return table.fields[table.field(record, Field.Generation)] ?? 0;
+  }
+}

@@ -1,0 +1,171 @@
+import { type MessagePort, receiveMessageOnPort } from 'node:worker_threads';
+import { systemUptimeMs } from '../../base/clock.js';
+import { NBD_LANE_HANDED_MAX } from '../../base/limits.js';
+import { SharedFile } from '../../block/shared-file.js';
+import { errnoName } from '../../os/libc.js';
+import { failedBy } from '../../os/stream-calls.js';
+import { NO_TOKEN, Readiness, StreamPoll } from '../../os/stream-poll.js';
+import { Handing } from './handing.js';
+import { LaneCounts } from './lane-counts.js';
+import {
+  END_TOKEN,
+  Field,
+  generationOf,
+  isToWrite,
+  LaneTable,
+  recordOf,
+  Standing,
+  tokenOf,
+  Unsent,
+} from './lane-table.js';
+import type { FromLane, LaneBeginning, ToLane } from './messages.js';
+import { ReplyLine } from './reply-line.js';
+import { type Break, RequestLine } from './request-line.js';
+import { SyncLine } from './sync-line.js';
+
+/**
+ * One of several threads that all wait for the same connections. It takes the one that is told to it, does what its client asks for as
+ * far as bytes have come, answers, and asks for the next word of it, which may come to another lane. It does what the page
+ * cache can do at once, and what only waits for one disk; the rest it hands to the main thread.
+ */
+export class Lane {
+  readonly #messages: MessagePort;
+  readonly #table: LaneTable;
+  readonly #poll: StreamPoll;
+  readonly #files = new Map<number, SharedFile>();
+  readonly #replies: ReplyLine;
+  readonly #requests: RequestLine;
+  readonly #syncs: SyncLine;
+  readonly #counts: LaneCounts;
+
+  constructor(messages: MessagePort, beginning: LaneBeginning) {
+    this.#messages = messages;
+    this.#table = LaneTable.of(beginning.table);
+    this.#poll = new StreamPoll(beginning.pollDescriptor);
+    const say = (message: FromLane) => this.#messages.postMessage(message);
+    this.#counts = new LaneCounts(beginning.counts);
+    const ties = { table: this.#table, poll: this.#poll, counts: this.#counts, say };
+    this.#replies = new ReplyLine(ties);
+    const handing = new Handing(ties);
+    this.#syncs = new SyncLine(ties, this.#replies, handing);
+    this.#requests = new RequestLine(ties, { replies: this.#replies, syncs: this.#syncs, handing });
+  }
+
+  /** Until the lanes are told to end. */
+  run(): void {
+    this.#messages.postMessage({ kind: 'ready' } satisfies FromLane);
+    for (;;) {
+      const token = this.#poll.wait();
+      if (token === END_TOKEN) return;
+      if (token === NO_TOKEN) continue;
+      this.#counts.busySinceMs = systemUptimeMs();
+      if (token !== undefined) this.#told(token);
+      this.#counts.busySinceMs = 0;
+    }
+  }
+
+  #told(token: number): void {
+    const record = recordOf(token);
+    const { fields } = this.#table;
+    const users = this.#table.field(record, Field.Users);
+    Atomics.add(fields, users, 1);
+    try {
+      // It may be that of a connection that was closed since, and of another one now.
+      if (Atomics.load(fields, this.#table.field(record, Field.Generation)) === generationOf(token)) {
+        if (isToWrite(token)) this.#resume(record);
+        else this.#serve(record);
+      }
+    } catch (error) {
+      this.#messages.postMessage({ kind: 'bug', record, generation: generationOf(token), error } satisfies FromLane);
+    } finally {
+      const isLast = Atomics.sub(fields, users, 1) === 1;
+      if (isLast && this.#standing(record) === Standing.Closing) {
+        // Of whoever has the record now, who may have waited for a lane that came for the one before.
+        const generation = Atomics.load(fields, this.#table.field(record, Field.Generation));
+        this.#messages.postMessage({ kind: 'left', record, generation } satisfies FromLane);
+      }
+    }
+  }
+
+  #serve(record: number): void {
+    if (this.#standing(record) !== Standing.Open) return;
+    if (this.#isHeldUp(record) && this.#park(record)) return;
+    const file = this.#fileOf(record);
+    const end = this.#requests.serve(record, file);
+    this.#goOn(record, file, end);
+  }
+
+  /** There is room to write again, or so it seems. */
+  #resume(record: number): void {
+    const sent = this.#replies.resume(record);
+    if (sent === 'sent') this.#unpark(record);
+    if (sent === 'lost') this.#requests.over(record, { kind: 'lost', because: errnoName(failedBy()) });
+  }
+
+  #goOn(record: number, file: SharedFile, end: Break): void {
+    const { fields } = this.#table;
+    const generation = fields[this.#table.field(record, Field.Generation)] ?? 0;
+    const socket = fields[this.#table.field(record, Field.Socket)] ?? -1;
+    switch (end) {
+      case 'wantsInput':
+        this.#poll.ask(socket, Readiness.Read, tokenOf(record, generation, false));
+        break;
+      case 'hasInput':
+        this.#poll.ask(socket, Readiness.Either, tokenOf(record, generation, false));
+        break;
+      case 'held':
+        if (!this.#park(record)) this.#poll.ask(socket, Readiness.Either, tokenOf(record, generation, false));
+        break;
+      case 'over':
+        break;
+    }
+    // From here on another lane may be in the record: a sync takes its time.
+    this.#syncs.run(record, file);
+  }
+
+  /** Whether its next request has to wait for something. */
+  #isHeldUp(record: number): boolean {
+    const { fields } = this.#table;
+    const at = (field: Field) => Atomics.load(fields, this.#table.field(record, field));
+    if (at(Field.Unsent) !== Unsent.Nothing || at(Field.MainWaits) === 1) return true;
+    return at(Field.MainFull) === 1 || at(Field.Handed) >= NBD_LANE_HANDED_MAX;
+  }
+
+  /** False where the reason went away meanwhile and nobody else has taken that up. */
+  #park(record: number): boolean {
+    const { fields } = this.#table;
+    const parked = this.#table.field(record, Field.Parked);
+    Atomics.store(fields, parked, 1);
+    if (this.#isHeldUp(record)) return true;
+    return Atomics.exchange(fields, parked, 0) === 0;
+  }
+
+  #unpark(record: number): void {
+    const { fields } = this.#table;
+    if (Atomics.exchange(fields, this.#table.field(record, Field.Parked), 0) === 0) return;
+    const generation = fields[this.#table.field(record, Field.Generation)] ?? 0;
+    const socket = fields[this.#table.field(record, Field.Socket)] ?? -1;
+    this.#poll.ask(socket, Readiness.Either, tokenOf(record, generation, false));
+  }
+
+  #standing(record: number): number {
+    return Atomics.load(this.#table.fields, this.#table.field(record, Field.Standing));
+  }
+
+  #fileOf(record: number): SharedFile {
+    const disk = this.#table.fields[this.#table.field(record, Field.Disk)] ?? -1;
+    const known = this.#files.get(disk);
+    if (known !== undefined) return known;
+    for (
+      let next = receiveMessageOnPort(this.#messages);
+      next !== undefined;
+      next = receiveMessageOnPort(this.#messages)
+    ) {
+      const { disk: told, file }: ToLane = next.message;
+      this.#files.set(told, new SharedFile(file));
+    }
+    const file = this.#files.get(disk);
+    if (file === undefined) throw new Error(`disk ${disk} was told to nobody`);
+    return file;
+  }
+}

@@ -1,0 +1,144 @@
+import { NBD_LANE_OUTPUT_BYTES } from '../../base/limits.js';
+import { addressOf, EAGAIN, failedBy, send } from '../../os/stream-calls.js';
+import { Readiness, type StreamPoll } from '../../os/stream-poll.js';
+import { Magic } from '../constants.js';
+import { SIMPLE_REPLY_BYTES } from '../transmission-wire.js';
+import type { LaneCounts } from './lane-counts.js';
+import { Field, type LaneTable, tokenOf, Unsent, Writer } from './lane-table.js';
+import type { FromLane } from './messages.js';
+
+export interface LaneTies {
+  readonly table: LaneTable;
+  readonly poll: StreamPoll;
+  readonly counts: LaneCounts;
+  say(message: FromLane): void;
+}
+
+/** What became of replies: `held` where the socket has no room for all of them, and nothing more may be done for it now. */
+export type Sent = 'sent' | 'held' | 'lost';
+
+/**
+ * The way out of a lane: replies are gathered here and go out in one call. Only one may write to a socket: who comes while the main
+ * thread does gives it the replies; who finds no room keeps the rest in the record, and stays the one who writes until it is gone.
+ */
+export class ReplyLine {
+  readonly #ties: LaneTies;
+  readonly bytes = new Uint8Array(new SharedArrayBuffer(NBD_LANE_OUTPUT_BYTES));
+  readonly address = addressOf(this.bytes);
+  readonly #view = new DataView(this.bytes.buffer);
+  length = 0;
+
+  constructor(ties: LaneTies) {
+    this.#ties = ties;
+  }
+
+  /** The header of a good reply; data of a READ is put behind it by who read it. The cookie is copied as it came. */
+  addHeader(from: DataView, cookieAt: number): void {
+    const at = this.length;
+    this.#view.setUint32(at, Magic.SimpleReply);
+    this.#view.setUint32(at + 4, 0);
+    this.#view.setInt32(at + 8, from.getInt32(cookieAt));
+    this.#view.setInt32(at + 12, from.getInt32(cookieAt + 4));
+    this.length += SIMPLE_REPLY_BYTES;
+  }
+
+  hasRoomFor(bytes: number): boolean {
+    return this.length + bytes <= NBD_LANE_OUTPUT_BYTES;
+  }
+
+  flush(record: number): Sent {
+    if (this.length === 0) return 'sent';
+    if (!this.#mayWrite(record)) {
+      this.#giveAway(record);
+      return 'sent';
+    }
+    const length = this.length;
+    this.length = 0;
+    const count = this.#write(record, this.address, length);
+    if (count === length) this.#release(record);
+    else if (count >= 0) this.#keep(record, count, length);
+    else return 'lost';
+    return count === length ? 'sent' : 'held';
+  }
+
+  /** Of who has the right to: how many bytes went, or −1 where the connection is lost. */
+  #write(record: number, address: number, length: number): number {
+    const { table } = this.#ties;
+    const socket = table.fields[table.field(record, Field.Socket)] ?? -1;
+    const count = send(socket, address, length);
+    if (count >= 0) return count;
+    if (failedBy() === EAGAIN) return 0;
+    this.#release(record);
+    return -1;
+  }
+
+  /** There is room: what is kept in the record goes on, or else the main thread does. */
+  resume(record: number): Sent {
+    const { table } = this.#ties;
+    const { fields } = table;
+    // Two may be told of room, since two may have asked.
+    const unsent = table.field(record, Field.Unsent);
+    if (Atomics.compareExchange(fields, unsent, Unsent.Waiting, Unsent.OnItsWay) !== Unsent.Waiting) {
+      this.#tellMayWrite(record);
+      return 'held';
+    }
+    const from = fields[table.field(record, Field.UnsentFrom)] ?? 0;
+    const to = fields[table.field(record, Field.UnsentTo)] ?? 0;
+    const count = this.#write(record, table.addressAt(table.outputAt(record) + from), to - from);
+    if (count < 0) return 'lost';
+    if (count < to - from) {
+      fields[table.field(record, Field.UnsentFrom)] = from + count;
+      Atomics.store(fields, unsent, Unsent.Waiting);
+      this.#askForRoom(record);
+      return 'held';
+    }
+    Atomics.store(fields, unsent, Unsent.Nothing);
+    this.#release(record);
+    return 'sent';
+  }
+
+  #askForRoom(record: number): void {
+    const { table, poll } = this.#ties;
+    const echo = table.fields[table.field(record, Field.Echo)] ?? -1;
+    const generation = table.fields[table.field(record, Field.Generation)] ?? 0;
+    poll.ask(echo, Readiness.Write, tokenOf(record, generation, true));
+  }
+
+  #release(record: number): void {
+    const { table } = this.#ties;
+    Atomics.store(table.fields, table.field(record, Field.Writer), Writer.Nobody);
+    if (Atomics.load(table.fields, table.field(record, Field.MainWaits)) === 1) this.#tellMayWrite(record);
+  }
+
+  // Who waits longest is the main thread: it was refused before.
+  #mayWrite(record: number): boolean {
+    const { table } = this.#ties;
+    if (Atomics.load(table.fields, table.field(record, Field.MainWaits)) === 1) return false;
+    const writer = table.field(record, Field.Writer);
+    return Atomics.compareExchange(table.fields, writer, Writer.Nobody, Writer.Lane) === Writer.Nobody;
+  }
+
+  #giveAway(record: number): void {
+    const { table } = this.#ties;
+    const generation = table.fields[table.field(record, Field.Generation)] ?? 0;
+    const bytes = this.bytes.slice(0, this.length);
+    this.length = 0;
+    Atomics.add(table.fields, table.field(record, Field.Handed), 1);
+    this.#ties.say({ kind: 'reply', record, generation, bytes });
+  }
+
+  #keep(record: number, from: number, to: number): void {
+    const { table } = this.#ties;
+    const { fields, bytes } = table;
+    bytes.set(this.bytes.subarray(from, to), table.outputAt(record));
+    fields[table.field(record, Field.UnsentFrom)] = 0;
+    fields[table.field(record, Field.UnsentTo)] = to - from;
+    Atomics.store(fields, table.field(record, Field.Unsent), Unsent.Waiting);
+    this.#askForRoom(record);
+  }
+
+  #tellMayWrite(record: number): void {
+    const { table } = this.#ties;
+    this.#ties.say({ kind: 'mayWrite', record, generation: table.fields[table.field(record, Field.Generation)] ?? 0 });
+  }
+}

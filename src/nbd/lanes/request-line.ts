@@ -1,0 +1,173 @@
+import { systemUptimeMs } from '../../base/clock.js';
+import { NBD_LANE_READ_BYTES_MAX, NBD_LANE_TURN_BYTES, NBD_PAYLOAD_BYTES_MAX } from '../../base/limits.js';
+import { Malformed } from '../../base/malformed.js';
+import type { SharedFile } from '../../block/shared-file.js';
+import { errnoName } from '../../os/libc.js';
+import { CachedFileReader, EAGAIN, failedBy } from '../../os/stream-calls.js';
+import { Command, CommandFlag, Magic } from '../constants.js';
+import { refusal, type Serving } from '../transmission.js';
+import {
+  COMPACT_REQUESTS,
+  decodeRequest,
+  type NbdRequest,
+  REQUEST_BYTES,
+  SIMPLE_REPLY_BYTES,
+} from '../transmission-wire.js';
+import type { Handing } from './handing.js';
+import { Counted } from './lane-counts.js';
+import { LaneInput } from './lane-input.js';
+import { Field, Payload } from './lane-table.js';
+import { type LinesOut, PayloadLine } from './payload-line.js';
+import type { LaneTies, ReplyLine } from './reply-line.js';
+import type { SyncLine } from './sync-line.js';
+
+/** Why a lane does no more for a connection now. `held` and `over` leave it to others to ask for its next word. */
+export type Break = 'wantsInput' | 'hasInput' | 'held' | 'over';
+
+/** What a client says to a lane, from the socket's bytes to what is done with each request. */
+export class RequestLine {
+  readonly #ties: LaneTies;
+  readonly #replies: ReplyLine;
+  readonly #syncs: SyncLine;
+  readonly #handing: Handing;
+  readonly #payloads: PayloadLine;
+  readonly #input: LaneInput;
+  readonly #cached = new CachedFileReader();
+  #startedMs = 0;
+  #turnBytes = 0;
+
+  constructor(ties: LaneTies, lines: LinesOut) {
+    this.#ties = ties;
+    this.#replies = lines.replies;
+    this.#syncs = lines.syncs;
+    this.#handing = lines.handing;
+    this.#input = new LaneInput(ties.table);
+    this.#payloads = new PayloadLine(ties, this.#input, lines);
+  }
+
+  /** Takes what has come, and does it as far as it can. */
+  serve(record: number, file: SharedFile): Break {
+    const count = this.#input.receive(record);
+    const errno = count < 0 ? failedBy() : 0;
+    this.#startedMs = systemUptimeMs();
+    this.#turnBytes = 0;
+    const end = this.#doAll(record, file);
+    const sent = this.#replies.flush(record);
+    this.#input.keep(record);
+    if (end === 'over') return 'over';
+    if (sent === 'lost' || (errno !== 0 && errno !== EAGAIN))
+      return this.over(record, { kind: 'lost', because: errnoName(errno) });
+    if (sent === 'held') return 'held';
+    return end === 'wantsInput' && count === 0 ? this.over(record, { kind: 'ended' }) : end;
+  }
+
+  #doAll(record: number, file: SharedFile): Break {
+    const judge = (request: NbdRequest) => refusal(request, servingOf(file));
+    for (;;) {
+      if (this.#payloads.isUnderWay(record)) {
+        const step = this.#payloads.take(record, file, judge);
+        if (step !== 'done') return step === 'more' ? 'wantsInput' : 'held';
+        continue;
+      }
+      if (this.#input.length < REQUEST_BYTES) return 'wantsInput';
+      if (this.#turnBytes > NBD_LANE_TURN_BYTES || this.#syncs.isFull) return 'hasInput';
+      const step = this.#begin(record, file);
+      if (step !== 'done') return step;
+    }
+  }
+
+  /** One request, from its header on. What is plain is done here, in the plainest way. */
+  #begin(record: number, file: SharedFile): 'done' | Break {
+    const { view, at } = this.#input;
+    const length = view.getUint32(at + LENGTH_AT);
+    // Beyond 2^53 it is rounded, which makes nothing of it lie inside.
+    const offset = view.getUint32(at + OFFSET_AT) * 2 ** 32 + view.getUint32(at + OFFSET_AT + 4);
+    const isInside = offset + length <= file.sizeBytes && length <= NBD_PAYLOAD_BYTES_MAX;
+    const isPlain = view.getUint32(at) === Magic.Request && (view.getUint16(at + FLAGS_AT) & ~CommandFlag.Fua) === 0;
+    if (!isPlain || !isInside) return this.#beginUnusual(record, file);
+    switch (view.getUint16(at + COMMAND_AT)) {
+      case Command.Read:
+        return this.#read(record, file, offset, length);
+      case Command.Write:
+        this.#payloads.begin(record, Payload.Written, offset, length, this.#startedMs);
+        return 'done';
+      case Command.Flush:
+        if (offset !== 0 || length !== 0) return this.#beginUnusual(record, file);
+        this.#syncs.add(this.#input.header(), Counted.Flush, 0, this.#startedMs);
+        this.#input.at += REQUEST_BYTES;
+        return 'done';
+      default:
+        return this.#beginUnusual(record, file);
+    }
+  }
+
+  #read(record: number, file: SharedFile, offset: number, length: number): 'done' | Break {
+    if (length > NBD_LANE_READ_BYTES_MAX) return this.#hand(record);
+    if (!this.#replies.hasRoomFor(SIMPLE_REPLY_BYTES + length)) {
+      const sent = this.#replies.flush(record);
+      if (sent === 'held') return 'held';
+      if (sent === 'lost') return this.over(record, { kind: 'lost', because: errnoName(failedBy()) });
+    }
+    const to = this.#replies.address + this.#replies.length + SIMPLE_REPLY_BYTES;
+    if (length > 0 && this.#cached.read(file.descriptor, to, length, offset) !== length) return this.#hand(record);
+    this.#replies.addHeader(this.#input.view, this.#input.at + COOKIE_AT);
+    this.#replies.length += length;
+    this.#turnBytes += length;
+    this.#input.at += REQUEST_BYTES;
+    const { table, counts } = this.#ties;
+    const disk = table.fields[table.field(record, Field.Disk)] ?? 0;
+    counts.add(disk, Counted.Read, length, (systemUptimeMs() - this.#startedMs) / 1000);
+    return 'done';
+  }
+
+  /** What is rare is judged by those who judge it everywhere else. */
+  #beginUnusual(record: number, file: SharedFile): 'done' | Break {
+    let request: ReturnType<typeof decodeRequest>;
+    try {
+      request = decodeRequest(this.#input.header());
+    } catch (error) {
+      if (error instanceof Malformed) return this.over(record, { kind: 'notNbd', because: error.message });
+      throw error;
+    }
+    if (request.command === Command.Disc) return this.over(record, { kind: 'disconnect' });
+    const payload = COMPACT_REQUESTS.payloadBytes(request);
+    const refused = refusal(request, servingOf(file));
+    if (refused !== undefined || payload > 0) {
+      const offset = refused === undefined ? Number(request.offset) : 0;
+      this.#payloads.begin(
+        record,
+        refused === undefined ? Payload.Handed : Payload.Dropped,
+        offset,
+        payload,
+        this.#startedMs,
+      );
+      return 'done';
+    }
+    return this.#hand(record);
+  }
+
+  /** A request without a payload goes to the main thread as it is. */
+  #hand(record: number): 'done' | 'held' {
+    if (!this.#handing.mayHand(record)) return 'held';
+    this.#handing.hand(record, { kind: 'request', request: decodeRequest(this.#input.header()) });
+    this.#input.at += REQUEST_BYTES;
+    return 'done';
+  }
+
+  over(record: number, end: Parameters<Handing['tellOver']>[1]): 'over' {
+    this.#handing.tellOver(record, end);
+    return 'over';
+  }
+}
+
+/** Lanes speak as Linux does. */
+function servingOf({ sizeBytes }: SharedFile): Serving {
+  return { sizeBytes, inChunks: false, flagsPayload: false, tellsAllocation: false };
+}
+
+/** Of a request. */
+const FLAGS_AT = 4;
+const COMMAND_AT = 6;
+const COOKIE_AT = 8;
+const OFFSET_AT = 16;
+const LENGTH_AT = 24;

@@ -1,0 +1,83 @@
+import { systemUptimeMs } from '../../base/clock.js';
+import type { SharedFile } from '../../block/shared-file.js';
+import { errnoName } from '../../os/libc.js';
+import { failedBy, syncFile } from '../../os/stream-calls.js';
+import { Command } from '../constants.js';
+import { REQUEST_BYTES } from '../transmission-wire.js';
+import type { Handing } from './handing.js';
+import type { Counted } from './lane-counts.js';
+import { Field } from './lane-table.js';
+import type { LaneTies, ReplyLine } from './reply-line.js';
+
+/**
+ * Requests of one connection that are answered when all that was written is on stable storage: FLUSH, and writes with FUA. One sync
+ * serves all that came together. If it can't be done here and now, they are handed on as they came.
+ */
+export class SyncLine {
+  readonly #ties: LaneTies;
+  readonly #replies: ReplyLine;
+  readonly #handing: Handing;
+  readonly #headers = new Uint8Array(WAITING_MAX * REQUEST_BYTES);
+  readonly #view = new DataView(this.#headers.buffer);
+  readonly #waiting: { readonly command: Counted; readonly bytes: number; readonly startedMs: number }[] = [];
+
+  constructor(ties: LaneTies, replies: ReplyLine, handing: Handing) {
+    this.#ties = ties;
+    this.#replies = replies;
+    this.#handing = handing;
+  }
+
+  get isFull(): boolean {
+    return this.#waiting.length === WAITING_MAX;
+  }
+
+  /** The request's header, as it came, and what it counts as. */
+  add(header: Uint8Array, command: Counted, bytes: number, startedMs: number): void {
+    this.#headers.set(header, this.#waiting.length * REQUEST_BYTES);
+    this.#waiting.push({ command, bytes, startedMs });
+  }
+
+  run(record: number, file: SharedFile): void {
+    if (this.#waiting.length === 0) return;
+    const done = this.#sync(record, file);
+    for (const [index, { command, bytes, startedMs }] of this.#waiting.entries()) {
+      const at = index * REQUEST_BYTES;
+      if (!done) {
+        this.#hand(record, this.#view.getBigUint64(at + COOKIE_AT));
+        continue;
+      }
+      this.#replies.addHeader(this.#view, at + COOKIE_AT);
+      this.#ties.counts.add(this.#diskOf(record), command, bytes, (systemUptimeMs() - startedMs) / 1000);
+    }
+    this.#waiting.length = 0;
+    if (done && this.#replies.flush(record) === 'lost') this.#lost(record);
+  }
+
+  #sync(record: number, file: SharedFile): boolean {
+    if (!file.beginSync()) return false;
+    if (!file.hasLostWrites && syncFile(file.descriptor) !== 0) file.hasLostWrites = true;
+    const sound = !file.hasLostWrites;
+    if (file.endSync()) this.#ties.say({ kind: 'synced', disk: this.#diskOf(record) });
+    return sound;
+  }
+
+  /** To be flushed where failures are told. */
+  #hand(record: number, cookie: bigint): void {
+    const request = { command: Command.Flush, flags: 0, cookie, offset: 0n, lengthBytes: 0 };
+    this.#handing.hand(record, { kind: 'request', request });
+  }
+
+  #diskOf(record: number): number {
+    const { table } = this.#ties;
+    return table.fields[table.field(record, Field.Disk)] ?? 0;
+  }
+
+  #lost(record: number): void {
+    this.#handing.tellOver(record, { kind: 'lost', because: errnoName(failedBy()) });
+  }
+}
+
+/** Linux has 128 requests in flight; FLUSHes among them are few. */
+const WAITING_MAX = 128;
+/** Of a request. */
+const COOKIE_AT = 8;

@@ -1,0 +1,155 @@
+import { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import type { Clock, Timer } from '../base/clock.js';
+import type { SharedFile } from '../block/shared-file.js';
+import { closeDescriptor, duplicate } from '../os/stream-calls.js';
+import { CurrentSocket, descriptorOf, dropUnsent, keepConnected, OwnSocket } from '../os/tcp-probe.js';
+import type { CarriedConnection, CarriedTies, Fetched } from './lanes/carried-connection.js';
+import type { Lanes } from './lanes/lanes.js';
+import { Outbox, StreamSink } from './outbox.js';
+
+/** Who a socket's events are for, as long as it is Node's. */
+export interface TransportListener {
+  received(chunk: Uint8Array): void;
+  /** The peer says no more; it may still read. */
+  ended(): void;
+  /** There is room to write again. */
+  drained(): void;
+  /** Nothing is left of it. */
+  closed(because: string): void;
+}
+
+const NOTHING_FETCHED: Fetched = { input: new Uint8Array(0), isWhole: true };
+
+/** A client's socket. It is Node's while the client chooses a disk and again while it takes its leave; between, it may be the lanes'. */
+export class Transport {
+  readonly outbox: Outbox;
+  /** For questions to the kernel. */
+  readonly socket = new CurrentSocket(() => this.#lanes?.socket ?? this.#socket);
+  readonly #listener: TransportListener;
+  #socket: Duplex;
+  #lanes: { readonly socket: OwnSocket; readonly connection: CarriedConnection } | undefined;
+  #fetching: Promise<Fetched> | undefined;
+  #isDropped = false;
+  #lostBecause = 'connection closed';
+
+  constructor(socket: Duplex, listener: TransportListener) {
+    this.#listener = listener;
+    this.#socket = socket;
+    this.outbox = new Outbox(new StreamSink(socket));
+    keepConnected(socket);
+    this.#listen();
+  }
+
+  get needsDrain(): boolean {
+    return this.#socket.writableNeedDrain;
+  }
+
+  pause(): void {
+    this.#socket.pause();
+  }
+
+  resume(): void {
+    if (this.#socket.isPaused()) this.#socket.resume();
+  }
+
+  /** What Node has read for a socket that is paused comes to the listener at once. */
+  readBuffered(): void {
+    if (this.#socket.isPaused()) this.#socket.read();
+  }
+
+  /** Resolves when all that was given to the outbox has gone to the kernel, or never will. */
+  flushed(): Promise<void> {
+    return new Promise((resolve) => this.outbox.send(new Uint8Array(0), () => resolve()));
+  }
+
+  /**
+   * To the lanes, with bytes that have come and were not looked at. False if they can't have it: then it goes on as before.
+   * Nothing of the peer comes to the listener any more until it is back.
+   */
+  carry(
+    lanes: Pick<Lanes, 'carry'>,
+    board: string,
+    file: SharedFile,
+    { input, ...ties }: Omit<CarriedTies, 'descriptor' | 'echo'>,
+  ): boolean {
+    const known = descriptorOf(this.#socket);
+    if (known === undefined || this.#isDropped) return false;
+    const descriptor = duplicate(known);
+    const echo = duplicate(known);
+    const connection =
+      descriptor === undefined || echo === undefined
+        ? undefined
+        : lanes.carry(board, file, { ...ties, descriptor, echo, input });
+    if (descriptor === undefined || connection === undefined) {
+      for (const unused of [descriptor, echo]) if (unused !== undefined) closeDescriptor(unused);
+      return false;
+    }
+    this.#lanes = { socket: new OwnSocket(descriptor), connection };
+    this.#fetching = undefined;
+    this.outbox.moveTo(connection);
+    this.#socket.removeAllListeners();
+    this.#socket.on('error', () => {});
+    this.#socket.destroy();
+    connection.begin();
+    return true;
+  }
+
+  /** There is too much to do for what comes from the lanes, or no longer. */
+  set isFull(full: boolean) {
+    if (this.#lanes !== undefined) this.#lanes.connection.isFull = full;
+  }
+
+  /** Back from the lanes, if it was there: resolves when none of them does anything for it any more. */
+  async fetch(): Promise<Fetched> {
+    this.#fetching ??= this.#fetch();
+    return await this.#fetching;
+  }
+
+  async #fetch(): Promise<Fetched> {
+    const lanes = this.#lanes;
+    if (lanes === undefined) return NOTHING_FETCHED;
+    const { unsent, ...fetched } = await lanes.connection.release();
+    this.#lanes = undefined;
+    this.#socket = new Socket({ fd: lanes.socket.give(), allowHalfOpen: true });
+    this.#listen();
+    this.outbox.moveTo(new StreamSink(this.#socket));
+    if (this.#isDropped) this.drop();
+    for (const bytes of unsent) this.outbox.send(bytes, () => {});
+    lanes.connection.settle();
+    return fetched;
+  }
+
+  /**
+   * Takes leave once `finished`. Bytes that still come in are read and dropped: closing over unread bytes is a RST, which could
+   * overtake our last replies. Who does not take them within `lingerMs` loses them.
+   */
+  sayGoodbye(finished: Promise<void>, clock: Clock, lingerMs: number, late: () => void): void {
+    const linger: Timer = clock.after(lingerMs, late);
+    void finished.then(() => {
+      this.#socket.once('close', () => linger.cancel());
+      if (this.#socket.closed) linger.cancel();
+      this.#socket.resume();
+      this.#socket.end(() => this.#socket.destroy());
+    });
+    if (this.#lanes === undefined) this.#socket.resume();
+  }
+
+  /** Closes it at once; what the kernel has not sent is dropped too. */
+  drop(): void {
+    this.#isDropped = true;
+    dropUnsent(this.#lanes?.socket ?? this.#socket);
+    if (this.#lanes === undefined) this.#socket.destroy();
+  }
+
+  #listen(): void {
+    const socket = this.#socket;
+    socket.on('data', (chunk: Uint8Array) => this.#listener.received(chunk));
+    socket.on('end', () => this.#listener.ended());
+    socket.on('drain', () => this.#listener.drained());
+    socket.on('error', (error: NodeJS.ErrnoException) => {
+      this.#lostBecause = `connection lost (${error.code ?? error.message})`;
+    });
+    socket.on('close', () => this.#listener.closed(this.#lostBecause));
+  }
+}
