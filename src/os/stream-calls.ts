@@ -15,6 +15,7 @@ const calls = {
   pread: libcFunction('pread', 'int64_t pread(int fd, uint64_t bytes, uint64_t length, int64_t offset)').bare,
   preadv2: libcFunction('preadv2', 'int64_t preadv2(int fd, uint64_t iov, int count, int64_t offset, int flags)').bare,
   pwrite: libcFunction('pwrite', 'int64_t pwrite(int fd, uint64_t bytes, uint64_t length, int64_t offset)').bare,
+  schedYield: libcFunction('sched_yield', 'int sched_yield()').bare,
   fdatasync: libcFunction('fdatasync', 'int fdatasync(int fd)').bare,
 };
 const dup = libcFunction('fcntl', 'int fcntl(int fd, int command, int value)');
@@ -27,6 +28,16 @@ export function addressOf(bytes: Uint8Array): number {
 /** Up to `length` bytes that have come; 0 where the peer says no more. */
 export function receive(socket: number, address: number, length: number): number {
   return calls.recv(socket, address, length, MSG_DONTWAIT);
+}
+
+/** Whether `receive` would have something to say: bytes, an end or a failure. A byte of it is put at `address`. */
+export function hasCome(socket: number, address: number): boolean {
+  return calls.recv(socket, address, 1, MSG_DONTWAIT | MSG_PEEK) >= 0 || failedBy() !== EAGAIN;
+}
+
+/** Lets whoever waits for this processor have it. */
+export function giveWay(): void {
+  calls.schedYield();
 }
 
 /** As many of them as the socket has room for. */
@@ -84,6 +95,7 @@ export const EAGAIN = 11;
 export const EINTR = 4;
 export const EOPNOTSUPP = 95;
 
+const MSG_PEEK = 0x02;
 const MSG_DONTWAIT = 0x40;
 const MSG_NOSIGNAL = 0x4000;
 const RWF_NOWAIT = 0x08;

@@ -29,7 +29,7 @@ export class LaneTable {
 
   /** Takes no page of memory for a record that is not used. */
   static create(): LaneTable {
-    return new LaneTable(new SharedMemory(NBD_CONNECTIONS_MAX * RECORD_BYTES).bytes);
+    return new LaneTable(new SharedMemory((NBD_CONNECTIONS_MAX + 1) * RECORD_BYTES).bytes);
   }
 
   /** The table of another thread, by what it is `told`. */
@@ -49,6 +49,11 @@ export class LaneTable {
   /** Index of a figure in `figures`. */
   figure(record: number, figure: Figure): number {
     return (record * RECORD_BYTES + FIGURES_AT) / 8 + figure;
+  }
+
+  /** What all lanes have in common lies behind the last record. Index in `fields`. */
+  common(field: CommonField): number {
+    return (NBD_CONNECTIONS_MAX * RECORD_BYTES) / 4 + field;
   }
 
   /** Where its input lies in `bytes`. */
@@ -110,6 +115,8 @@ export const Field = {
   HandedOrder: 23,
   /** ⇄ The main thread has enough to do for this connection. */
   MainFull: 14,
+  /** Its client asks again within NBD_LANE_SPIN_MS of our answer, or did so last. */
+  Eager: 24,
   /** What is done with the payload that comes: of Payload. */
   Payload: 15,
   /** Of the request whose payload comes, as it came. */
@@ -117,12 +124,22 @@ export const Field = {
 } as const;
 export type Field = (typeof Field)[keyof typeof Field];
 
+export const CommonField = {
+  /** ⇄ Lanes that have nothing to do. */
+  Idle: 0,
+  /** ⇄ One waits for the next word of a client without sleeping. */
+  Spinning: 1,
+} as const;
+export type CommonField = (typeof CommonField)[keyof typeof CommonField];
+
 export const Figure = {
   /** Of the payload: what has still to come, and where on the disk the next byte of it belongs. */
   PayloadLeft: 0,
   PayloadAt: 1,
   /** When the header of the request had come, in milliseconds of the clock that all threads share. */
   StartedMs: 2,
+  /** When a lane was last at it. */
+  LeftMs: 3,
 } as const;
 export type Figure = (typeof Figure)[keyof typeof Figure];
 

@@ -8,6 +8,7 @@ import { NO_TOKEN, Readiness, StreamPoll } from '../../os/stream-poll.js';
 import { Handing } from './handing.js';
 import { LaneCounts } from './lane-counts.js';
 import {
+  CommonField,
   END_TOKEN,
   Field,
   generationOf,
@@ -21,6 +22,7 @@ import {
 import type { FromLane, LaneBeginning, ToLane } from './messages.js';
 import { ReplyLine } from './reply-line.js';
 import { type Break, RequestLine } from './request-line.js';
+import { Spin } from './spin.js';
 import { SyncLine } from './sync-line.js';
 
 /**
@@ -37,10 +39,14 @@ export class Lane {
   readonly #requests: RequestLine;
   readonly #syncs: SyncLine;
   readonly #counts: LaneCounts;
+  readonly #spin: Spin;
+  readonly #idle: number;
 
   constructor(messages: MessagePort, beginning: LaneBeginning) {
     this.#messages = messages;
     this.#table = LaneTable.of(beginning.table);
+    this.#spin = new Spin(this.#table);
+    this.#idle = this.#table.common(CommonField.Idle);
     this.#poll = new StreamPoll(beginning.pollDescriptor);
     const say = (message: FromLane) => this.#messages.postMessage(message);
     this.#counts = new LaneCounts(beginning.counts);
@@ -55,7 +61,9 @@ export class Lane {
   run(): void {
     this.#messages.postMessage({ kind: 'ready' } satisfies FromLane);
     for (;;) {
+      Atomics.add(this.#table.fields, this.#idle, 1);
       const token = this.#poll.wait();
+      Atomics.sub(this.#table.fields, this.#idle, 1);
       if (token === END_TOKEN) return;
       if (token === NO_TOKEN) continue;
       this.#counts.busySinceMs = systemUptimeMs();
@@ -91,7 +99,14 @@ export class Lane {
     if (this.#standing(record) !== Standing.Open) return;
     if (this.#isHeldUp(record) && this.#park(record)) return;
     const file = this.#fileOf(record);
-    const end = this.#requests.serve(record, file);
+    this.#spin.judge(record);
+    let end = this.#requests.serve(record, file);
+    while (end === 'wantsInput' && !this.#syncs.isWaiting && this.#spin.finds(record)) {
+      if (this.#standing(record) !== Standing.Open) return;
+      this.#counts.busySinceMs = systemUptimeMs();
+      end = this.#isHeldUp(record) ? 'held' : this.#requests.serve(record, file);
+    }
+    this.#spin.left(record);
     this.#goOn(record, file, end);
   }
 

@@ -27,6 +27,10 @@ export class SyncLine {
     this.#handing = handing;
   }
 
+  get isWaiting(): boolean {
+    return this.#waiting.length > 0;
+  }
+
   get isFull(): boolean {
     return this.#waiting.length === WAITING_MAX;
   }
