@@ -1,0 +1,203 @@
+// Requests to a disk that is a file, as lanes take them: in any pieces, in any number, refused and answered.
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { NBD_LANE_INPUT_BYTES } from '../../../src/base/limits.js';
+import { Command, CommandFlag, Errno, Option } from '../../../src/nbd/constants.js';
+import { encodeExportRequest, encodeOption } from '../../../src/nbd/handshake-wire.js';
+import { assertAnswers, assertDone, assertRead, flush, read, write } from '../../support/lane-requests.js';
+import { fileBoard, serveFiles } from '../../support/lane-server.js';
+import { joined, requestBytes } from '../../support/nbd-bytes.js';
+import { noise } from '../../support/random.js';
+import { rawNbd } from '../../support/raw-nbd.js';
+
+const MEBI = 1024 * 1024;
+const SIZE = 16 * MEBI;
+const CONTENT = noise(SIZE);
+/** As a boot partition: changes here are the main thread's. */
+const BOOT = { start: MEBI, end: 2 * MEBI };
+/** What does not end is a failure too. */
+const LIMIT = { timeout: 20_000 };
+const BEYOND = BigInt(SIZE);
+
+describe('what is done by whom', LIMIT, () => {
+  test('reads, writes and flushes by lanes; the rest, and what is watched, by the main thread', async (context) => {
+    const disk = await fileBoard(context, 'node1', CONTENT, { watched: [BOOT] });
+    const served = await serveFiles(context, [disk]);
+    const client = await served.attach();
+    await client.read(0, 4096);
+    await client.write(4 * MEBI, noise(4096, 2));
+    await client.write(4 * MEBI, noise(4096, 2), { durable: true });
+    await client.flush();
+    assert.deepEqual(Object.fromEntries(served.doneBy().main), {});
+    await client.write(BOOT.start, noise(4096, 3));
+    await client.write(BOOT.start - 1, noise(2, 3));
+    await client.write(BOOT.end - 1, noise(2, 3));
+    await client.write(BOOT.end, noise(4096, 3));
+    await client.write(BOOT.start - 512, noise(512, 3));
+    await client.trim(8 * MEBI, 4096);
+    await client.writeZeroes(8 * MEBI, 4096);
+    await client.cache(0, MEBI);
+    const { lanes, main } = served.doneBy();
+    assert.deepEqual(Object.fromEntries(main), { write: 3, trim: 1, write_zeroes: 1, cache: 1 });
+    assert.deepEqual(Object.fromEntries(lanes), { read: 1, write: 4, flush: 1 });
+  });
+});
+
+describe('what comes in pieces', LIMIT, () => {
+  test('every kind of request, cut at every byte', async (context) => {
+    const disk = await fileBoard(context, 'node1', CONTENT, { watched: [BOOT] });
+    const served = await serveFiles(context, [disk]);
+    const raw = await served.raw();
+    const payload = noise(40, 5);
+    const words = joined(
+      ...[read(512, 16, 1n), write(4 * MEBI + 5, payload, 2n), write(BOOT.start + 3, payload, 3n), flush(4n)],
+      ...[write(5 * MEBI, payload, 5n, CommandFlag.Fua), write(SIZE - 1, payload, 6n), read(SIZE, 1, 7n)],
+      ...[requestBytes({ command: Command.Trim, offset: BigInt(6 * MEBI), lengthBytes: 512, cookie: 8n })],
+      ...[requestBytes({ command: 77, cookie: 9n }), write(MEBI / 2, new Uint8Array(0), 10n)],
+    );
+    const done = [2n, 3n, 4n, 5n, 8n, 10n].map((cookie) => [cookie, 0] as const);
+    const refused = [[6n, Errno.ENOSPC] as const, [7n, Errno.EINVAL] as const, [9n, Errno.EINVAL] as const];
+    const wanted = new Map<bigint, Uint8Array | number>([[1n, CONTENT.subarray(512, 528)], ...done, ...refused]);
+    for (let cut = 1; cut < words.length; cut += 1) {
+      await raw.send(words.subarray(0, cut));
+      await new Promise((resolve) => setImmediate(resolve));
+      await raw.send(words.subarray(cut));
+      await assertAnswers(raw, wanted, `cut at ${cut}`);
+    }
+    const content = disk.content();
+    for (const at of [4 * MEBI + 5, BOOT.start + 3, 5 * MEBI]) {
+      assert.ok(Buffer.compare(content.subarray(at, at + 40), payload) === 0);
+    }
+    assert.equal(Buffer.compare(content.subarray(SIZE - 64), CONTENT.subarray(SIZE - 64)), 0);
+  });
+
+  test('a byte at a time', async (context) => {
+    const disk = await fileBoard(context, 'node1', CONTENT, { watched: [BOOT] });
+    const served = await serveFiles(context, [disk]);
+    const raw = await served.raw();
+    const payload = noise(300, 9);
+    for (const byte of joined(write(7, payload, 1n), write(BOOT.end - 100, payload, 2n), read(7, 300, 3n))) {
+      await raw.send(Uint8Array.of(byte));
+    }
+    await assertAnswers(
+      raw,
+      new Map<bigint, Uint8Array | number>([
+        [1n, 0],
+        [2n, 0],
+        [3n, payload],
+      ]),
+    );
+    assert.deepEqual(disk.content().subarray(BOOT.end - 100, BOOT.end + 200), Buffer.from(payload));
+  });
+
+  test('a payload longer than what a lane takes at once, at an odd place, by lanes and by the main thread', async (context) => {
+    const disk = await fileBoard(context, 'node1', CONTENT, { watched: [BOOT] });
+    const served = await serveFiles(context, [disk]);
+    const raw = await served.raw();
+    const payload = noise(3 * NBD_LANE_INPUT_BYTES + 777, 11);
+    await raw.send(write(3 * MEBI + 13, payload, 1n));
+    await assertDone(raw, 1n);
+    // Begins outside and ends inside: the whole of it is the main thread's from there on.
+    const across = noise(2 * MEBI, 12);
+    await raw.send(write(MEBI / 2 + 1, across, 2n));
+    await assertDone(raw, 2n);
+    const content = disk.content();
+    assert.equal(Buffer.compare(content.subarray(3 * MEBI + 13, 3 * MEBI + 13 + payload.length), payload), 0);
+    assert.equal(Buffer.compare(content.subarray(MEBI / 2 + 1, MEBI / 2 + 1 + across.length), across), 0);
+  });
+});
+
+describe('many at once', LIMIT, () => {
+  test('as many as fit into one send, each answered once', async (context) => {
+    const disk = await fileBoard(context, 'node1', CONTENT, { watched: [BOOT] });
+    const served = await serveFiles(context, [disk]);
+    const raw = await served.raw();
+    const count = 2000;
+    const all = Array.from({ length: count }, (_, index) => {
+      const cookie = BigInt(index);
+      if (index % 4 === 0) return write(8 * MEBI + index * 64, noise(64, index), cookie);
+      if (index % 4 === 1) return write(BOOT.start + index * 64, noise(64, index), cookie);
+      return index % 4 === 2 ? flush(cookie) : requestBytes({ command: 99, cookie });
+    });
+    void raw.send(...all);
+    const seen = new Set<bigint>();
+    for (let left = count; left > 0; left -= 1) {
+      const reply = await raw.reply();
+      assert.ok(reply !== undefined);
+      assert.equal(reply.error, reply.cookie % 4n === 3n ? Errno.EINVAL : 0, String(reply.cookie));
+      seen.add(reply.cookie);
+    }
+    assert.equal(seen.size, count);
+    const content = disk.content();
+    for (let index = 0; index < count; index += 4) {
+      assert.equal(
+        Buffer.compare(content.subarray(8 * MEBI + index * 64, 8 * MEBI + index * 64 + 64), noise(64, index)),
+        0,
+      );
+    }
+  });
+
+  test('what came with GO, before there was a lane', async (context) => {
+    const disk = await fileBoard(context, 'node1', CONTENT);
+    const { port } = await serveFiles(context, [disk]);
+    const raw = await rawNbd(context, port).greeted();
+    const go = encodeOption(Option.Go, encodeExportRequest({ exportName: 'node1', infoRequests: [] }));
+    await raw.send(go, read(0, 512, 1n), write(512, noise(512, 4), 2n), read(512, 512, 3n).subarray(0, 10));
+    await raw.optionReply();
+    await raw.optionReply();
+    await assertRead(raw, 1n, CONTENT.subarray(0, 512));
+    await assertDone(raw, 2n);
+    await raw.send(read(512, 512, 3n).subarray(10));
+    await assertRead(raw, 3n, noise(512, 4));
+  });
+});
+
+describe('what is refused', LIMIT, () => {
+  test('and the connection goes on behind it, payload and all', async (context) => {
+    const disk = await fileBoard(context, 'node1', CONTENT, { watched: [BOOT] });
+    const served = await serveFiles(context, [disk]);
+    const raw = await served.raw();
+    const payload = noise(NBD_LANE_INPUT_BYTES + 5000, 3);
+    const far = 2n ** 64n - 1n;
+    const { Read, Write, Trim, WriteZeroes, Flush, Cache, BlockStatus } = Command;
+    const refused: readonly (readonly [Uint8Array, number])[] = [
+      [requestBytes({ command: Read, offset: BEYOND, lengthBytes: 1 }), Errno.EINVAL],
+      [requestBytes({ command: Read, offset: far, lengthBytes: 4096 }), Errno.EINVAL],
+      [requestBytes({ command: Read, offset: far - 4095n, lengthBytes: 4096 }), Errno.EINVAL],
+      [requestBytes({ command: Read, lengthBytes: 0xffff_ffff }), Errno.EINVAL],
+      [requestBytes({ command: Read, flags: CommandFlag.Df, lengthBytes: 512 }), Errno.EINVAL],
+      [write(SIZE - 1, payload), Errno.ENOSPC],
+      [joined(requestBytes({ command: Write, offset: far, lengthBytes: payload.length }), payload), Errno.ENOSPC],
+      [write(0, payload, 1n, 0x80), Errno.EINVAL],
+      [requestBytes({ command: Trim, offset: BEYOND, lengthBytes: 512 }), Errno.EINVAL],
+      [requestBytes({ command: WriteZeroes, offset: BEYOND, lengthBytes: 512 }), Errno.ENOSPC],
+      [requestBytes({ command: Flush, offset: 1n }), Errno.EINVAL],
+      [requestBytes({ command: Flush, lengthBytes: 1 }), Errno.EINVAL],
+      [requestBytes({ command: Cache, offset: BEYOND, lengthBytes: 1 }), Errno.EINVAL],
+      [requestBytes({ command: BlockStatus, lengthBytes: 512 }), Errno.EINVAL],
+      [requestBytes({ command: 0xffff, lengthBytes: 512 }), Errno.EINVAL],
+    ];
+    for (const [words, errno] of refused) {
+      await raw.send(words, read(512, 4, 7n));
+      const wanted = new Map<bigint, Uint8Array | number>([
+        [1n, errno],
+        [7n, CONTENT.subarray(512, 516)],
+      ]);
+      await assertAnswers(raw, wanted, Buffer.from(words.subarray(0, 28)).toString('hex'));
+    }
+    assert.equal(Buffer.compare(disk.content(), CONTENT), 0);
+  });
+
+  test('lengths of 0 do nothing and succeed, up to the very end', async (context) => {
+    const disk = await fileBoard(context, 'node1', CONTENT);
+    const served = await serveFiles(context, [disk]);
+    const raw = await served.raw();
+    for (const offset of [0, SIZE]) {
+      for (const command of [Command.Read, Command.Write, Command.Trim, Command.WriteZeroes, Command.Cache]) {
+        await raw.send(requestBytes({ command, offset: BigInt(offset), cookie: 5n }));
+        await assertDone(raw, 5n);
+      }
+    }
+    assert.equal(Buffer.compare(disk.content(), CONTENT), 0);
+  });
+});
