@@ -27,6 +27,7 @@ export class Outbox {
   /** From the next reply on. */
   moveTo(sink: Sink): void {
     this.#sink = sink;
+    if (this.#laneTaken) sink.hold();
   }
 
   send(bytes: Uint8Array, sent: (arrived: boolean) => void): void {
@@ -44,6 +45,7 @@ export class Outbox {
 
   #grant(grant: (lane: Lane) => void): void {
     this.#laneTaken = true;
+    this.#sink.hold();
     grant({
       send: (bytes) => new Promise((resolve) => this.#write(bytes, resolve)),
       leave: () => this.#leaveLane(),
@@ -54,7 +56,10 @@ export class Outbox {
     this.#laneTaken = false;
     while (!this.#laneTaken) {
       const next = this.#waiting.shift();
-      if (next === undefined) return;
+      if (next === undefined) {
+        this.#sink.letGo();
+        return;
+      }
       if (next.kind === 'lane') this.#grant(next.grant);
       else this.#write(next.bytes, next.sent);
     }
@@ -69,6 +74,9 @@ export class Outbox {
 export interface Sink {
   /** In the order of the calls. `sent` is called once in any case: true when the kernel has taken the bytes, false if it never will. */
   write(bytes: Uint8Array, sent: (arrived: boolean) => void): void;
+  /** Whoever else writes there has to wait from the next `write` on until `letGo`. */
+  hold(): void;
+  letGo(): void;
 }
 
 /** Gathers what is written in one turn of the event loop into one system call. */
@@ -88,6 +96,10 @@ export class StreamSink implements Sink {
     this.#gather();
     this.#stream.write(bytes, (error) => sent(error === null || error === undefined));
   }
+
+  /** Nobody else writes to a stream. */
+  hold(): void {}
+  letGo(): void {}
 
   #gather(): void {
     if (this.#gathering) return;

@@ -71,7 +71,7 @@ export class Transport {
     lanes: Pick<Lanes, 'carry'>,
     board: string,
     file: SharedFile,
-    { input, ...ties }: Omit<CarriedTies, 'descriptor' | 'echo'>,
+    { input, ...ties }: Omit<CarriedTies, 'descriptor' | 'echo' | 'reply'>,
   ): boolean {
     const known = descriptorOf(this.#socket);
     if (known === undefined || this.#isDropped) return false;
@@ -80,7 +80,13 @@ export class Transport {
     const connection =
       descriptor === undefined || echo === undefined
         ? undefined
-        : lanes.carry(board, file, { ...ties, descriptor, echo, input });
+        : lanes.carry(board, file, {
+            ...ties,
+            descriptor,
+            echo,
+            input,
+            reply: (bytes) => this.outbox.send(bytes, () => {}),
+          });
     if (descriptor === undefined || connection === undefined) {
       for (const unused of [descriptor, echo]) if (unused !== undefined) closeDescriptor(unused);
       return false;

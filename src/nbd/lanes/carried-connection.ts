@@ -16,6 +16,8 @@ export interface CarriedTies {
   /** Came already, and was not looked at. */
   readonly input: Uint8Array;
   handed(arrival: Arrival): void;
+  /** Of a lane, that was not the one to write then. */
+  reply(bytes: Uint8Array): void;
   over(end: ConnectionOver): void;
   failed(error: unknown): void;
 }
@@ -52,6 +54,7 @@ export class CarriedConnection implements Sink {
   readonly #early = new Map<number, Arrival>();
   #order = 0;
   #isWriting = false;
+  #isHeld = false;
   #whenTold: (() => void) | undefined;
 
   constructor(place: Place, ties: CarriedTies, gone: () => void) {
@@ -85,7 +88,8 @@ export class CarriedConnection implements Sink {
         break;
       case 'reply':
         Atomics.sub(this.#place.table.fields, this.#at(Field.Handed), 1);
-        this.write(message.bytes, () => {});
+        this.#ties.reply(message.bytes);
+        this.#unpark();
         break;
       case 'mayWrite':
         this.#writeOn();
@@ -125,6 +129,15 @@ export class CarriedConnection implements Sink {
   write(bytes: Uint8Array, sent: (arrived: boolean) => void): void {
     this.#written.push({ bytes, sentBytes: 0, sent });
     if (this.#written.length === 1) this.#writeOn();
+  }
+
+  hold(): void {
+    this.#isHeld = true;
+  }
+
+  letGo(): void {
+    this.#isHeld = false;
+    if (this.#written.length === 0 && !this.#isWriting && !this.#isClosing()) this.#leaveSocket();
   }
 
   /**
@@ -193,8 +206,16 @@ export class CarriedConnection implements Sink {
       this.#waitForRoom();
       return;
     }
-    Atomics.store(table.fields, this.#at(Field.MainWaits), 0);
-    Atomics.store(table.fields, writer, Writer.Nobody);
+    if (this.#isHeld) Atomics.store(table.fields, this.#at(Field.MainWaits), 1);
+    else this.#leaveSocket();
+  }
+
+  /** To the lanes; nothing where it is not the main thread's. */
+  #leaveSocket(): void {
+    const { fields } = this.#place.table;
+    if (Atomics.load(fields, this.#at(Field.Writer)) !== Writer.Main) return;
+    this.#set(Field.MainWaits, 0);
+    this.#set(Field.Writer, Writer.Nobody);
     this.#unpark();
   }
 

@@ -137,6 +137,31 @@ describe('many at once', LIMIT, () => {
     }
   });
 
+  test('nothing comes between the pieces of a long reply, neither of lanes nor of the main thread', async (context) => {
+    const disk = await fileBoard(context, 'node1', CONTENT, { watched: [BOOT] });
+    const served = await serveFiles(context, [disk]);
+    const raw = await served.raw();
+    const long = 8 * MEBI;
+    const wanted = new Map<bigint, Uint8Array | number>();
+    for (let round = 0; round < 4; round += 1) {
+      const cookie = BigInt(round * 1000);
+      void raw.send(read(round * 512, long, cookie));
+      wanted.set(cookie, CONTENT.subarray(round * 512, round * 512 + long));
+      for (let index = 1; index < 100; index += 1) {
+        const own = cookie + BigInt(index);
+        const at = 10 * MEBI + index * 4096;
+        wanted.set(own, index % 3 === 0 ? CONTENT.subarray(at, at + 4096) : 0);
+        if (index % 3 === 0) void raw.send(read(at, 4096, own));
+        else
+          void raw.send(
+            index % 3 === 1 ? flush(own) : write(BOOT.start, CONTENT.subarray(BOOT.start, BOOT.start + 9), own),
+          );
+        if (index % 10 === 0) await new Promise((resolve) => setImmediate(resolve));
+      }
+    }
+    await assertAnswers(raw, wanted);
+  });
+
   test('what came with GO, before there was a lane', async (context) => {
     const disk = await fileBoard(context, 'node1', CONTENT);
     const { port } = await serveFiles(context, [disk]);
