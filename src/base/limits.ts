@@ -336,6 +336,9 @@ export const NBD_LANE_INPUT_BYTES = 256 * 1024;
 export const NBD_LANE_READ_BYTES_MAX = 256 * 1024;
 export const NBD_LANE_OUTPUT_BYTES = NBD_LANE_READ_BYTES_MAX + 4096;
 
+/** TRIM and WRITE_ZEROES up to this size are done by lanes: to free space that was written takes some 10 µs for each MiB. */
+export const NBD_LANE_ZERO_BYTES_MAX = 64 * 1024 * 1024;
+
 /** What a lane answers one connection before others get their turn. */
 export const NBD_LANE_TURN_BYTES = 1024 * 1024;
 

@@ -16,6 +16,7 @@ import { Command } from './constants.js';
 import { DiskSession } from './disk-session.js';
 import { type Arrival, HandshakeFraming, RequestFraming } from './framing.js';
 import type { ConnectionOver } from './lanes/handing.js';
+import { Form } from './lanes/lane-table.js';
 import type { Lanes } from './lanes/lanes.js';
 import type { NbdMeter } from './meter.js';
 import {
@@ -27,7 +28,7 @@ import {
   negotiate,
 } from './negotiation.js';
 import { refusal } from './transmission.js';
-import type { NbdRequest } from './transmission-wire.js';
+import { COMPACT_REQUESTS, type NbdRequest } from './transmission-wire.js';
 import { Transport } from './transport.js';
 import type { TurnBudget } from './turn-budget.js';
 
@@ -355,14 +356,16 @@ export class NbdConnection {
   /** To the lanes, where they can have it: false if it stays here. */
   async #carry(session: DiskSession, use: DiskUse): Promise<boolean> {
     const file = use.board.disk.shared;
-    // They speak as Linux does: replies in chunks and wider headers are for those who have time.
-    if (file === undefined || use.terms.form.inChunks) return false;
+    const { form, requests, tellsAllocation } = use.terms;
+    // Nobody but our own client has headers of the other length.
+    if (file === undefined || requests !== COMPACT_REQUESTS) return false;
     this.#phase = { at: 'carried', session, use };
     await Promise.all([this.#transport.flushed(), this.#world.lanes.ready()]);
     if (this.#isClosing() || this.#finishing !== undefined || this.#queue.length > NBD_LANE_INPUT_BYTES) return false;
     const input = this.#queue.take(this.#queue.length) ?? new Uint8Array(0);
     const isCarried = this.#transport.carry(this.#world.lanes, use.board.name, file, {
       input,
+      form: (form.inChunks ? Form.InChunks : 0) | (tellsAllocation ? Form.TellsAllocation : 0),
       handed: (arrival) => {
         session.start(arrival);
         this.#transport.isFull = !session.hasRoom();

@@ -6,9 +6,9 @@ const lseek = libcFunction('lseek', 'int64_t lseek(int fd, int64_t offset, int w
 
 const fadvise = libcFunction('posix_fadvise', 'int posix_fadvise(int fd, int64_t offset, int64_t length, int advice)');
 
-const FALLOC_FL_KEEP_SIZE = 0x01;
-const FALLOC_FL_PUNCH_HOLE = 0x02;
-const FALLOC_FL_ZERO_RANGE = 0x10;
+export const FALLOC_FL_KEEP_SIZE = 0x01;
+export const FALLOC_FL_PUNCH_HOLE = 0x02;
+export const FALLOC_FL_ZERO_RANGE = 0x10;
 const POSIX_FADV_WILLNEED = 3;
 const POSIX_FADV_DONTNEED = 4;
 const SEEK_END = 2;

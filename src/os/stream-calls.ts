@@ -1,11 +1,12 @@
 import { closeSync } from 'node:fs';
 import koffi from 'koffi';
+import { FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, FALLOC_FL_ZERO_RANGE } from './file-space.js';
 import { libcFunction } from './libc.js';
 
 /**
  * What a thread needs that moves bytes between connections and files by itself: each call takes the place of its bytes as a
  * number (`addressOf`), because to name them by an object costs as much as the call. None of them waits for a peer; `readFile`,
- * `writeFile` and `syncFile` wait for a disk, and are for threads that may.
+ * `writeFile`, `zeroFile` and `syncFile` wait for a disk, and are for threads that may.
  *
  * All answer −1 where the kernel said no; `failedBy` tells why, as long as nothing else was called.
  */
@@ -16,6 +17,7 @@ const calls = {
   preadv2: libcFunction('preadv2', 'int64_t preadv2(int fd, uint64_t iov, int count, int64_t offset, int flags)').bare,
   pwrite: libcFunction('pwrite', 'int64_t pwrite(int fd, uint64_t bytes, uint64_t length, int64_t offset)').bare,
   schedYield: libcFunction('sched_yield', 'int sched_yield()').bare,
+  fallocate: libcFunction('fallocate', 'int fallocate(int fd, int mode, int64_t offset, int64_t length)').bare,
   fdatasync: libcFunction('fdatasync', 'int fdatasync(int fd)').bare,
 };
 const dup = libcFunction('fcntl', 'int fcntl(int fd, int command, int value)');
@@ -53,6 +55,11 @@ export function readFile(file: number, address: number, length: number, offset: 
 /** Into the page cache, which may wait for the disk all the same. */
 export function writeFile(file: number, address: number, length: number, offset: number): number {
   return calls.pwrite(file, address, length, offset);
+}
+
+/** The range reads as zeroes; its space is given back or, with `keepAllocated`, stays. 0 where the filesystem can do that. */
+export function zeroFile(file: number, offset: number, length: number, keepAllocated: boolean): number {
+  return calls.fallocate(file, keepAllocated ? ZEROED : PUNCHED, offset, length);
 }
 
 /** Everything written before is on stable storage when it answers 0. */
@@ -95,6 +102,8 @@ export const EAGAIN = 11;
 export const EINTR = 4;
 export const EOPNOTSUPP = 95;
 
+const PUNCHED = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
+const ZEROED = FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE;
 const MSG_PEEK = 0x02;
 const MSG_DONTWAIT = 0x40;
 const MSG_NOSIGNAL = 0x4000;

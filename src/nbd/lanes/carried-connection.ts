@@ -13,6 +13,8 @@ export interface CarriedTies {
   readonly descriptor: number;
   /** The same socket once more. */
   readonly echo: number;
+  /** What its client negotiated: bits of Form. */
+  readonly form: number;
   /** Came already, and was not looked at. */
   readonly input: Uint8Array;
   handed(arrival: Arrival): void;
@@ -72,6 +74,7 @@ export class CarriedConnection implements Sink {
     this.#set(Field.Socket, descriptor);
     this.#set(Field.Echo, this.#ties.echo);
     this.#set(Field.Disk, disk);
+    this.#set(Field.Form, this.#ties.form);
     this.#set(Field.Payload, Payload.None);
     this.#set(Field.Generation, generation);
     this.#set(Field.Standing, Standing.Open);

@@ -50,9 +50,15 @@ export class LaneCounts {
 }
 
 /** What a lane does by itself. */
-export const LANE_COMMANDS = ['read', 'write', 'flush'] as const satisfies readonly CommandName[];
+export const LANE_COMMANDS = [
+  'read',
+  'write',
+  'flush',
+  'trim',
+  'write_zeroes',
+] as const satisfies readonly CommandName[];
 /** Places in LANE_COMMANDS. */
-export const Counted = { Read: 0, Write: 1, Flush: 2 } as const;
+export const Counted = { Read: 0, Write: 1, Flush: 2, Trim: 3, WriteZeroes: 4 } as const;
 export type Counted = (typeof Counted)[keyof typeof Counted];
 
 const COMMAND_NUMBERS = 3 + NBD_DURATION_BOUNDS_S.length + 1;

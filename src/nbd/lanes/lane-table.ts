@@ -117,6 +117,8 @@ export const Field = {
   MainFull: 14,
   /** Its client asks again within NBD_LANE_SPIN_MS of our answer, or did so last. */
   Eager: 24,
+  /** What its client negotiated: of Form. */
+  Form: 25,
   /** What is done with the payload that comes: of Payload. */
   Payload: 15,
   /** Of the request whose payload comes, as it came. */
@@ -146,6 +148,8 @@ export type Figure = (typeof Figure)[keyof typeof Figure];
 export const Standing = { Free: 0, Open: 1, Closing: 2 } as const;
 export const Writer = { Nobody: 0, Lane: 1, Main: 2 } as const;
 export const Unsent = { Nothing: 0, Waiting: 1, OnItsWay: 2 } as const;
+/** Bits: replies of READ come as one chunk; BLOCK_STATUS may be asked. */
+export const Form = { InChunks: 1, TellsAllocation: 2 } as const;
 export const Payload = { None: 0, Written: 1, Handed: 2, Dropped: 3 } as const;
 export type Payload = (typeof Payload)[keyof typeof Payload];
 

@@ -1,7 +1,8 @@
 import { NBD_LANE_OUTPUT_BYTES } from '../../base/limits.js';
 import { addressOf, EAGAIN, failedBy, send } from '../../os/stream-calls.js';
 import { Readiness, type StreamPoll } from '../../os/stream-poll.js';
-import { Magic } from '../constants.js';
+import { DATA_OFFSET_BYTES, STRUCTURED_HEAD_BYTES } from '../chunk-wire.js';
+import { Magic, ReplyFlag, ReplyType } from '../constants.js';
 import { SIMPLE_REPLY_BYTES } from '../transmission-wire.js';
 import type { LaneCounts } from './lane-counts.js';
 import { Field, type LaneTable, tokenOf, Unsent, Writer } from './lane-table.js';
@@ -40,6 +41,24 @@ export class ReplyLine {
     this.#view.setInt32(at + 8, from.getInt32(cookieAt));
     this.#view.setInt32(at + 12, from.getInt32(cookieAt + 4));
     this.length += SIMPLE_REPLY_BYTES;
+  }
+
+  /** What goes before the data of a READ: a simple reply's header, or that of the one chunk. Its length is `readHeadBytes`. */
+  addReadHead(inChunks: boolean, from: DataView, cookieAt: number, offset: number, lengthBytes: number): void {
+    if (!inChunks) {
+      this.addHeader(from, cookieAt);
+      return;
+    }
+    const at = this.length;
+    this.#view.setUint32(at, Magic.StructuredReply);
+    this.#view.setUint16(at + 4, ReplyFlag.Done);
+    this.#view.setUint16(at + 6, ReplyType.OffsetData);
+    this.#view.setInt32(at + 8, from.getInt32(cookieAt));
+    this.#view.setInt32(at + 12, from.getInt32(cookieAt + 4));
+    this.#view.setUint32(at + 16, DATA_OFFSET_BYTES + lengthBytes);
+    this.#view.setUint32(at + 20, Math.floor(offset / 2 ** 32));
+    this.#view.setUint32(at + 24, offset % 2 ** 32);
+    this.length += CHUNK_HEAD_BYTES;
   }
 
   hasRoomFor(bytes: number): boolean {
@@ -141,4 +160,10 @@ export class ReplyLine {
     const { table } = this.#ties;
     this.#ties.say({ kind: 'mayWrite', record, generation: table.fields[table.field(record, Field.Generation)] ?? 0 });
   }
+}
+
+const CHUNK_HEAD_BYTES = STRUCTURED_HEAD_BYTES + DATA_OFFSET_BYTES;
+
+export function readHeadBytes(inChunks: boolean): number {
+  return inChunks ? CHUNK_HEAD_BYTES : SIMPLE_REPLY_BYTES;
 }

@@ -16,10 +16,11 @@ import {
 import type { Handing } from './handing.js';
 import { Counted } from './lane-counts.js';
 import { LaneInput } from './lane-input.js';
-import { Field, Payload } from './lane-table.js';
+import { Field, Form, Payload } from './lane-table.js';
 import { type LinesOut, PayloadLine } from './payload-line.js';
-import type { LaneTies, ReplyLine } from './reply-line.js';
+import { type LaneTies, type ReplyLine, readHeadBytes } from './reply-line.js';
 import type { SyncLine } from './sync-line.js';
+import { type Zeroing, zeroHere } from './zero-line.js';
 
 /** Why a lane does no more for a connection now. `held` and `over` leave it to others to ask for its next word. */
 export type Break = 'wantsInput' | 'hasInput' | 'held' | 'over';
@@ -62,7 +63,7 @@ export class RequestLine {
   }
 
   #doAll(record: number, file: SharedFile): Break {
-    const judge = (request: NbdRequest) => refusal(request, servingOf(file));
+    const judge = (request: NbdRequest) => refusal(request, this.#servingOf(record, file));
     for (;;) {
       if (this.#payloads.isUnderWay(record)) {
         const step = this.#payloads.take(record, file, judge);
@@ -83,9 +84,15 @@ export class RequestLine {
     // Beyond 2^53 it is rounded, which makes nothing of it lie inside.
     const offset = view.getUint32(at + OFFSET_AT) * 2 ** 32 + view.getUint32(at + OFFSET_AT + 4);
     const isInside = offset + length <= file.sizeBytes && length <= NBD_PAYLOAD_BYTES_MAX;
-    const isPlain = view.getUint32(at) === Magic.Request && (view.getUint16(at + FLAGS_AT) & ~CommandFlag.Fua) === 0;
-    if (!isPlain || !isInside) return this.#beginUnusual(record, file);
-    switch (view.getUint16(at + COMMAND_AT)) {
+    if (view.getUint32(at) !== Magic.Request || !isInside) return this.#beginUnusual(record, file);
+    const command = view.getUint16(at + COMMAND_AT);
+    const flags = view.getUint16(at + FLAGS_AT);
+    if (command === Command.Trim || command === Command.WriteZeroes) {
+      const zeroing = { isTrim: command === Command.Trim, flags, offset, length };
+      return zeroHere(file, zeroing) ? this.#zeroed(record, zeroing) : this.#beginUnusual(record, file);
+    }
+    if ((flags & ~CommandFlag.Fua) !== 0) return this.#beginUnusual(record, file);
+    switch (command) {
       case Command.Read:
         return this.#read(record, file, offset, length);
       case Command.Write:
@@ -102,22 +109,53 @@ export class RequestLine {
   }
 
   #read(record: number, file: SharedFile, offset: number, length: number): 'done' | Break {
-    if (length > NBD_LANE_READ_BYTES_MAX) return this.#hand(record);
-    if (!this.#replies.hasRoomFor(SIMPLE_REPLY_BYTES + length)) {
+    const inChunks = this.#isAgreed(record, Form.InChunks);
+    // A chunk has at least a byte of data in it.
+    if (length > NBD_LANE_READ_BYTES_MAX || (inChunks && length === 0)) return this.#hand(record);
+    const headBytes = readHeadBytes(inChunks);
+    if (!this.#replies.hasRoomFor(headBytes + length)) {
       const sent = this.#replies.flush(record);
       if (sent === 'held') return 'held';
       if (sent === 'lost') return this.over(record, { kind: 'lost', because: errnoName(failedBy()) });
     }
-    const to = this.#replies.address + this.#replies.length + SIMPLE_REPLY_BYTES;
+    const to = this.#replies.address + this.#replies.length + headBytes;
     if (length > 0 && this.#cached.read(file.descriptor, to, length, offset) !== length) return this.#hand(record);
-    this.#replies.addHeader(this.#input.view, this.#input.at + COOKIE_AT);
+    this.#replies.addReadHead(inChunks, this.#input.view, this.#input.at + COOKIE_AT, offset, length);
     this.#replies.length += length;
     this.#turnBytes += length;
+    this.#count(record, Counted.Read, length);
     this.#input.at += REQUEST_BYTES;
+    return 'done';
+  }
+
+  #zeroed(record: number, { isTrim }: Zeroing): 'done' | Break {
+    if (!this.#replies.hasRoomFor(SIMPLE_REPLY_BYTES)) {
+      const sent = this.#replies.flush(record);
+      if (sent === 'lost') return this.over(record, { kind: 'lost', because: errnoName(failedBy()) });
+    }
+    this.#replies.addHeader(this.#input.view, this.#input.at + COOKIE_AT);
+    this.#turnBytes += ZEROING_COUNTS_AS;
+    this.#count(record, isTrim ? Counted.Trim : Counted.WriteZeroes, 0);
+    this.#input.at += REQUEST_BYTES;
+    return 'done';
+  }
+
+  #count(record: number, command: Counted, bytes: number): void {
     const { table, counts } = this.#ties;
     const disk = table.fields[table.field(record, Field.Disk)] ?? 0;
-    counts.add(disk, Counted.Read, length, (systemUptimeMs() - this.#startedMs) / 1000);
-    return 'done';
+    counts.add(disk, command, bytes, (systemUptimeMs() - this.#startedMs) / 1000);
+  }
+
+  #isAgreed(record: number, form: number): boolean {
+    const { table } = this.#ties;
+    return ((table.fields[table.field(record, Field.Form)] ?? 0) & form) !== 0;
+  }
+
+  #servingOf(record: number, { sizeBytes }: SharedFile): Serving {
+    const [inChunks, tellsAllocation] = [Form.InChunks, Form.TellsAllocation].map((form) =>
+      this.#isAgreed(record, form),
+    );
+    return { sizeBytes, inChunks: inChunks === true, flagsPayload: false, tellsAllocation: tellsAllocation === true };
   }
 
   /** What is rare is judged by those who judge it everywhere else. */
@@ -131,7 +169,7 @@ export class RequestLine {
     }
     if (request.command === Command.Disc) return this.over(record, { kind: 'disconnect' });
     const payload = COMPACT_REQUESTS.payloadBytes(request);
-    const refused = refusal(request, servingOf(file));
+    const refused = refusal(request, this.#servingOf(record, file));
     if (refused !== undefined || payload > 0) {
       const offset = refused === undefined ? Number(request.offset) : 0;
       this.#payloads.begin(
@@ -160,11 +198,8 @@ export class RequestLine {
   }
 }
 
-/** Lanes speak as Linux does. */
-function servingOf({ sizeBytes }: SharedFile): Serving {
-  return { sizeBytes, inChunks: false, flagsPayload: false, tellsAllocation: false };
-}
-
+/** What others would have got of the turn meanwhile. */
+const ZEROING_COUNTS_AS = 64 * 1024;
 /** Of a request. */
 const FLAGS_AT = 4;
 const COMMAND_AT = 6;
