@@ -160,6 +160,7 @@ export class NbdConnection {
     if (this.#phase.at !== 'carried') return;
     // A payload that has come in part can't be finished: its request was not read whole.
     if (left.isWhole) this.#queue.push(left.input);
+    this.#transport.readBuffered();
     this.#transmitHere(session, use);
   }
 
@@ -189,8 +190,7 @@ export class NbdConnection {
 
   /** The peer says no more, but waits for what it asked for. */
   #ended(): void {
-    if (this.#phase.at === 'carried') return; // the lanes will meet it behind what comes before it
-    this.#peerEnded = true;
+    this.#peerEnded = true; // lanes that have it will meet it behind what comes before it
     if (this.#isChoosing()) void this.close('connection closed', 'abrupt');
     this.#advance();
   }
@@ -244,6 +244,7 @@ export class NbdConnection {
       case 'transmitting':
         return !phase.session.hasRoom();
       case 'carried':
+        return true;
       case 'closing':
         return false;
       default:
@@ -340,7 +341,8 @@ export class NbdConnection {
     const use = { board, user, terms, giveUp: () => waiting?.giveUp() };
     this.#world.attached(this, board.name);
     if (await this.#carry(session, use)) return;
-    if (!this.#isClosing()) this.#transmitHere(session, use);
+    // A stop may have begun with it meanwhile.
+    if (this.#phase.at === 'carried' || this.#phase.at === 'negotiating') this.#transmitHere(session, use);
   }
 
   #transmitHere(session: DiskSession, use: DiskUse): void {
@@ -360,7 +362,10 @@ export class NbdConnection {
     // Nobody but our own client has headers of the other length.
     if (file === undefined || requests !== COMPACT_REQUESTS) return false;
     this.#phase = { at: 'carried', session, use };
+    // Until there are lanes nobody looks at what comes.
+    this.#transport.pause();
     await Promise.all([this.#transport.flushed(), this.#world.lanes.ready()]);
+    this.#transport.readBuffered();
     if (this.#isClosing() || this.#finishing !== undefined || this.#queue.length > NBD_LANE_INPUT_BYTES) return false;
     const input = this.#queue.take(this.#queue.length) ?? new Uint8Array(0);
     const isCarried = this.#transport.carry(this.#world.lanes, use.board.name, file, {

@@ -115,14 +115,14 @@ export class Transport {
   async #fetch(): Promise<Fetched> {
     const lanes = this.#lanes;
     if (lanes === undefined) return NOTHING_FETCHED;
-    const { unsent, ...fetched } = await lanes.connection.release();
+    await lanes.connection.release();
     this.#lanes = undefined;
     this.#socket = new Socket({ fd: lanes.socket.give(), allowHalfOpen: true });
     this.#listen();
-    this.outbox.moveTo(new StreamSink(this.#socket));
     if (this.#isDropped) this.drop();
-    for (const bytes of unsent) this.outbox.send(bytes, () => {});
-    lanes.connection.settle();
+    const sink = new StreamSink(this.#socket);
+    const fetched = lanes.connection.moveTo(sink);
+    this.outbox.moveTo(sink);
     return fetched;
   }
 

@@ -143,30 +143,32 @@ export class CarriedConnection implements Sink {
     if (this.#written.length === 0 && !this.#isWriting && !this.#isClosing()) this.#leaveSocket();
   }
 
-  /**
-   * Takes it out of the lanes: resolves when none is in it any more, with what they have read and not looked at, and what was not
-   * sent yet of their replies and of those written here. The descriptor is the caller's again.
-   */
-  async release(): Promise<Fetched & { readonly unsent: readonly Uint8Array[] }> {
-    const { poll } = this.#place;
+  /** Takes it out of the lanes: resolves when none is in it any more. What is written meanwhile waits for `moveTo`, which has to follow. */
+  async release(): Promise<void> {
     this.#set(Field.Standing, Standing.Closing);
     while (this.#isInUse()) {
       await new Promise<void>((resolve) => {
         this.#whenTold = resolve;
       });
     }
+  }
+
+  /**
+   * Once released: what was not sent yet, of replies of lanes and of what was written here, goes on through that sink. Answers what
+   * lanes have read and not looked at. The descriptor is the caller's again.
+   */
+  moveTo(sink: Sink): Fetched {
+    const { poll } = this.#place;
     poll.remove(this.#ties.descriptor);
     poll.remove(this.#ties.echo);
     closeDescriptor(this.#ties.echo);
+    const unsent = this.#unsentOfLanes();
+    if (unsent.length > 0) sink.write(unsent, () => {});
+    for (const { bytes, sentBytes, sent } of this.#written.splice(0)) sink.write(bytes.subarray(sentBytes), sent);
+    const fetched = this.#input();
     this.#set(Field.Standing, Standing.Free);
-    const left = [this.#unsentOfLanes(), ...this.#written.map(({ bytes, sentBytes }) => bytes.subarray(sentBytes))];
     this.#gone();
-    return { ...this.#input(), unsent: left.filter(({ length }) => length > 0) };
-  }
-
-  /** The rest of what `write` was given goes another way, or nowhere: it may still be on it, so nobody writes over it. */
-  settle(): void {
-    for (const { sent } of this.#written.splice(0)) sent(false);
+    return fetched;
   }
 
   #input(): Fetched {

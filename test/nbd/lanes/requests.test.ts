@@ -4,11 +4,12 @@ import { describe, test } from 'node:test';
 import { NBD_LANE_INPUT_BYTES } from '../../../src/base/limits.js';
 import { Command, CommandFlag, Errno, Option } from '../../../src/nbd/constants.js';
 import { encodeExportRequest, encodeOption } from '../../../src/nbd/handshake-wire.js';
+import { until } from '../../support/commands.js';
 import { assertAnswers, assertDone, assertRead, flush, read, write } from '../../support/lane-requests.js';
 import { fileBoard, serveFiles } from '../../support/lane-server.js';
-import { joined, requestBytes } from '../../support/nbd-bytes.js';
+import { hex, joined, requestBytes } from '../../support/nbd-bytes.js';
 import { noise } from '../../support/random.js';
-import { rawNbd } from '../../support/raw-nbd.js';
+import { type RawNbd, rawNbd } from '../../support/raw-nbd.js';
 
 const MEBI = 1024 * 1024;
 const SIZE = 16 * MEBI;
@@ -17,6 +18,7 @@ const CONTENT = noise(SIZE);
 const BOOT = { start: MEBI, end: 2 * MEBI };
 /** What does not end is a failure too. */
 const LIMIT = { timeout: 20_000 };
+const DISC = requestBytes({ command: Command.Disc });
 const BEYOND = BigInt(SIZE);
 
 describe('what is done by whom', LIMIT, () => {
@@ -174,6 +176,95 @@ describe('many at once', LIMIT, () => {
     await assertDone(raw, 2n);
     await raw.send(read(512, 512, 3n).subarray(10));
     await assertRead(raw, 3n, noise(512, 4));
+  });
+
+  for (const count of [2000, 4000, 9000, 12_000]) {
+    test(`${count} requests came with GO`, async (context) => {
+      const disk = await fileBoard(context, 'node1', CONTENT);
+      const { port } = await serveFiles(context, [disk]);
+      const raw = await rawNbd(context, port).greeted();
+      const go = encodeOption(Option.Go, encodeExportRequest({ exportName: 'node1', infoRequests: [] }));
+      void raw.send(go, ...Array.from({ length: count }, (_, index) => read(index * 8, 8, BigInt(index))));
+      await raw.optionReply();
+      await raw.optionReply();
+      const wanted = Array.from({ length: count }, (_, index) => CONTENT.subarray(index * 8, index * 8 + 8));
+      await assertAnswers(raw, new Map(wanted.map((data, index) => [BigInt(index), data])));
+    });
+  }
+
+  test('more than lanes take came with GO, and then a half-close: all is answered, and the disk is free', async (context) => {
+    const disk = await fileBoard(context, 'node1', CONTENT);
+    const served = await serveFiles(context, [disk]);
+    const raw = await rawNbd(context, served.port).greeted();
+    const go = encodeOption(Option.Go, encodeExportRequest({ exportName: 'node1', infoRequests: [] }));
+    const payload = noise(2 * NBD_LANE_INPUT_BYTES, 6);
+    void raw.send(go, write(4 * MEBI, payload, 1n));
+    raw.socket.end();
+    await raw.optionReply();
+    await raw.optionReply();
+    await assertDone(raw, 1n);
+    assert.equal(await raw.reply(), undefined, 'and then it is closed');
+    await until(() => served.isIdle(), 'the disk to be free');
+    assert.equal(Buffer.compare(disk.content().subarray(4 * MEBI, 4 * MEBI + payload.length), payload), 0);
+  });
+});
+
+describe('the end', LIMIT, () => {
+  const LONG = 12 * MEBI;
+
+  for (const [how, end] of [
+    ['a half-close', (raw: RawNbd) => void raw.socket.end()],
+    ['DISC', (raw: RawNbd) => void raw.send(DISC)],
+  ] as const) {
+    test(`${how} behind a long read and others: all is answered whole, then it is closed`, async (context) => {
+      const disk = await fileBoard(context, 'node1', CONTENT, { watched: [BOOT] });
+      const served = await serveFiles(context, [disk]);
+      const raw = await served.raw();
+      await raw.send(
+        read(0, LONG, 1n),
+        read(LONG, 4096, 2n),
+        write(BOOT.start, CONTENT.subarray(BOOT.start, BOOT.end), 3n),
+      );
+      end(raw);
+      await assertAnswers(
+        raw,
+        new Map<bigint, Uint8Array | number>([
+          [1n, CONTENT.subarray(0, LONG)],
+          [2n, CONTENT.subarray(LONG, LONG + 4096)],
+          [3n, 0],
+        ]),
+      );
+      assert.equal(await raw.reply(), undefined, 'and then it is closed');
+      await until(() => served.isIdle(), 'the disk to be free');
+    });
+  }
+
+  test('the server stops behind a long read that is being taken: it comes whole', async (context) => {
+    const disk = await fileBoard(context, 'node1', CONTENT);
+    const served = await serveFiles(context, [disk]);
+    const raw = await served.raw();
+    await raw.send(read(0, LONG, 1n));
+    await assertDone(raw, 1n);
+    const first = await raw.receive(MEBI);
+    const stopped = served.server.stop();
+    const rest = await raw.receive(LONG - MEBI);
+    assert.ok(first !== undefined && rest !== undefined);
+    assert.equal(Buffer.compare(joined(first, rest), CONTENT.subarray(0, LONG)), 0);
+    assert.equal(await raw.reply(), undefined);
+    await stopped;
+  });
+
+  test('bytes that are no request end it, and nothing else', async (context) => {
+    const disk = await fileBoard(context, 'node1', CONTENT);
+    const served = await serveFiles(context, [disk, await fileBoard(context, 'node2', CONTENT)]);
+    const other = await served.attach('node2');
+    for (const words of [hex('00'.repeat(28)), joined(write(0, noise(9), 1n), hex('67446698'.repeat(7)))]) {
+      const raw = await served.raw();
+      await raw.send(words);
+      await raw.ended();
+      await other.read(0, 4096);
+    }
+    await until(() => served.server.connections().length === 1, 'the disk to be free');
   });
 });
 
