@@ -68,7 +68,8 @@ export class CarriedConnection implements Sink {
   begin(): void {
     const { table, poll, record, generation, disk } = this.#place;
     const { descriptor, input } = this.#ties;
-    table.fields.fill(0, table.field(record, 0), table.field(record, 0) + FIELDS);
+    // Those before come below; of Users, a lane that comes late for the connection before may be one, and has to be counted out.
+    table.fields.fill(0, table.field(record, Field.Users) + 1, table.field(record, Field.Generation) + FIELDS);
     table.bytes.set(input, table.inputAt(record));
     this.#set(Field.InputBytes, input.length);
     this.#set(Field.Socket, descriptor);

@@ -78,12 +78,14 @@ export class Lane {
     const users = this.#table.field(record, Field.Users);
     Atomics.add(fields, users, 1);
     try {
-      // It may be that of a connection that was closed since, and of another one now.
-      if (Atomics.load(fields, this.#table.field(record, Field.Generation)) === generationOf(token)) {
+      if (this.#isOpen(record, generationOf(token))) {
         if (isToWrite(token)) this.#resume(record);
         else this.#serve(record);
       }
     } catch (error) {
+      // Nothing of it may come to the next client.
+      this.#replies.length = 0;
+      this.#syncs.forget();
       this.#messages.postMessage({ kind: 'bug', record, generation: generationOf(token), error } satisfies FromLane);
     } finally {
       const isLast = Atomics.sub(fields, users, 1) === 1;
@@ -96,7 +98,6 @@ export class Lane {
   }
 
   #serve(record: number): void {
-    if (this.#standing(record) !== Standing.Open) return;
     if (this.#isHeldUp(record) && this.#park(record)) return;
     const file = this.#fileOf(record);
     this.#spin.judge(record);
@@ -161,6 +162,12 @@ export class Lane {
     const generation = fields[this.#table.field(record, Field.Generation)] ?? 0;
     const socket = fields[this.#table.field(record, Field.Socket)] ?? -1;
     this.#poll.ask(socket, Readiness.Either, tokenOf(record, generation, false));
+  }
+
+  /** The connection may have been closed since, and another one may have its record: whose generation is there before it stands open. */
+  #isOpen(record: number, generation: number): boolean {
+    if (this.#standing(record) !== Standing.Open) return false;
+    return Atomics.load(this.#table.fields, this.#table.field(record, Field.Generation)) === generation;
   }
 
   #standing(record: number): number {

@@ -35,6 +35,10 @@ export class SyncLine {
     return this.#waiting.length === WAITING_MAX;
   }
 
+  forget(): void {
+    this.#waiting.length = 0;
+  }
+
   /** The request's header, as it came, and what it counts as. */
   add(header: Uint8Array, command: Counted, bytes: number, startedMs: number): void {
     this.#headers.set(header, this.#waiting.length * REQUEST_BYTES);

@@ -38,10 +38,12 @@ describe('what is done by whom', LIMIT, () => {
     await client.write(BOOT.start - 512, noise(512, 3));
     await client.trim(8 * MEBI, 4096);
     await client.writeZeroes(8 * MEBI, 4096);
+    await client.trim(BOOT.start, 4096);
+    await client.writeZeroes(BOOT.start, 4096);
     await client.cache(0, MEBI);
     const { lanes, main } = served.doneBy();
     assert.deepEqual(Object.fromEntries(main), { write: 3, trim: 1, write_zeroes: 1, cache: 1 });
-    assert.deepEqual(Object.fromEntries(lanes), { read: 1, write: 4, flush: 1 });
+    assert.deepEqual(Object.fromEntries(lanes), { read: 1, write: 4, flush: 1, trim: 1, write_zeroes: 1 });
   });
 });
 
