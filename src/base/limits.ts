@@ -336,6 +336,9 @@ export const NBD_LANE_INPUT_BYTES = 256 * 1024;
 export const NBD_LANE_READ_BYTES_MAX = 256 * 1024;
 export const NBD_LANE_OUTPUT_BYTES = NBD_LANE_READ_BYTES_MAX + 4096;
 
+/** From this size on a lane sends a READ's data by sendfile(2): for less, two more calls cost as much as the copy. */
+export const NBD_LANE_UNCOPIED_BYTES_MIN = 64 * 1024;
+
 /** TRIM and WRITE_ZEROES up to this size are done by lanes: to free space that was written takes some 10 µs for each MiB. */
 export const NBD_LANE_ZERO_BYTES_MAX = 64 * 1024 * 1024;
 

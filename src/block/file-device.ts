@@ -119,6 +119,7 @@ class FileDevice implements BlockDevice, Medium {
   }
 
   async close(): Promise<void> {
+    this.shared?.close();
     await this.#open.handle.close();
   }
 

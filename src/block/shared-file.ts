@@ -1,4 +1,5 @@
 import { DISK_CHANGES_AT_ONCE_MAX } from '../base/limits.js';
+import { type FileMap, mapFile, unmapFile } from '../os/file-residency.js';
 
 /**
  * A disk that is a file and nothing else, as several threads use it at once. The thread that opened it stays its owner: what
@@ -13,12 +14,15 @@ export class SharedFile {
   readonly descriptor: number;
   readonly sizeBytes: number;
   readonly memory: SharedArrayBuffer;
+  /** For the question what of it is in the page cache. */
+  readonly map: FileMap | undefined;
   readonly #fields: Int32Array;
   readonly #bounds: Float64Array;
   #whenSynced: (() => void)[] = [];
   #watches = 0;
 
-  constructor({ descriptor, sizeBytes, memory }: ToldFile) {
+  constructor({ descriptor, sizeBytes, memory, map }: ToldFile) {
+    this.map = map;
     this.descriptor = descriptor;
     this.sizeBytes = sizeBytes;
     this.memory = memory;
@@ -27,14 +31,20 @@ export class SharedFile {
   }
 
   static create(descriptor: number, sizeBytes: number): SharedFile {
-    const file = new SharedFile({ descriptor, sizeBytes, memory: new SharedArrayBuffer(MEMORY_BYTES) });
+    const map = mapFile(descriptor, sizeBytes);
+    const file = new SharedFile({ descriptor, sizeBytes, memory: new SharedArrayBuffer(MEMORY_BYTES), map });
     Atomics.store(file.#fields, Field.WatchesAll, 1);
     return file;
   }
 
+  /** The owner's, when nobody uses it any more. */
+  close(): void {
+    if (this.map !== undefined) unmapFile(this.map);
+  }
+
   /** For another thread. */
   get told(): ToldFile {
-    return { descriptor: this.descriptor, sizeBytes: this.sizeBytes, memory: this.memory };
+    return { descriptor: this.descriptor, sizeBytes: this.sizeBytes, memory: this.memory, map: this.map };
   }
 
   /** A change of these bytes begins; what it answers is for `endChange`. Undefined: it is the owner's to do. */
@@ -147,6 +157,7 @@ export interface ToldFile {
   readonly descriptor: number;
   readonly sizeBytes: number;
   readonly memory: SharedArrayBuffer;
+  readonly map: FileMap | undefined;
 }
 
 /** From the first byte to behind the last. */

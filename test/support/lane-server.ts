@@ -64,9 +64,9 @@ export class DoneBy implements Pick<NbdMeter, 'requestFinished' | 'requestsFinis
 export interface LaneServer extends ServedBoards {
   /** Up to now. */
   doneBy(): DoneBy;
-  /** Through the handshake, in simple replies; gone when the test is over. */
-  attach(exportName?: string): Promise<NbdDisk>;
-  raw(exportName?: string): Promise<RawNbd>;
+  /** Through the handshake; gone when the test is over. */
+  attach(exportName?: string, replies?: 'simple' | 'structured'): Promise<NbdDisk>;
+  raw(exportName?: string, replies?: 'simple' | 'structured'): Promise<RawNbd>;
   /** Nobody uses any disk, and no lock is held. */
   isIdle(): boolean;
 }
@@ -98,15 +98,17 @@ export async function serveFiles(
       served.server.tellMeter();
       return done;
     },
-    async attach(exportName = 'node1') {
-      const disk = await (await connectNbd({ host: '127.0.0.1', port: served.port }, systemClock)).go(exportName);
+    async attach(exportName = 'node1', replies = 'simple') {
+      const haggling = await connectNbd({ host: '127.0.0.1', port: served.port }, systemClock);
+      if (replies === 'structured') await haggling.structuredReplies();
+      const disk = await haggling.go(exportName);
       clients.push(disk);
       return disk;
     },
-    async raw(exportName = 'node1') {
+    async raw(exportName = 'node1', replies = 'simple') {
       const raw = new RawNbd(served.port);
       clients.push(raw);
-      return raw.transmitting(exportName);
+      return replies === 'simple' ? raw.transmitting(exportName) : raw.transmittingInChunks(exportName);
     },
     isIdle: () =>
       served.server.connections().length === 0 && boards.every(({ board }) => board.writerLock.holder() === undefined),

@@ -156,12 +156,10 @@ export class Lane {
     return Atomics.exchange(fields, parked, 0) === 0;
   }
 
+  /** What it waited for is over: it goes on here. */
   #unpark(record: number): void {
     const { fields } = this.#table;
-    if (Atomics.exchange(fields, this.#table.field(record, Field.Parked), 0) === 0) return;
-    const generation = fields[this.#table.field(record, Field.Generation)] ?? 0;
-    const socket = fields[this.#table.field(record, Field.Socket)] ?? -1;
-    this.#poll.ask(socket, Readiness.Either, tokenOf(record, generation, false));
+    if (Atomics.exchange(fields, this.#table.field(record, Field.Parked), 0) === 1) this.#serve(record);
   }
 
   /** The connection may have been closed since, and another one may have its record: whose generation is there before it stands open. */

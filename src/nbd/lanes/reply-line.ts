@@ -4,6 +4,7 @@ import { Readiness, type StreamPoll } from '../../os/stream-poll.js';
 import { DATA_OFFSET_BYTES, STRUCTURED_HEAD_BYTES } from '../chunk-wire.js';
 import { Magic, ReplyFlag, ReplyType } from '../constants.js';
 import { SIMPLE_REPLY_BYTES } from '../transmission-wire.js';
+import { FileTail } from './file-tail.js';
 import type { LaneCounts } from './lane-counts.js';
 import { Field, type LaneTable, tokenOf, Unsent, Writer } from './lane-table.js';
 import type { FromLane } from './messages.js';
@@ -27,6 +28,8 @@ export class ReplyLine {
   readonly bytes = new Uint8Array(new SharedArrayBuffer(NBD_LANE_OUTPUT_BYTES));
   readonly address = addressOf(this.bytes);
   readonly #view = new DataView(this.bytes.buffer);
+  /** Goes behind all that is gathered, and then nothing more is. */
+  readonly tail = new FileTail();
   length = 0;
 
   constructor(ties: LaneTies) {
@@ -68,23 +71,44 @@ export class ReplyLine {
   flush(record: number): Sent {
     if (this.length === 0) return 'sent';
     if (!this.#mayWrite(record)) {
-      this.#giveAway(record);
-      return 'sent';
+      const isWhole = this.#takeIn(0);
+      if (isWhole) this.#giveAway(record);
+      this.length = 0;
+      return isWhole ? 'sent' : 'lost';
     }
-    const length = this.length;
+    const gathered = this.length;
+    const count = this.#writeAll(record);
+    const isAll = count === gathered + this.tail.length;
+    const isLost = count < 0 || !(isAll || this.#takeIn(Math.max(0, count - gathered)));
+    if (!isAll && !isLost) this.#keep(record, Math.min(count, gathered), this.length);
+    else if (count >= 0) this.#release(record);
     this.length = 0;
-    const count = this.#write(record, this.address, length);
-    if (count === length) this.#release(record);
-    else if (count >= 0) this.#keep(record, count, length);
-    else return 'lost';
-    return count === length ? 'sent' : 'held';
+    this.tail.clear();
+    if (isLost) return 'lost';
+    return isAll ? 'sent' : 'held';
+  }
+
+  /** What is gathered, and the tail. */
+  #writeAll(record: number): number {
+    const count = this.#write(record, this.address, this.length, this.tail.length > 0);
+    if (count !== this.length || this.tail.length === 0) return count;
+    const { table } = this.#ties;
+    return count + this.tail.send(table.fields[table.field(record, Field.Socket)] ?? -1);
+  }
+
+  /** What of the tail did not go goes as what is gathered does. */
+  #takeIn(sentBytes: number): boolean {
+    const isRead = this.tail.read(sentBytes, this.address + this.length);
+    this.length += this.tail.length - sentBytes;
+    this.tail.clear();
+    return isRead;
   }
 
   /** Of who has the right to: how many bytes went, or −1 where the connection is lost. */
-  #write(record: number, address: number, length: number): number {
+  #write(record: number, address: number, length: number, moreComes = false): number {
     const { table } = this.#ties;
     const socket = table.fields[table.field(record, Field.Socket)] ?? -1;
-    const count = send(socket, address, length);
+    const count = send(socket, address, length, moreComes);
     if (count >= 0) return count;
     if (failedBy() === EAGAIN) return 0;
     this.#release(record);

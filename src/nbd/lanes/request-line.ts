@@ -114,18 +114,26 @@ export class RequestLine {
     if (length > NBD_LANE_READ_BYTES_MAX || (inChunks && length === 0)) return this.#hand(record);
     const headBytes = readHeadBytes(inChunks);
     if (!this.#replies.hasRoomFor(headBytes + length)) {
-      const sent = this.#replies.flush(record);
-      if (sent === 'held') return 'held';
-      if (sent === 'lost') return this.over(record, { kind: 'lost', because: errnoName(failedBy()) });
+      const step = this.#flush(record);
+      if (step !== 'done') return step;
     }
+    const isUncopied = this.#replies.tail.fits(file, offset, length);
     const to = this.#replies.address + this.#replies.length + headBytes;
-    if (length > 0 && this.#cached.read(file.descriptor, to, length, offset) !== length) return this.#hand(record);
+    if (!isUncopied && length > 0 && this.#cached.read(file.descriptor, to, length, offset) !== length)
+      return this.#hand(record);
     this.#replies.addReadHead(inChunks, this.#input.view, this.#input.at + COOKIE_AT, offset, length);
-    this.#replies.length += length;
+    if (isUncopied) this.#replies.tail.set(file, offset, length);
+    else this.#replies.length += length;
     this.#turnBytes += length;
     this.#count(record, Counted.Read, length);
     this.#input.at += REQUEST_BYTES;
-    return 'done';
+    return isUncopied ? this.#flush(record) : 'done';
+  }
+
+  #flush(record: number): 'done' | Break {
+    const sent = this.#replies.flush(record);
+    if (sent === 'lost') return this.over(record, { kind: 'lost', because: errnoName(failedBy()) });
+    return sent === 'held' ? 'held' : 'done';
   }
 
   #zeroed(record: number, { isTrim }: Zeroing): 'done' | Break {
