@@ -155,7 +155,7 @@ class FileDevice implements BlockDevice, Medium {
       if (shared !== undefined) shared.hasLostWrites = true;
       throw error;
     } finally {
-      shared?.endSync();
+      shared?.giveSync();
     }
   }
 

@@ -59,26 +59,31 @@ export class SharedFile {
     Atomics.sub(this.#fields, pot, 1);
   }
 
-  /** Nobody else syncs until `endSync`: of two at once only one is told by the kernel what was lost. False: somebody does. */
+  /** Nobody else syncs until `endSync`: of two at once only one is told by the kernel what was lost. False: somebody does, or its owner waits to. */
   beginSync(): boolean {
-    return Atomics.compareExchange(this.#fields, Field.Syncing, 0, 1) === 0;
+    return Atomics.load(this.#fields, Field.OwnerWaits) === 0 && this.#takeSyncNow();
   }
 
-  /** From the thread that has synced. True where the owner waits for its turn. */
+  /** From the thread that has synced. True where the owner waits for its turn, and has to be told. */
   endSync(): boolean {
     Atomics.store(this.#fields, Field.Syncing, 0);
-    return Atomics.exchange(this.#fields, Field.OwnerWaits, 0) === 1;
+    return Atomics.load(this.#fields, Field.OwnerWaits) === 1;
   }
 
-  /** The owner's way of `beginSync`: waits for its turn. */
+  /** The owner's way of `beginSync`: waits for its turn, which is the next. */
   async takeSync(): Promise<void> {
-    while (!this.beginSync()) {
-      const over = new Promise<void>((resolve) => this.#whenSynced.push(resolve));
+    for (;;) {
+      // Said before it is asked whether somebody syncs: who ends a sync asks in the other order.
       Atomics.store(this.#fields, Field.OwnerWaits, 1);
-      // It may be over since the question, and nobody would tell.
-      if (Atomics.load(this.#fields, Field.Syncing) === 0) this.syncIsOver();
-      await over;
+      if (this.#takeSyncNow()) break;
+      await new Promise<void>((resolve) => this.#whenSynced.push(resolve));
     }
+    Atomics.store(this.#fields, Field.OwnerWaits, Number(this.#whenSynced.length > 0));
+  }
+
+  /** The owner's way of `endSync`. */
+  giveSync(): void {
+    if (this.endSync()) this.syncIsOver();
   }
 
   /** Another thread has said that its sync is over. */
@@ -123,10 +128,18 @@ export class SharedFile {
     Atomics.store(this.#fields, Field.WatchesAll, 0);
   }
 
+  #takeSyncNow(): boolean {
+    return Atomics.compareExchange(this.#fields, Field.Syncing, 0, 1) === 0;
+  }
+
   async #announcedAreOver(): Promise<void> {
     const before = Atomics.load(this.#fields, Field.Filling) === Pot.First ? Pot.First : Pot.Second;
     Atomics.store(this.#fields, Field.Filling, before === Pot.First ? Pot.Second : Pot.First);
-    while (Atomics.load(this.#fields, before) > 0) await new Promise((resolve) => setTimeout(resolve, 1));
+    // Most take no millisecond; those on a disk that hangs need no looking at a thousand times a second.
+    for (let pauseMs = 1; Atomics.load(this.#fields, before) > 0; pauseMs = Math.min(2 * pauseMs, PAUSE_MS_MAX)) {
+      const waitMs = pauseMs;
+      await new Promise((resolve) => setTimeout(resolve, waitMs));
+    }
   }
 
   #announce(): Pot {
@@ -182,4 +195,5 @@ const Field = {
 
 const BOUNDS_AT = 64;
 const RANGES_MAX = 8;
+const PAUSE_MS_MAX = 64;
 const MEMORY_BYTES = BOUNDS_AT + RANGES_MAX * 16;
