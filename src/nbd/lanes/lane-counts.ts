@@ -42,6 +42,12 @@ export class LaneCounts {
     numbers[at + 3 + bound] = (numbers[at + 3 + bound] ?? 0) + 1;
   }
 
+  /** Adds what another has counted, who counts no more. */
+  take(other: LaneCounts): void {
+    for (let at = 1; at < this.#numbers.length; at += 1)
+      this.#numbers[at] = (this.#numbers[at] ?? 0) + (other.#numbers[at] ?? 0);
+  }
+
   /** Of one disk and command, in the order of the figure above. */
   of(disk: number, command: number): Float64Array {
     const at = placeOf(disk, command);

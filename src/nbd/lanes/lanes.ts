@@ -45,8 +45,10 @@ export class Lanes {
   /** With when each can take connections, or has ended. */
   readonly #threads = new Map<Worker, Promise<void>>();
   #online = 0;
-  /** Of threads that have ended, too. */
-  readonly #counts: LaneCounts[] = [];
+  /** Of threads that have not ended. */
+  readonly #counts = new Set<LaneCounts>();
+  /** Of those that have, all together. */
+  readonly #countsBefore = new LaneCounts();
   readonly #connections = new Map<number, CarriedConnection>();
   readonly #disks: LaneDisk[] = [];
   #generation = 0;
@@ -82,7 +84,7 @@ export class Lanes {
   tallies(): readonly RequestTally[] {
     return this.#disks.flatMap(({ board, told }, disk) =>
       LANE_COMMANDS.map((command, index) => {
-        const sums = LaneCounts.sum(this.#counts.map((counts) => counts.of(disk, index)));
+        const sums = LaneCounts.sum([this.#countsBefore, ...this.#counts].map((counts) => counts.of(disk, index)));
         const before = told[index] ?? [];
         told[index] = sums;
         const [count = 0, bytes = 0, seconds = 0, ...perBound] = sums.map((sum, at) => sum - (before[at] ?? 0));
@@ -142,14 +144,17 @@ export class Lanes {
         resolve();
       });
       thread.once('exit', () => {
-        if (isOnline) this.#online -= 1;
+        if (isOnline) {
+          this.#online -= 1;
+          this.#countsBefore.take(counts);
+        }
         this.#threads.delete(thread);
-        counts.busySinceMs = ENDED;
+        this.#counts.delete(counts);
         resolve();
       });
     });
     this.#threads.set(thread, ready);
-    this.#counts.push(counts);
+    this.#counts.add(counts);
   }
 
   /** A process without descriptors or memory left can't start a thread; that is no bug, and connections go on without. */
@@ -172,7 +177,7 @@ export class Lanes {
       this.#looking = undefined;
       if (this.#connections.size === 0) return;
       const stuckSinceMs = systemUptimeMs() - NBD_LANE_STUCK_MS;
-      const isStuck = this.#counts.every(({ busySinceMs }) => busySinceMs > 0 && busySinceMs < stuckSinceMs);
+      const isStuck = [...this.#counts].every(({ busySinceMs }) => busySinceMs > 0 && busySinceMs < stuckSinceMs);
       const most = NBD_LANES_MIN + NBD_LANES_PER_DISK * this.#disks.length;
       if (isStuck && this.#threads.size < most) this.#startThread();
       this.#look();
@@ -180,8 +185,6 @@ export class Lanes {
   }
 }
 
-/** Busy since ever: there is no waiting for it. */
-const ENDED = 1;
 /** What a lane keeps lies outside. */
 const HEAP_MEBIBYTES = 16;
 const YOUNG_MEBIBYTES = 2;
