@@ -78,21 +78,21 @@ export class DiskReads {
   /** After the header there is no way to tell a failure but a hard disconnect (proto.md, `NBD_CMD_READ`). */
   async #stream(first: Uint8Array, from: number, end: number): Promise<ErrnoName | undefined> {
     const { outbox, pool } = this.#world;
-    const lane = await outbox.takeLane();
+    const way = await outbox.takeAlone();
     let piece = first;
     for (let at = from; at < end; at += NBD_PIECE_BYTES) {
       const next = pool.take(Math.min(NBD_PIECE_BYTES, end - at));
-      const [arrived, errno] = await Promise.all([lane.send(piece), this.#reader.fill(at, next)]);
+      const [arrived, errno] = await Promise.all([way.send(piece), this.#reader.fill(at, next)]);
       if (errno !== undefined) this.#world.broken(`${errno} at ${at}, after the reply had begun`);
       if (errno !== undefined || !arrived) {
-        lane.leave();
+        way.leave();
         return errno;
       }
       pool.give(piece);
       piece = next;
     }
-    if (await lane.send(piece)) pool.give(piece);
-    lane.leave();
+    if (await way.send(piece)) pool.give(piece);
+    way.leave();
     return undefined;
   }
 }

@@ -1,7 +1,7 @@
 import type { Writable } from 'node:stream';
 
 /** Has the stream for itself, for a reply that is sent in pieces: nothing may come between them. */
-export interface Lane {
+export interface WayOut {
   /** Resolves when the peer's side of the kernel has taken the bytes; false if the stream is gone. */
   send(bytes: Uint8Array): Promise<boolean>;
   leave(): void;
@@ -9,7 +9,7 @@ export interface Lane {
 
 type Waiting =
   | { readonly kind: 'reply'; readonly bytes: Uint8Array; readonly sent: (arrived: boolean) => void }
-  | { readonly kind: 'lane'; readonly grant: (lane: Lane) => void };
+  | { readonly kind: 'way'; readonly grant: (way: WayOut) => void };
 
 /**
  * The one way out of a connection. It holds what it is given without a bound of its own: who gives counts what was not sent yet (`sent` is called in any case, once; only if the
@@ -17,7 +17,7 @@ type Waiting =
  */
 export class Outbox {
   #sink: Sink;
-  #laneTaken = false;
+  #isTaken = false;
   #waiting: Waiting[] = [];
 
   constructor(sink: Sink) {
@@ -27,40 +27,40 @@ export class Outbox {
   /** From the next reply on. */
   moveTo(sink: Sink): void {
     this.#sink = sink;
-    if (this.#laneTaken) sink.hold();
+    if (this.#isTaken) sink.hold();
   }
 
   send(bytes: Uint8Array, sent: (arrived: boolean) => void): void {
-    if (this.#laneTaken) this.#waiting.push({ kind: 'reply', bytes, sent });
+    if (this.#isTaken) this.#waiting.push({ kind: 'reply', bytes, sent });
     else this.#write(bytes, sent);
   }
 
-  /** First come, first served; replies given meanwhile wait until the lane is left. */
-  takeLane(): Promise<Lane> {
+  /** First come, first served; replies given meanwhile wait until it is left. */
+  takeAlone(): Promise<WayOut> {
     return new Promise((grant) => {
-      if (this.#laneTaken) this.#waiting.push({ kind: 'lane', grant });
+      if (this.#isTaken) this.#waiting.push({ kind: 'way', grant });
       else this.#grant(grant);
     });
   }
 
-  #grant(grant: (lane: Lane) => void): void {
-    this.#laneTaken = true;
+  #grant(grant: (way: WayOut) => void): void {
+    this.#isTaken = true;
     this.#sink.hold();
     grant({
       send: (bytes) => new Promise((resolve) => this.#write(bytes, resolve)),
-      leave: () => this.#leaveLane(),
+      leave: () => this.#leave(),
     });
   }
 
-  #leaveLane(): void {
-    this.#laneTaken = false;
-    while (!this.#laneTaken) {
+  #leave(): void {
+    this.#isTaken = false;
+    while (!this.#isTaken) {
       const next = this.#waiting.shift();
       if (next === undefined) {
         this.#sink.letGo();
         return;
       }
-      if (next.kind === 'lane') this.#grant(next.grant);
+      if (next.kind === 'way') this.#grant(next.grant);
       else this.#write(next.bytes, next.sent);
     }
   }
