@@ -1,5 +1,8 @@
 #!/usr/bin/env node
-import { runCommandLine } from './cli/program.js';
+import { haveThreads } from './cli/threads.js';
+
+const words = process.argv.slice(2);
+haveThreads(words);
 
 // Whoever read our output may go (`| head`, a log collector that restarts): that is no reason to leave boards without their disks.
 for (const stream of [process.stdout, process.stderr]) {
@@ -8,4 +11,6 @@ for (const stream of [process.stdout, process.stderr]) {
   });
 }
 
-process.exitCode = await runCommandLine(process.argv.slice(2));
+// Not before: it is all of the program, and would be read twice.
+const { runCommandLine } = await import('./cli/program.js');
+process.exitCode = await runCommandLine(words);

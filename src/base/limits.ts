@@ -357,11 +357,16 @@ export const NBD_LANE_HANDED_MAX = 32;
 export const NBD_LANES_MIN = 2;
 
 /**
- * Writes of one disk that lanes do at the same time; what comes beyond is the main thread's. With as many lanes more for each
- * disk (and one for its sync), disks that hang leave two lanes to the others.
+ * Changes and syncs that lanes have under way on one disk (of the kernel's, whatever files lie on it); what comes beyond is the
+ * main thread's. With as many lanes more for each disk, disks that hang leave two lanes to the others.
  */
 export const DISK_CHANGES_AT_ONCE_MAX = 4;
-export const NBD_LANES_PER_DISK = DISK_CHANGES_AT_ONCE_MAX + 1;
+export const NBD_LANES_PER_DISK = DISK_CHANGES_AT_ONCE_MAX;
+
+/** Of libuv's threads one disk has so many at a time, and whatever else it is asked for waits: a queue that suits turning disks and fast ones. */
+export const DISK_OPERATIONS_AT_ONCE_MAX = 8;
+/** libuv's threads: fifteen disks may hang, and there are eight left. A thread that sleeps costs some 20 KB. */
+export const THREADS_FOR_DISKS = 128;
 
 /**
  * A lane that has answered looks for the client's next request for this long before it sleeps, if that client asked so soon before:

@@ -1,6 +1,7 @@
 import { mappedExtents } from '../os/file-extents.js';
 import { nextData, nextHole } from '../os/file-space.js';
 import type { Extent } from './block-device.js';
+import type { InTurn } from './disks.js';
 import { ExtentList } from './extent-list.js';
 
 /**
@@ -10,10 +11,12 @@ import { ExtentList } from './extent-list.js';
  */
 export class FileAllocation {
   readonly #descriptor: number;
+  readonly #inTurn: InTurn;
   #hasMap = true;
 
-  constructor(descriptor: number) {
+  constructor(descriptor: number, inTurn: InTurn) {
     this.#descriptor = descriptor;
+    this.#inTurn = inTurn;
   }
 
   /** As `BlockDevice.extents`. Throws what the system call threw. */
@@ -31,7 +34,8 @@ export class FileAllocation {
     for (let goesOn = true; goesOn && list.position < end; ) {
       // What is written while we look may be told either way: what was answered before is on the disk after the first call.
       const sync = list.position === offset;
-      const mapped = await mappedExtents(this.#descriptor, list.position, end - list.position, { sync });
+      const { position } = list;
+      const mapped = await this.#inTurn(() => mappedExtents(this.#descriptor, position, end - position, { sync }));
       if (mapped === undefined) return undefined;
       for (const { offset: start, lengthBytes, isWritten } of mapped.extents) {
         list.upTo(start, 'hole');
@@ -46,9 +50,10 @@ export class FileAllocation {
   async #bySeeking(offset: number, end: number): Promise<readonly Extent[]> {
     const list = new ExtentList(offset, end);
     while (list.position < end) {
-      const data = (await nextData(this.#descriptor, list.position)) ?? end;
+      const { position } = list;
+      const data = (await this.#inTurn(() => nextData(this.#descriptor, position))) ?? end;
       list.upTo(data, 'hole');
-      if (data < end) list.upTo(await nextHole(this.#descriptor, data), 'data');
+      if (data < end) list.upTo(await this.#inTurn(() => nextHole(this.#descriptor, data)), 'data');
     }
     return list.extents;
   }

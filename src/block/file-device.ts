@@ -3,6 +3,7 @@ import { CachedReader } from '../os/cached-read.js';
 import { dropCached, readAhead } from '../os/file-space.js';
 import { assertInside, type BlockDevice, type Extent, type ZeroOptions } from './block-device.js';
 import { BlockError, blockErrorFrom } from './block-error.js';
+import { type Disk, Disks, type InTurn } from './disks.js';
 import { FileAllocation } from './file-allocation.js';
 import { type FileDeviceOptions, type OpenFile, openUnderLock, reopenInPlace } from './file-opening.js';
 import { FileZeroing } from './file-zeroing.js';
@@ -14,10 +15,14 @@ const ZERO_PIECE_BYTES = 1024 * 1024;
 
 /**
  * Opens a regular file or a block device as a disk. Its size is what it was at opening. Throws BlockError: EBUSY with who
- * has the lock, EACCES, ENOENT, EINVAL for what is neither file nor block device.
+ * has the lock, EACCES, ENOENT, EINVAL for what is neither file nor block device. `disks` of a process that opens several.
  */
-export async function openFileDevice(file: string, options: FileDeviceOptions): Promise<BlockDevice & Medium> {
-  return new FileDevice(await openUnderLock(file, options));
+export async function openFileDevice(
+  file: string,
+  { disks = new Disks(), ...options }: FileDeviceOptions & { readonly disks?: Disks },
+): Promise<BlockDevice & Medium> {
+  const open = await openUnderLock(file, options);
+  return new FileDevice(open, disks.of(open.disk));
 }
 
 class FileDevice implements BlockDevice, Medium {
@@ -26,23 +31,25 @@ class FileDevice implements BlockDevice, Medium {
   readonly #open: OpenFile;
   readonly #file: string;
   readonly #descriptor: number;
+  readonly #inTurn: InTurn;
   readonly #cached: CachedReader;
   readonly #zeroing: FileZeroing;
   readonly #allocation: FileAllocation | undefined;
   readonly shared: SharedFile | undefined;
   readonly #flushes = new FlushQueue(() => this.#sync());
 
-  constructor(open: OpenFile) {
+  constructor(open: OpenFile, disk: Disk) {
     const { file, handle, isFile } = open;
     this.#open = open;
     this.#file = file;
     this.#descriptor = handle.fd;
+    this.#inTurn = (operation) => disk.take(this, operation);
     this.#cached = new CachedReader(handle.fd);
-    this.#zeroing = new FileZeroing(file, handle.fd);
-    this.#allocation = isFile ? new FileAllocation(handle.fd) : undefined;
+    this.#zeroing = new FileZeroing(file, handle.fd, this.#inTurn);
+    this.#allocation = isFile ? new FileAllocation(handle.fd, this.#inTurn) : undefined;
     this.sizeBytes = open.sizeBytes;
     this.rotational = open.rotational;
-    this.shared = this.#isWritable ? SharedFile.create(this.#descriptor, this.sizeBytes) : undefined;
+    this.shared = this.#isWritable ? SharedFile.create(this.#descriptor, this.sizeBytes, disk.underWay) : undefined;
   }
 
   async read(offset: number, target: Uint8Array): Promise<void> {
@@ -68,7 +75,8 @@ class FileDevice implements BlockDevice, Medium {
 
   async prefetch(offset: number, lengthBytes: number): Promise<void> {
     assertInside(this, offset, lengthBytes);
-    await this.#at(offset, lengthBytes, readAhead(this.#descriptor, offset, lengthBytes));
+    const ahead = this.#inTurn(() => readAhead(this.#descriptor, offset, lengthBytes));
+    await this.#at(offset, lengthBytes, ahead);
   }
 
   async write(offset: number, source: Uint8Array, options: { readonly durable: boolean }): Promise<void> {
@@ -137,7 +145,8 @@ class FileDevice implements BlockDevice, Medium {
       if (this.shared !== undefined) this.shared.hasLostWrites = false;
     });
     // What was lost is still in memory, and would be read until it is needed for something else: better what is on the disk, at once.
-    await this.#at(0, this.sizeBytes, dropCached(this.#descriptor));
+    const dropped = this.#inTurn(() => dropCached(this.#descriptor));
+    await this.#at(0, this.sizeBytes, dropped);
   }
 
   get #isWritable(): boolean {
@@ -160,9 +169,12 @@ class FileDevice implements BlockDevice, Medium {
   }
 
   #syncNow(): Promise<void> {
-    return new Promise((resolve, reject) => {
-      fdatasync(this.#descriptor, (error) => (error === null ? resolve() : reject(this.#lostWrites(error))));
-    });
+    return this.#inTurn(
+      () =>
+        new Promise((resolve, reject) => {
+          fdatasync(this.#descriptor, (error) => (error === null ? resolve() : reject(this.#lostWrites(error))));
+        }),
+    );
   }
 
   #lostWrites(error: unknown): BlockError {
@@ -170,21 +182,27 @@ class FileDevice implements BlockDevice, Medium {
   }
 
   #readSome(offset: number, target: Uint8Array): Promise<number> {
-    return new Promise((resolve, reject) => {
-      read(this.#descriptor, target, 0, target.length, offset, (error, count) => {
-        if (error === null) resolve(count);
-        else reject(blockErrorFrom(error, { file: this.#file, offset, lengthBytes: target.length }));
-      });
-    });
+    return this.#inTurn(
+      () =>
+        new Promise((resolve, reject) => {
+          read(this.#descriptor, target, 0, target.length, offset, (error, count) => {
+            if (error === null) resolve(count);
+            else reject(blockErrorFrom(error, { file: this.#file, offset, lengthBytes: target.length }));
+          });
+        }),
+    );
   }
 
   #writeSome(offset: number, source: Uint8Array): Promise<number> {
-    return new Promise((resolve, reject) => {
-      write(this.#descriptor, source, 0, source.length, offset, (error, count) => {
-        if (error === null) resolve(count);
-        else reject(blockErrorFrom(error, { file: this.#file, offset, lengthBytes: source.length }));
-      });
-    });
+    return this.#inTurn(
+      () =>
+        new Promise((resolve, reject) => {
+          write(this.#descriptor, source, 0, source.length, offset, (error, count) => {
+            if (error === null) resolve(count);
+            else reject(blockErrorFrom(error, { file: this.#file, offset, lengthBytes: source.length }));
+          });
+        }),
+    );
   }
 
   async #writeZeroes(offset: number, lengthBytes: number): Promise<void> {

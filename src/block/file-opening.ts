@@ -19,6 +19,8 @@ export interface OpenFile extends FileDeviceOptions {
   /** Otherwise it is a block device. */
   readonly isFile: boolean;
   readonly rotational: boolean;
+  /** The kernel's number of what it lies on. */
+  readonly disk: bigint;
 }
 
 /** A regular file or a block device under its lock. Throws BlockError, as `openFileDevice` says. */
@@ -35,8 +37,9 @@ export async function openUnderLock(file: string, options: FileDeviceOptions): P
     const loop = options.lock === 'exclusive' ? loopDeviceOf(file) : undefined;
     if (loop !== undefined) throw new BlockError('EBUSY', { file, detail: `in use by ${loop} (see \`losetup\`)` });
     const isFile = status.isFile();
-    const rotational = isRotational(isFile ? status.dev : status.rdev);
-    return { ...options, file, handle, sizeBytes: sizeOf(handle.fd), isFile, rotational };
+    const disk = isFile ? status.dev : status.rdev;
+    const { access, lock } = options;
+    return { access, lock, file, handle, sizeBytes: sizeOf(handle.fd), isFile, disk, rotational: isRotational(disk) };
   } catch (error) {
     await handle.close();
     throw blockErrorFrom(error, { file });

@@ -16,23 +16,28 @@ export class SharedFile {
   readonly memory: SharedArrayBuffer;
   /** For the question what of it is in the page cache. */
   readonly map: FileMap | undefined;
+  /** What other threads have under way on all of its disk (`Disk.underWay`). */
+  readonly disk: SharedArrayBuffer;
   readonly #fields: Int32Array;
   readonly #bounds: Float64Array;
+  readonly #onDisk: Int32Array;
   #whenSynced: (() => void)[] = [];
   #watches = 0;
 
-  constructor({ descriptor, sizeBytes, memory, map }: ToldFile) {
+  constructor({ descriptor, sizeBytes, memory, map, disk }: ToldFile) {
     this.map = map;
     this.descriptor = descriptor;
     this.sizeBytes = sizeBytes;
     this.memory = memory;
+    this.disk = disk;
+    this.#onDisk = new Int32Array(disk);
     this.#fields = new Int32Array(memory, 0, BOUNDS_AT / 4);
     this.#bounds = new Float64Array(memory, BOUNDS_AT);
   }
 
-  static create(descriptor: number, sizeBytes: number): SharedFile {
+  static create(descriptor: number, sizeBytes: number, disk: SharedArrayBuffer): SharedFile {
     const map = mapFile(descriptor, sizeBytes);
-    const file = new SharedFile({ descriptor, sizeBytes, memory: new SharedArrayBuffer(MEMORY_BYTES), map });
+    const file = new SharedFile({ descriptor, sizeBytes, memory: new SharedArrayBuffer(MEMORY_BYTES), map, disk });
     Atomics.store(file.#fields, Field.WatchesAll, 1);
     return file;
   }
@@ -44,30 +49,35 @@ export class SharedFile {
 
   /** For another thread. */
   get told(): ToldFile {
-    return { descriptor: this.descriptor, sizeBytes: this.sizeBytes, memory: this.memory, map: this.map };
+    const { descriptor, sizeBytes, memory, map, disk } = this;
+    return { descriptor, sizeBytes, memory, map, disk };
   }
 
   /** A change of these bytes begins; what it answers is for `endChange`. Undefined: it is the owner's to do. */
   beginChange(offset: number, lengthBytes: number): Pot | undefined {
     const pot = this.#announce();
-    if (!this.#isOwners(offset, lengthBytes)) return pot;
-    this.endChange(pot);
+    if (!this.#isOwners(offset, lengthBytes) && this.#claimDisk()) return pot;
+    Atomics.sub(this.#fields, pot, 1);
     return undefined;
   }
 
   endChange(pot: Pot): void {
+    this.#leaveDisk();
     Atomics.sub(this.#fields, pot, 1);
   }
 
   /** Nobody else syncs until `endSync`: of two at once only one is told by the kernel what was lost. False: somebody does, or its owner waits to. */
   beginSync(): boolean {
-    return Atomics.load(this.#fields, Field.OwnerWaits) === 0 && this.#takeSyncNow();
+    if (Atomics.load(this.#fields, Field.OwnerWaits) === 1 || !this.#claimDisk()) return false;
+    if (this.#takeSyncNow()) return true;
+    this.#leaveDisk();
+    return false;
   }
 
   /** From the thread that has synced. True where the owner waits for its turn, and has to be told. */
   endSync(): boolean {
-    Atomics.store(this.#fields, Field.Syncing, 0);
-    return Atomics.load(this.#fields, Field.OwnerWaits) === 1;
+    this.#leaveDisk();
+    return this.#endSync();
   }
 
   /** The owner's way of `beginSync`: waits for its turn, which is the next. */
@@ -83,7 +93,7 @@ export class SharedFile {
 
   /** The owner's way of `endSync`. */
   giveSync(): void {
-    if (this.endSync()) this.syncIsOver();
+    if (this.#endSync()) this.syncIsOver();
   }
 
   /** Another thread has said that its sync is over. */
@@ -128,6 +138,22 @@ export class SharedFile {
     Atomics.store(this.#fields, Field.WatchesAll, 0);
   }
 
+  #endSync(): boolean {
+    Atomics.store(this.#fields, Field.Syncing, 0);
+    return Atomics.load(this.#fields, Field.OwnerWaits) === 1;
+  }
+
+  /** Of the threads that may wait for that disk. */
+  #claimDisk(): boolean {
+    if (Atomics.add(this.#onDisk, 0, 1) < DISK_CHANGES_AT_ONCE_MAX) return true;
+    this.#leaveDisk();
+    return false;
+  }
+
+  #leaveDisk(): void {
+    Atomics.sub(this.#onDisk, 0, 1);
+  }
+
   #takeSyncNow(): boolean {
     return Atomics.compareExchange(this.#fields, Field.Syncing, 0, 1) === 0;
   }
@@ -152,8 +178,6 @@ export class SharedFile {
   }
 
   #isOwners(offset: number, lengthBytes: number): boolean {
-    const underWay = Atomics.load(this.#fields, Pot.First) + Atomics.load(this.#fields, Pot.Second);
-    if (underWay > DISK_CHANGES_AT_ONCE_MAX) return true;
     if (Atomics.load(this.#fields, Field.WatchesAll) === 1) return true;
     if (Atomics.load(this.#fields, Field.OwnersWaiting) > 0) return true;
     const count = Atomics.load(this.#fields, Field.RangeCount);
@@ -171,6 +195,7 @@ export interface ToldFile {
   readonly sizeBytes: number;
   readonly memory: SharedArrayBuffer;
   readonly map: FileMap | undefined;
+  readonly disk: SharedArrayBuffer;
 }
 
 /** From the first byte to behind the last. */

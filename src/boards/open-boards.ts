@@ -8,6 +8,7 @@ import {
 } from '../base/limits.js';
 import type { BlockDevice } from '../block/block-device.js';
 import { BlockError } from '../block/block-error.js';
+import { Disks } from '../block/disks.js';
 import { openFileDevice } from '../block/file-device.js';
 import type { Medium } from '../block/flush-queue.js';
 import { SpaceQueue } from '../block/space-queue.js';
@@ -62,13 +63,14 @@ export async function openBoards(
     saved: new PieceStore(BOOT_FILES_SAVED_BYTES_MAX),
     remembered: new Budget(BOOT_FILE_RUNS_REMEMBERED_MAX),
   };
+  const disks = new Disks();
   const opened: OpenBoard[] = [];
   const faults: Fault[] = [];
   for (const entry of inventory.boards.values()) {
     const image = inventory.images.get(entry.image);
     if (image === undefined) continue; // a fault that parsing has told
     const { nbd, server } = inventory;
-    const result = await openBoard({ entry, image, nbdPort: nbd.port, onFull: server.onFull, memory, options });
+    const result = await openBoard({ entry, image, nbdPort: nbd.port, onFull: server.onFull, memory, disks, options });
     if ('problem' in result) faults.push(source.faultAt(['images', image.name, 'file'], result));
     else opened.push(result);
   }
@@ -93,6 +95,7 @@ interface Opening {
   readonly nbdPort: number;
   readonly onFull: 'wait' | 'error';
   readonly memory: BootMemory;
+  readonly disks: Disks;
   readonly options: OpenBoardsOptions;
 }
 
@@ -100,7 +103,7 @@ async function openBoard(opening: Opening): Promise<OpenBoard | { readonly probl
   const { image } = opening;
   let device: (BlockDevice & Medium) | undefined;
   try {
-    device = await openFileDevice(image.file, { access: 'readWrite', lock: 'exclusive' });
+    device = await openFileDevice(image.file, { access: 'readWrite', lock: 'exclusive', disks: opening.disks });
     const verdict = await readLayout(device, image);
     if (verdict.answer === 'layout') {
       const findsLate = opening.onFull === 'wait' && (await findsFullLate(image.file));

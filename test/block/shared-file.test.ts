@@ -12,9 +12,11 @@ import { until } from '../support/nbd-server.js';
 
 const SIZE = 1024 * 1024;
 
+const disk = () => new SharedArrayBuffer(4);
+
 /** One file, as its owner has it and as another thread does. */
 async function shared(watched: readonly { readonly start: number; readonly end: number }[] = []) {
-  const owners = SharedFile.create(0, SIZE);
+  const owners = SharedFile.create(0, SIZE, disk());
   await owners.watch(watched);
   return { owners, others: new SharedFile(owners.told) };
 }
@@ -62,7 +64,7 @@ describe('a change', () => {
   });
 
   test("is the owner's before anybody has said what is watched, and where that is too much to tell", async () => {
-    const owners = SharedFile.create(0, SIZE);
+    const owners = SharedFile.create(0, SIZE, disk());
     assert.equal(owners.beginChange(0, 1), undefined);
     await owners.watch([]);
     begun(owners, 0, 1).end();

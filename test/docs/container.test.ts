@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { readFileSync, statSync } from 'node:fs';
 import { describe, test } from 'node:test';
 import { parse } from 'yaml';
+import { THREADS_FOR_DISKS } from '../../src/base/limits.js';
 import { contextFiles } from '../support/container-image.js';
 import { copyOf, lastOf, parseDockerfile, words } from '../support/dockerfile.js';
 import { anyOf, without } from '../support/programs.js';
@@ -65,7 +66,10 @@ describe('Dockerfile', () => {
   });
 
   test('keeps what one hung disk can hold up small', () => {
-    assert.match(final?.instructions.find(({ word }) => word === 'ENV')?.rest ?? '', /UV_THREADPOOL_SIZE=32/);
+    assert.match(
+      final?.instructions.find(({ word }) => word === 'ENV')?.rest ?? '',
+      new RegExp(`UV_THREADPOOL_SIZE=${THREADS_FOR_DISKS}$`),
+    );
   });
 });
 

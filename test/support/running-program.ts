@@ -24,6 +24,8 @@ export interface ProgramOptions {
   readonly logLevel?: 'debug' | 'info';
   /** More of `tftp:`, such as `single_port: true`. */
   readonly tftp?: string;
+  /** Files of further images, each with a board of the same name. */
+  readonly images?: Readonly<Record<string, string>>;
 }
 
 export const MAIN = projectFile('dist/main.js');
@@ -37,7 +39,7 @@ export async function runProgram(context: TestContext, options: ProgramOptions =
   await makeDemoImage(join(folder, 'demo.img'));
   const ports = await testPorts(context);
   const config = join(folder, 'config.yaml');
-  writeFileSync(config, inventoryText(ports, options.tftp));
+  writeFileSync(config, inventoryText(ports, options));
   const serve = [MAIN, 'serve', '--log-level', options.logLevel ?? 'info', '--config', config];
   const child = background(context, process.execPath, serve);
   const said: Buffer[] = [];
@@ -50,15 +52,18 @@ export async function runProgram(context: TestContext, options: ProgramOptions =
   };
 }
 
-function inventoryText(ports: TestPorts, tftp: string | undefined): string {
+function inventoryText(ports: TestPorts, { tftp, images = {} }: ProgramOptions): string {
+  const more = Object.entries(images);
   return `server: { interface: lo, state: ./state }
 dhcp: { port: ${ports.dhcp}, reply_port: ${ports.dhcpReply} }
 tftp: { port: ${ports.tftp}${tftp === undefined ? '' : `, ${tftp}`} }
 nbd: { port: ${ports.nbd} }
 http: { address: 127.0.0.1, port: ${ports.http} }
-images: { demo: { file: demo.img } }
-boards: { node1: { serial: ${LISTED_SERIAL}, image: demo, disk: direct } }
-`;
+images:
+  demo: { file: demo.img }
+${more.map(([name, file]) => `  ${name}: { file: ${file} }\n`).join('')}boards:
+  node1: { serial: ${LISTED_SERIAL}, image: demo, disk: direct }
+${more.map(([name], index) => `  ${name}: { serial: ${index + 1}, image: ${name}, disk: direct }\n`).join('')}`;
 }
 
 export interface ProgramOutcome {

@@ -178,7 +178,7 @@ export class Lanes {
       if (this.#connections.size === 0) return;
       const stuckSinceMs = systemUptimeMs() - NBD_LANE_STUCK_MS;
       const isStuck = [...this.#counts].every(({ busySinceMs }) => busySinceMs > 0 && busySinceMs < stuckSinceMs);
-      const most = NBD_LANES_MIN + NBD_LANES_PER_DISK * this.#disks.length;
+      const most = NBD_LANES_MIN + NBD_LANES_PER_DISK * new Set(this.#disks.map(({ file }) => file.disk)).size;
       if (isStuck && this.#threads.size < most) this.#startThread();
       this.#look();
     });
