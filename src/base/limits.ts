@@ -266,6 +266,9 @@ export const NBD_PAYLOAD_BYTES_MAX = 64 * 1024 * 1024;
  */
 export const NBD_PIECE_BYTES = 1024 * 1024;
 
+/** A large READ in one simple reply is sent in pieces of this size, of which two are in memory: a client that takes none costs no more. */
+export const NBD_STREAMED_BYTES = 256 * 1024;
+
 /**
  * Payloads being written, replies being read and replies not yet taken by the peer, per connection; past it the socket is
  * not read. May be exceeded by one piece. Linux with its 128 requests of 4 KiB stays far below, and 32 requests of 128 KiB
@@ -350,7 +353,7 @@ export const NBD_DURATION_BOUNDS_S: readonly number[] = [
   0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 2.5, 10,
 ];
 
-/** Requests of one connection that lanes handed to the main thread and it has not looked at; each may have a lane's input as payload. */
+/** Requests of one connection that lanes handed to the main thread and it has not looked at; 32 KiB of a payload count as much as one more. */
 export const NBD_LANE_HANDED_MAX = 32;
 
 /** Lanes from the start: one may wait for a disk while the other serves. */

@@ -83,6 +83,10 @@ export class NbdConnection {
   readonly #world: ConnectionWorld;
   readonly #exports: Exports;
   readonly #queue = new ByteQueue();
+  /** Came from the lanes, and there was no room for it yet: little, since they hand over no more meanwhile. */
+  readonly #arrivals: Arrival[] = [];
+  #isTakingArrivals = false;
+  #whenArrivalsTaken: (() => void) | undefined;
   #phase: Phase;
   #deadline: Timer;
   #peerEnded = false;
@@ -117,7 +121,8 @@ export class NbdConnection {
     const phase = this.#phase;
     const inSession = phase.at === 'transmitting' || phase.at === 'carried' ? phase.session.claimedBytes : 0;
     const collected = phase.at === 'transmitting' ? phase.framing.collectedBytes : 0;
-    return this.#queue.length + inSession + collected;
+    const arrived = this.#arrivals.reduce((sum, each) => sum + (each.kind === 'payload' ? each.bytes.length : 0), 0);
+    return this.#queue.length + inSession + collected + arrived;
   }
 
   /**
@@ -166,6 +171,11 @@ export class NbdConnection {
 
   async #detach({ session, use }: Extract<Phase, { readonly use: DiskUse }>, because: string): Promise<void> {
     await this.#transport.fetch();
+    if (this.#arrivals.length > 0) {
+      await new Promise<void>((resolve) => {
+        this.#whenArrivalsTaken = resolve;
+      });
+    }
     await session.settled();
     this.#world.detached(this, use.board.name, because);
     use.board.writerLock.release(use.user);
@@ -175,6 +185,8 @@ export class NbdConnection {
   #drop(): void {
     this.#transport.drop();
     if (this.#phase.at === 'closing') this.#phase.giveUp();
+    this.#arrivals.length = 0;
+    this.#whenArrivalsTaken?.();
   }
 
   #socketClosed(because: string): void {
@@ -242,7 +254,7 @@ export class NbdConnection {
       case 'negotiating':
         return phase.state.at === 'choosing' || phase.state.at === 'transmitting' || this.#transport.needsDrain;
       case 'transmitting':
-        return !phase.session.hasRoom();
+        return this.#arrivals.length > 0 || !phase.session.hasRoom();
       case 'carried':
         return true;
       case 'closing':
@@ -334,7 +346,7 @@ export class NbdConnection {
       board: board.name,
       device: waiting ?? board.disk,
       outbox: this.#transport.outbox,
-      roomMade: () => this.#roomMade(),
+      roomMade: () => this.#roomMade(session),
       broken: (because) => void this.close(because, 'abrupt'),
       failed: (error) => this.#fail(error),
     });
@@ -372,8 +384,8 @@ export class NbdConnection {
       input,
       form: (form.inChunks ? Form.InChunks : 0) | (tellsAllocation ? Form.TellsAllocation : 0),
       handed: (arrival) => {
-        session.start(arrival);
-        this.#transport.isFull = !session.hasRoom();
+        this.#arrivals.push(arrival);
+        this.#takeArrivals(session);
       },
       over: (end) => this.#laneOver(end),
       failed: (error) => this.#fail(error),
@@ -402,10 +414,22 @@ export class NbdConnection {
   }
 
   /** The session can take more. */
-  #roomMade(): void {
-    const phase = this.#phase;
-    if (phase.at === 'carried') this.#transport.isFull = !phase.session.hasRoom();
-    else this.#advance();
+  #roomMade(session: DiskSession): void {
+    this.#takeArrivals(session);
+    if (this.#phase.at !== 'carried') this.#advance();
+  }
+
+  #takeArrivals(session: DiskSession): void {
+    if (this.#isTakingArrivals) return; // what is done at once makes room at once
+    this.#isTakingArrivals = true;
+    while (session.hasRoom()) {
+      const next = this.#arrivals.shift();
+      if (next === undefined) break;
+      session.start(next);
+    }
+    this.#isTakingArrivals = false;
+    this.#transport.isFull = this.#arrivals.length > 0 || !session.hasRoom();
+    if (this.#arrivals.length === 0) this.#whenArrivalsTaken?.();
   }
 
   #isChoosing(): boolean {

@@ -1,10 +1,11 @@
 import { NBD_LANE_HANDED_MAX } from '../../base/limits.js';
 import { unreachable } from '../../base/unreachable.js';
+import { errnoName } from '../../os/libc.js';
 import { addressOf, closeDescriptor, EAGAIN, failedBy, send } from '../../os/stream-calls.js';
 import { Readiness, type StreamPoll } from '../../os/stream-poll.js';
 import type { Arrival } from '../framing.js';
 import type { Sink } from '../outbox.js';
-import type { ConnectionOver } from './handing.js';
+import { type ConnectionOver, weightOf } from './handing.js';
 import { Field, type LaneTable, Payload, Standing, tokenOf, Unsent, Writer } from './lane-table.js';
 import type { FromLane } from './messages.js';
 
@@ -118,7 +119,7 @@ export class CarriedConnection implements Sink {
     for (let next = this.#early.get(this.#order); next !== undefined; next = this.#early.get(this.#order)) {
       this.#early.delete(this.#order);
       this.#order = (this.#order + 1) | 0;
-      Atomics.sub(this.#place.table.fields, this.#at(Field.Handed), 1);
+      Atomics.sub(this.#place.table.fields, this.#at(Field.Handed), weightOf(next));
       this.#ties.handed(next);
     }
     this.#unpark();
@@ -227,8 +228,10 @@ export class CarriedConnection implements Sink {
 
   #writeAll(): boolean {
     for (let next = this.#written[0]; next !== undefined; next = this.#written[0]) {
-      const count = this.#sendSome(next);
-      if (count === undefined) return false;
+      const rest = next.bytes.subarray(next.sentBytes);
+      const count = send(this.#ties.descriptor, addressOf(rest), rest.length);
+      if (count < 0 && failedBy() === EAGAIN) return false;
+      if (count < 0) return this.#lost(errnoName(failedBy()));
       next.sentBytes += count;
       if (next.sentBytes < next.bytes.length) continue;
       this.#written.shift();
@@ -237,12 +240,11 @@ export class CarriedConnection implements Sink {
     return true;
   }
 
-  /** Undefined where there is no room. A connection that is lost takes everything: its lane tells of that. */
-  #sendSome({ bytes, sentBytes }: Written): number | undefined {
-    const rest = bytes.subarray(sentBytes);
-    const count = send(this.#ties.descriptor, addressOf(rest), rest.length);
-    if (count >= 0) return count;
-    return failedBy() === EAGAIN ? undefined : rest.length;
+  /** Nobody takes any of it. */
+  #lost(because: string): true {
+    for (const { sent } of this.#written.splice(0)) sent(false);
+    this.#ties.over({ kind: 'lost', because });
+    return true;
   }
 
   #waitForRoom(): void {

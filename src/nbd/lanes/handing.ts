@@ -27,7 +27,7 @@ export class Handing {
 
   hand(record: number, arrival: Arrival): void {
     const { table, say } = this.#ties;
-    Atomics.add(table.fields, table.field(record, Field.Handed), 1);
+    Atomics.add(table.fields, table.field(record, Field.Handed), weightOf(arrival));
     const order = Atomics.add(table.fields, table.field(record, Field.HandedOrder), 1);
     say({ kind: 'handed', order, record, generation: this.#generation(record), arrival });
   }
@@ -42,3 +42,10 @@ export class Handing {
     return table.fields[table.field(record, Field.Generation)] ?? 0;
   }
 }
+
+/** What it counts towards NBD_LANE_HANDED_MAX: payloads are memory, other requests next to none. */
+export function weightOf(arrival: Arrival): number {
+  return arrival.kind === 'payload' ? 1 + Math.floor(arrival.bytes.length / BYTES_PER_WEIGHT) : 1;
+}
+
+const BYTES_PER_WEIGHT = 32 * 1024;

@@ -84,7 +84,7 @@ export class Lane {
       }
     } catch (error) {
       // Nothing of it may come to the next client.
-      this.#replies.length = 0;
+      this.#replies.forget();
       this.#syncs.forget();
       this.#messages.postMessage({ kind: 'bug', record, generation: generationOf(token), error } satisfies FromLane);
     } finally {

@@ -68,6 +68,11 @@ export class ReplyLine {
     return this.length + bytes <= NBD_LANE_OUTPUT_BYTES;
   }
 
+  forget(): void {
+    this.length = 0;
+    this.tail.clear();
+  }
+
   flush(record: number): Sent {
     if (this.length === 0) return 'sent';
     if (!this.#mayWrite(record)) {
