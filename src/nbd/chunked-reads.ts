@@ -1,4 +1,4 @@
-import { NBD_PIECE_BYTES, NBD_SPARSE_READ_BYTES_MIN } from '../base/limits.js';
+import { NBD_PIECE_BYTES, NBD_SPARSE_READ_BYTES_MIN, NBD_STREAMED_BYTES } from '../base/limits.js';
 import { BlockError } from '../block/block-error.js';
 import type { ErrnoName } from './constants.js';
 import type { DeviceReader } from './device-reader.js';
@@ -8,9 +8,10 @@ import type { SessionWorld } from './session-world.js';
 import { type Run, runsOf } from './sparse-runs.js';
 import type { NbdRequest } from './transmission-wire.js';
 
-type Piece =
-  | { readonly kind: 'chunks'; readonly chunks: readonly Uint8Array[] }
-  | { readonly kind: 'failed'; readonly errno: ErrnoName; readonly at: number };
+interface Failure {
+  readonly errno: ErrnoName;
+  readonly at: number;
+}
 
 /**
  * READs whose replies come in chunks. Zeroes that the device knows of are told, not sent; other replies may come between two
@@ -32,43 +33,46 @@ export class ChunkedReads {
   start(request: NbdRequest): void {
     const { lengthBytes } = request;
     const offset = Number(request.offset);
-    const running = this.#underWay.begin(request, Math.min(lengthBytes, 2 * NBD_PIECE_BYTES));
+    // Counts as more than it takes, so that there are few of them at a time: one is read while another is sent.
+    const running = this.#underWay.begin(request, Math.min(lengthBytes, NBD_PIECE_BYTES));
     this.#underWay.task(() => this.#read(running, offset, offset + lengthBytes));
   }
 
-  /** One piece goes to the peer while the next is read. */
+  /** What is read was asked for by a client that has taken all before it: one that takes none costs the memory of one chunk. */
   async #read(running: Running, offset: number, end: number): Promise<void> {
-    let sent = Promise.resolve(true);
     for (let at = offset; at < end; at += NBD_PIECE_BYTES) {
-      const piece = await this.#prepare(running.request, at, Math.min(at + NBD_PIECE_BYTES, end), end);
-      if (!(await sent)) break;
-      if (piece.kind === 'failed') {
-        this.#replies.failed(running, piece.errno, piece.at);
+      for (const run of await this.#runs(at, Math.min(at + NBD_PIECE_BYTES, end))) {
+        const outcome = await this.#sendRun(running.request, run, end);
+        if (outcome === 'taken') continue;
+        if (outcome === 'gone') this.#over(running);
+        else this.#replies.failed(running, outcome.errno, outcome.at);
         return;
       }
-      sent = this.#send(piece.chunks);
     }
-    await sent;
+    this.#over(running);
+  }
+
+  #over(running: Running): void {
     this.#underWay.measure(running, undefined);
     this.#underWay.release(running);
   }
 
-  async #prepare(request: NbdRequest, from: number, to: number, end: number): Promise<Piece> {
+  async #sendRun(request: NbdRequest, run: Run, end: number): Promise<'taken' | 'gone' | Failure> {
     const { form, pool } = this.#world;
-    const chunks: Uint8Array[] = [];
-    for (const { offset, lengthBytes, isZero } of await this.#runs(from, to)) {
-      const isLast = offset + lengthBytes === end;
-      if (isZero) {
-        chunks.push(form.encodeHole(request, offset, lengthBytes, isLast));
-        continue;
-      }
-      const chunk = pool.take(form.dataHeadBytes + lengthBytes);
-      const errno = await this.#reader.fill(offset, chunk.subarray(form.dataHeadBytes));
-      if (errno !== undefined) return { kind: 'failed', errno, at: offset };
-      form.encodeDataHead(request, offset, isLast, chunk);
-      chunks.push(chunk);
+    const runEnd = run.offset + run.lengthBytes;
+    if (run.isZero) {
+      const hole = form.encodeHole(request, run.offset, run.lengthBytes, runEnd === end);
+      return (await this.#send(hole)) ? 'taken' : 'gone';
     }
-    return { kind: 'chunks', chunks };
+    for (let at = run.offset; at < runEnd; at += NBD_STREAMED_BYTES) {
+      const lengthBytes = Math.min(NBD_STREAMED_BYTES, runEnd - at);
+      const chunk = pool.take(form.dataHeadBytes + lengthBytes);
+      const errno = await this.#reader.fill(at, chunk.subarray(form.dataHeadBytes));
+      if (errno !== undefined) return { errno, at };
+      form.encodeDataHead(request, at, at + lengthBytes === end, chunk);
+      if (!(await this.#send(chunk))) return 'gone';
+    }
+    return 'taken';
   }
 
   async #runs(from: number, to: number): Promise<readonly Run[]> {
@@ -82,18 +86,14 @@ export class ChunkedReads {
     }
   }
 
-  /** Whether all of them arrived in the kernel. */
-  async #send(chunks: readonly Uint8Array[]): Promise<boolean> {
+  /** Whether it arrived in the kernel. */
+  #send(chunk: Uint8Array): Promise<boolean> {
     const { outbox, pool } = this.#world;
-    const arrivals = chunks.map(
-      (chunk) =>
-        new Promise<boolean>((resolve) => {
-          outbox.send(chunk, (arrived) => {
-            if (arrived) pool.give(chunk);
-            resolve(arrived);
-          });
-        }),
-    );
-    return (await Promise.all(arrivals)).every((arrived) => arrived);
+    return new Promise((resolve) => {
+      outbox.send(chunk, (arrived) => {
+        if (arrived) pool.give(chunk);
+        resolve(arrived);
+      });
+    });
   }
 }

@@ -1,7 +1,8 @@
-import { NBD_PIECE_BYTES, NBD_SPARSE_READ_BYTES_MIN } from '../base/limits.js';
+import { NBD_PIECE_BYTES, NBD_SPARSE_READ_BYTES_MIN, NBD_STREAMED_BYTES } from '../base/limits.js';
 import { ChunkedReads } from './chunked-reads.js';
 import type { ErrnoName } from './constants.js';
 import { DeviceReader } from './device-reader.js';
+import type { WayOut } from './outbox.js';
 import type { Replies } from './replies.js';
 import type { RequestsUnderWay } from './requests-under-way.js';
 import type { SessionWorld } from './session-world.js';
@@ -58,30 +59,32 @@ export class DiskReads {
 
   /** A large one as a simple reply. */
   #readInPieces(request: NbdRequest): void {
-    const { form, pool } = this.#world;
+    const { form, pool, outbox } = this.#world;
     const offset = Number(request.offset);
-    const running = this.#underWay.begin(request, 2 * NBD_PIECE_BYTES); // one goes to the peer while the next is read
+    const running = this.#underWay.begin(request, 2 * NBD_STREAMED_BYTES); // one goes to the peer while the next is read
     this.#underWay.task(async () => {
-      const first = pool.take(form.dataHeadBytes + NBD_PIECE_BYTES);
+      // Before anything is read: those that wait for their way would each keep a piece meanwhile.
+      const way = await outbox.takeAlone();
+      const first = pool.take(form.dataHeadBytes + NBD_STREAMED_BYTES);
       const errno = await this.#reader.fill(offset, first.subarray(form.dataHeadBytes));
       if (errno !== undefined) {
+        way.leave();
         this.#replies.failed(running, errno);
         return;
       }
       form.encodeDataHead(request, offset, true, first);
-      const failure = await this.#stream(first, offset + NBD_PIECE_BYTES, offset + request.lengthBytes);
+      const failure = await this.#stream(way, first, offset + NBD_STREAMED_BYTES, offset + request.lengthBytes);
       this.#underWay.measure(running, failure);
       this.#underWay.release(running);
     });
   }
 
   /** After the header there is no way to tell a failure but a hard disconnect (proto.md, `NBD_CMD_READ`). */
-  async #stream(first: Uint8Array, from: number, end: number): Promise<ErrnoName | undefined> {
-    const { outbox, pool } = this.#world;
-    const way = await outbox.takeAlone();
+  async #stream(way: WayOut, first: Uint8Array, from: number, end: number): Promise<ErrnoName | undefined> {
+    const { pool } = this.#world;
     let piece = first;
-    for (let at = from; at < end; at += NBD_PIECE_BYTES) {
-      const next = pool.take(Math.min(NBD_PIECE_BYTES, end - at));
+    for (let at = from; at < end; at += NBD_STREAMED_BYTES) {
+      const next = pool.take(Math.min(NBD_STREAMED_BYTES, end - at));
       const [arrived, errno] = await Promise.all([way.send(piece), this.#reader.fill(at, next)]);
       if (errno !== undefined) this.#world.broken(`${errno} at ${at}, after the reply had begun`);
       if (errno !== undefined || !arrived) {

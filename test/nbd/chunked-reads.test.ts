@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { describe, type TestContext, test } from 'node:test';
 import { systemClock } from '../../src/base/clock.js';
-import { NBD_PIECE_BYTES, NBD_SPARSE_READ_BYTES_MIN, NBD_UNFRAGMENTED_BYTES_MAX } from '../../src/base/limits.js';
+import { NBD_SPARSE_READ_BYTES_MIN, NBD_STREAMED_BYTES, NBD_UNFRAGMENTED_BYTES_MAX } from '../../src/base/limits.js';
 import { BlockError } from '../../src/block/block-error.js';
 import { MemoryDevice } from '../../src/block/memory-device.js';
 import { connectNbd } from '../../src/nbd/client.js';
@@ -30,6 +30,18 @@ async function attach(context: TestContext, device: MemoryDevice): Promise<NbdDi
   const disk = await haggling.go('node1');
   context.after(() => disk.destroy());
   return disk;
+}
+
+/** Data that come in as many chunks as are sent at once, one behind the other, as one. */
+function dataIn(
+  offset: number,
+  lengthBytes: number,
+  endsReply = false,
+): (readonly [string, number, number, boolean])[] {
+  const count = lengthBytes / NBD_STREAMED_BYTES;
+  return Array.from({ length: count }, (_, index) => {
+    return ['data', offset + index * NBD_STREAMED_BYTES, NBD_STREAMED_BYTES, endsReply && index === count - 1];
+  });
 }
 
 /** Kind, place, length and whether it is the last, of each chunk of one reply. */
@@ -73,11 +85,11 @@ describe('a READ in chunks', () => {
     const raw = await rawTo(context, sparse());
     await raw.send(read({ offset: 0, lengthBytes: 4 * MEBI }));
     assert.deepEqual(await chunksOf(raw), [
-      ['data', 0, MEBI, false],
+      ...dataIn(0, MEBI),
       ['hole', MEBI, MEBI, false],
-      ['data', 2 * MEBI, MEBI / 2, false],
+      ...dataIn(2 * MEBI, MEBI / 2),
       ['hole', 2.5 * MEBI, MEBI / 2, false],
-      ['data', 3 * MEBI, MEBI, true],
+      ...dataIn(3 * MEBI, MEBI, true),
     ]);
     await raw.send(read({ offset: MEBI + 512, lengthBytes: MEBI }));
     assert.deepEqual(await chunksOf(raw), [
@@ -133,7 +145,7 @@ describe('a READ in chunks', () => {
       release = resolve;
     });
     device.readNow = (offset, target) =>
-      offset !== NBD_PIECE_BYTES && MemoryDevice.prototype.readNow.call(device, offset, target);
+      offset !== NBD_STREAMED_BYTES && MemoryDevice.prototype.readNow.call(device, offset, target);
     device.read = async () => await stuck;
     await raw.send(requestBytes({ cookie: 1n, lengthBytes: 4 * MEBI }));
     assert.equal((await raw.chunk())?.cookie, 1n);
@@ -141,7 +153,8 @@ describe('a READ in chunks', () => {
     const other = await raw.chunk();
     assert.deepEqual([other?.cookie, other?.flags], [2n, 1]);
     release();
-    for (let left = 3; left > 0; left -= 1) assert.equal((await raw.chunk())?.cookie, 1n);
+    for (let left = (4 * MEBI) / NBD_STREAMED_BYTES - 1; left > 0; left -= 1)
+      assert.equal((await raw.chunk())?.cookie, 1n);
   });
 
   test('that fails in the middle says where, and the connection goes on', async (context) => {
@@ -169,7 +182,7 @@ describe('a READ in chunks', () => {
     };
     const raw = await rawTo(context, device);
     await raw.send(read({ offset: MEBI, lengthBytes: MEBI }));
-    assert.deepEqual(await chunksOf(raw), [['data', MEBI, MEBI, true]]);
+    assert.deepEqual(await chunksOf(raw), dataIn(MEBI, MEBI, true));
   });
 });
 
