@@ -1,5 +1,6 @@
 import type { MacAddress } from '../base/addresses.js';
 import type { Serial } from '../base/serial.js';
+import type { Subnet } from '../base/subnets.js';
 import type { BlockDevice } from '../block/block-device.js';
 import type { Medium } from '../block/flush-queue.js';
 import type { SpaceQueue } from '../block/space-queue.js';
@@ -22,4 +23,11 @@ export interface Board {
   readonly medium: Medium | undefined;
   readonly bootFiles: BootFiles;
   readonly writerLock: WriterLock;
+  readonly access: DiskAccess;
+}
+
+/** Who may use a disk, of those that the server answers at all. */
+export interface DiskAccess {
+  /** By address; undefined: all. Not asked of who comes by a Unix socket. */
+  readonly allow: readonly Subnet[] | undefined;
 }

@@ -152,6 +152,7 @@ function boardOf(
       medium: device,
       bootFiles,
       writerLock: addressLock(clock),
+      access: { allow: entry.allow },
     },
     image: image.name,
     partition,

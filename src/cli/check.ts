@@ -1,6 +1,7 @@
 import { handedLines, handedWarnings, takeHandedSockets } from '../app/handed-sockets.js';
 import { systemClock } from '../base/clock.js';
 import { printable } from '../base/printable.js';
+import { subnetText } from '../base/subnets.js';
 import { type Fault, renderFaults } from '../inventory/fault.js';
 import { checkImageFiles } from '../inventory/files.js';
 import type { Inventory } from '../inventory/inventory.js';
@@ -80,8 +81,8 @@ function block(title: string, lines: readonly string[]): string {
 
 function boardLines({ boards }: Inventory): readonly string[] {
   const lines = [...boards.values()].map(
-    ({ name, serial, mac, image, disk }) =>
-      `${name}: serial ${serial}${mac === undefined ? '' : `, MAC ${mac}`}, ${image} (${disk})`,
+    ({ name, serial, mac, image, disk, allow }) =>
+      `${name}: serial ${serial}${mac === undefined ? '' : `, MAC ${mac}`}, ${image} (${disk})${allow === undefined ? '' : ` for ${allow.map(subnetText).join(', ')}`}`,
   );
   return lines.length === 0 ? ['none yet: start the server and it shows those that ask'] : lines;
 }

@@ -25,7 +25,8 @@ export function findClashes(tree: Tree, positions: PositionTable, source: Source
     ...samePartitions(file),
     ...samePorts(file),
     ...unservedInterfaces(file),
-    ...allowedTwice(file),
+    ...allowedTwice(file, ['server', 'allow']),
+    ...boardsAllow(file),
     ...longStatePath(file),
     ...wrongNbdSocket(file),
   ];
@@ -201,8 +202,7 @@ function unservedInterfaces(file: ParsedFile): readonly Finding[] {
 }
 
 /** However each is spelled: `10.0.0.1` and `::ffff:10.0.0.1/128` are one. */
-function allowedTwice(file: ParsedFile): readonly Finding[] {
-  const path = ['server', 'allow'];
+function allowedTwice(file: ParsedFile, path: KeyPath): readonly Finding[] {
   const value = at(file.tree, path);
   const allow = Array.isArray(value) ? value : [];
   if (allow.length > INVENTORY_ALLOW_MAX) {
@@ -223,6 +223,19 @@ function allowedTwice(file: ParsedFile): readonly Finding[] {
     }
     const complaint = { problem: `${text} is in this list twice`, remedy: 'remove one of the two' };
     return [finding(file, [...path, String(index)], complaint)];
+  });
+}
+
+function boardsAllow(file: ParsedFile): readonly Finding[] {
+  return namesUnder(file, 'boards').flatMap((board) => {
+    const path = ['boards', board, 'allow'];
+    const value = at(file.tree, path);
+    if (!Array.isArray(value) || value.length > 0) return allowedTwice(file, path);
+    const complaint = {
+      problem: 'this list is empty, so nobody could use the disk',
+      remedy: 'name the address of the board, or remove the line: then whoever the server answers may',
+    };
+    return [finding(file, path, complaint)];
   });
 }
 

@@ -90,6 +90,8 @@ export interface BoardEntry {
   readonly image: string;
   /** The board writes to the image file itself. */
   readonly disk: 'direct';
+  /** Who may use its disk, of those that the server answers; undefined: all of them. Never empty. */
+  readonly allow: readonly Subnet[] | undefined;
   readonly cmdline: CmdlineChoice;
 }
 

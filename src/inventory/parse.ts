@@ -102,7 +102,7 @@ function completed({ server, dhcp, tftp, nbd, http, images, boards }: InventoryA
         rootPartition: image.root_partition,
       }),
     ),
-    boards: mapEntries(boards, (name, board): BoardEntry => ({ name, ...board, mac: board.mac })),
+    boards: mapEntries(boards, (name, board): BoardEntry => ({ name, ...board, mac: board.mac, allow: board.allow })),
   };
 }
 

@@ -163,6 +163,13 @@ export const KEYS = {
     default: 'direct',
     meaning: '`direct`: the board writes to the image file itself, so only one board may use that image.',
   },
+  'boards.*.allow': {
+    expects: 'an address, a network (CIDR), or a list of them',
+    example: '[192.168.1.21, 192.168.1.0/28]',
+    default: 'whoever the server answers',
+    meaning:
+      "Who may use this board's disk over the network, and see it in a list of disks; this machine too has to be named. It only narrows: others are let in by `server.allow`.",
+  },
   'boards.*.cmdline': {
     expects: 'auto, as-is, or changes (append, remove)',
     example: 'auto',
@@ -207,7 +214,6 @@ export const NOT_YET: Readonly<Record<string, string>> = {
   'server.state_limit': 'a limit on the size of the state folder',
   'nbd.tls': 'encrypted disk connections',
   'boards.*.tls': 'encrypted disk connections',
-  'boards.*.allow': 'tying a board to addresses',
   'boards.*.size': 'a disk larger than its image',
 };
 

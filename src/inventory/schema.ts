@@ -102,6 +102,7 @@ const board = section({
   mac: scalar(readMac).optional(),
   image: scalar((text) => text),
   disk: scalar(readDisk).default('direct'),
+  allow: oneOrMore(readSubnet).optional(),
   cmdline: z.union([scalar(readCmdlineWord), cmdlineChanges]).default('auto'),
 } satisfies Fields<'boards.*'>);
 

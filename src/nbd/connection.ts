@@ -9,6 +9,7 @@ import { WaitingDevice } from '../block/waiting-device.js';
 import type { Board } from '../boards/board.js';
 import type { BoardLookup } from '../boards/identity/lookup.js';
 import type { DiskUser } from '../boards/writer-lock/writer-lock.js';
+import { type Exports, exportsFor } from './admission.js';
 import type { Terms } from './agreement.js';
 import type { BufferPool } from './buffer-pool.js';
 import { ByteQueue } from './byte-queue.js';
@@ -20,7 +21,6 @@ import { Form } from './lanes/lane-table.js';
 import type { Lanes } from './lanes/lanes.js';
 import type { NbdMeter } from './meter.js';
 import {
-  type Exports,
   NEGOTIATION_BEGINS,
   type NegotiationCommand,
   type NegotiationEvent,
@@ -98,7 +98,7 @@ export class NbdConnection {
   constructor(socket: Duplex, peer: string, world: ConnectionWorld) {
     this.peer = peer;
     this.#world = world;
-    this.#exports = exportsOf(world.lookup);
+    this.#exports = exportsFor(peer, world.lookup);
     this.#phase = { at: 'negotiating', framing: new HandshakeFraming(this.#queue), state: NEGOTIATION_BEGINS };
     this.#deadline = this.#startDeadline();
     this.#transport = new Transport(socket, {
@@ -452,17 +452,4 @@ export class NbdConnection {
     this.#world.log.error({ peer: this.peer, err: error }, 'nbd.connection.bug');
     void this.close('a fault of the server', 'abrupt');
   }
-}
-
-/** The inventory may change while a client haggles: nothing is remembered between two options. */
-function exportsOf(lookup: BoardLookup): Exports {
-  return {
-    find(name) {
-      const board = lookup.byName(name);
-      if (board === undefined) return undefined;
-      const { description, disk } = board;
-      return { name: board.name, sizeBytes: disk.sizeBytes, description, rotational: disk.rotational };
-    },
-    names: () => lookup.names(),
-  };
 }

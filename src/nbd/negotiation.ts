@@ -1,8 +1,8 @@
-import { NBD_MESSAGE_CHARACTERS_MAX, NBD_NAME_BYTES_MAX } from '../base/limits.js';
+import { NBD_NAME_BYTES_MAX } from '../base/limits.js';
 import { Malformed } from '../base/malformed.js';
-import { printableAscii } from '../base/printable.js';
 import { unreachable } from '../base/unreachable.js';
 import type { LockVerdict } from '../boards/writer-lock/writer-lock.js';
+import type { Exports, ExportVerdict } from './admission.js';
 import { type Agreement, NOTHING_AGREED, type Terms, termsOf } from './agreement.js';
 import { ClientFlag, HandshakeFlag, Option, OptionReply } from './constants.js';
 import { type Export, exportFacts, exportInfos } from './export-info.js';
@@ -20,6 +20,7 @@ import {
 } from './handshake-wire.js';
 import { decodeMetaContextRequest, encodeMetaContext } from './meta-context-wire.js';
 import { contextsFor } from './meta-contexts.js';
+import { refusedReason, refusedSentence, shortened, unknownSentence } from './refusal-words.js';
 
 /**
  * Fixed newstyle negotiation, the server's side: what a client said and what the writer lock answered come in, commands go
@@ -45,12 +46,6 @@ export interface Choice {
   readonly option: typeof Option.Go | typeof Option.ExportName;
   readonly found: Export;
   readonly infoRequests: readonly number[];
-}
-
-/** All that is served. */
-export interface Exports {
-  find(name: string): Export | undefined;
-  names(): readonly string[];
 }
 
 export type NegotiationEvent =
@@ -151,8 +146,9 @@ function answerOversized(state: Haggling, option: number, lengthBytes: number): 
 
 function list(exports: Exports): readonly NegotiationCommand[] {
   const entries = exports.names().map((name) => {
-    const entry = encodeServerEntry({ exportName: name, description: exports.find(name)?.description ?? '' });
-    return encodeOptionReply(Option.List, OptionReply.Server, entry);
+    const verdict = exports.find(name);
+    const description = verdict.answer === 'export' ? verdict.found.description : '';
+    return encodeOptionReply(Option.List, OptionReply.Server, encodeServerEntry({ exportName: name, description }));
   });
   return [...entries, encodeAck(Option.List)].map(send);
 }
@@ -165,8 +161,9 @@ function answerExportRequest(
 ): NegotiationStep {
   const request = decoded(decodeExportRequest, body);
   if (request instanceof Malformed) return stay(state, [invalidData(option, request)]);
-  const found = findExport(exports, request.exportName);
-  if (found === undefined) return refuseUnknown(state, option, request.exportName, exports);
+  const verdict = findExport(exports, request.exportName);
+  if (verdict.answer !== 'export') return refuseExport(state, option, request.exportName, verdict, exports);
+  const { found } = verdict;
   if (option === Option.Go) return choose(state, { option, found, infoRequests: request.infoRequests });
   return stay(state, [...infoReplies(state, option, found, request.infoRequests), send(encodeAck(option))]);
 }
@@ -199,13 +196,13 @@ function answerMetaContexts(
   }
   const request = decoded(decodeMetaContextRequest, body);
   if (request instanceof Malformed) return stay(state, [invalidData(option, request)]);
-  const found = findExport(exports, request.exportName);
-  if (found === undefined) return refuseUnknown(state, option, request.exportName, exports);
+  const verdict = findExport(exports, request.exportName);
+  if (verdict.answer !== 'export') return refuseExport(state, option, request.exportName, verdict, exports);
   const contexts = contextsFor(option, request.queries);
   const replies = contexts.map((context) =>
     encodeOptionReply(option, OptionReply.MetaContext, encodeMetaContext(context)),
   );
-  const after = sets && contexts.length > 0 ? agreeing(state, { allocationOf: found.name }) : state;
+  const after = sets && contexts.length > 0 ? agreeing(state, { allocationOf: verdict.found.name }) : state;
   return stay(after, [...replies, encodeAck(option)].map(send));
 }
 
@@ -218,10 +215,21 @@ function decoded<T>(decode: (body: Uint8Array) => T, body: Uint8Array): T | Malf
   }
 }
 
-function refuseUnknown(state: Haggling, option: number, asked: string, exports: Exports): NegotiationStep {
-  const sentence = refuse(option, OptionReply.ErrUnknown, unknownSentence(asked, exports.names()));
+type NoExport = Exclude<ExportVerdict, { readonly answer: 'export' }>;
+
+function refuseExport(
+  state: Haggling,
+  option: number,
+  asked: string,
+  verdict: NoExport,
+  exports: Exports,
+): NegotiationStep {
+  const sentence =
+    verdict.answer === 'unknown'
+      ? refuse(option, OptionReply.ErrUnknown, unknownSentence(asked, exports.names()))
+      : refuse(option, OptionReply.ErrPolicy, refusedSentence(verdict.board, verdict.because));
   // INFO only asks: nobody was kept from a disk.
-  return stay(state, option === Option.Go ? [sentence, tellUnknown(asked)] : [sentence]);
+  return stay(state, option === Option.Go ? [sentence, tellRefused(asked, verdict)] : [sentence]);
 }
 
 // EXPORT_NAME cannot be answered with an error: closing is all there is (proto.md, `NBD_OPT_EXPORT_NAME`).
@@ -229,9 +237,11 @@ function chooseByName(state: Haggling, body: Uint8Array, exports: Exports): Nego
   if (body.length > NBD_NAME_BYTES_MAX) return over([], `an export name of ${body.length} bytes`);
   if (state.agreement.replies === 'extended') return over([], 'EXPORT_NAME after extended headers, which need GO');
   const asked = decodeName(body);
-  const found = findExport(exports, asked);
-  if (found === undefined) return over([tellUnknown(asked)], 'no such export');
-  return choose(state, { option: Option.ExportName, found, infoRequests: [] });
+  const verdict = findExport(exports, asked);
+  if (verdict.answer === 'export') {
+    return choose(state, { option: Option.ExportName, found: verdict.found, infoRequests: [] });
+  }
+  return over([tellRefused(asked, verdict)], 'no such export for this client');
 }
 
 function choose(state: Haggling, choice: Choice): NegotiationStep {
@@ -283,30 +293,15 @@ function agreeing(state: Haggling, more: Partial<Agreement>): Haggling {
 }
 
 // The initramfs's `nbdroot=host:/name` asks for "/name".
-function findExport(exports: Exports, asked: string): Export | undefined {
+function findExport(exports: Exports, asked: string): ExportVerdict {
   return exports.find(asked.startsWith('/') ? asked.slice(1) : asked);
 }
 
-function tellUnknown(asked: string): NegotiationCommand {
-  return { kind: 'tellRefused', board: undefined, exportName: shortened(asked, 63), because: 'not in the inventory' };
-}
-
-/** Read on a board's console by somebody who now has to change a file on another machine. */
-function unknownSentence(asked: string, names: readonly string[]): string {
-  const name = asked.startsWith('/') ? asked.slice(1) : asked;
-  const known = names.length === 0 ? 'It lists no board yet.' : `It lists ${names.join(', ')}`;
-  const advice = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/.test(name)
-    ? `Add under "boards:" in config.yaml: ${name}: { serial: <serial>, image: <image>, disk: direct } and restart the server.`
-    : 'A board has a name of a-z, 0-9 and "-", which is also the name of its export.';
-  return shortened(
-    `No board "${shortened(name, 63)}" in the inventory. ${advice} ${known}`,
-    NBD_MESSAGE_CHARACTERS_MAX,
-  );
-}
-
-/** What a peer sent may hold anything and be of any length: made fit for a console, and cut with a mark. */
-function shortened(text: string, charactersMax: number): string {
-  return printableAscii(text.length > charactersMax ? `${text.slice(0, charactersMax - 3)}...` : text);
+function tellRefused(asked: string, verdict: NoExport): NegotiationCommand {
+  const exportName = shortened(asked, 63);
+  return verdict.answer === 'unknown'
+    ? { kind: 'tellRefused', board: undefined, exportName, because: 'not in the inventory' }
+    : { kind: 'tellRefused', board: verdict.board, exportName, because: refusedReason(verdict.because) };
 }
 
 function send(bytes: Uint8Array): NegotiationCommand {

@@ -42,6 +42,7 @@ describe('a sound inventory', () => {
       mac: undefined,
       image: 'noble',
       disk: 'direct',
+      allow: undefined,
       cmdline: 'auto',
     });
     assert.deepEqual(boards.get('node2'), {
@@ -50,6 +51,7 @@ describe('a sound inventory', () => {
       mac: 'dc:a6:32:01:02:03',
       image: 'trixie',
       disk: 'direct',
+      allow: undefined,
       cmdline: { append: 'console=ttyS0,115200', remove: ['quiet', 'splash'] },
     });
   });
@@ -80,6 +82,14 @@ describe('a sound inventory', () => {
     assert.deepEqual(allowed('[10.0.0.7/32, 192.168.0.0/16, 0.0.0.0/0]'), ['10.0.0.7', '192.168.0.0/16', '0.0.0.0/0']);
     assert.deepEqual(allowed('["::FFFF:a00:7", "::ffff:10.0.0.0/104"]'), ['10.0.0.7', '10.0.0.0/8']);
     assert.deepEqual(allowed('["2001:DB8:0:0::/32", "::/0"]'), ['2001:db8::/32', '::/0']);
+  });
+
+  test('has for each board whom it allows, in the same spellings', () => {
+    const board = (allow: string) =>
+      sound(`images: { noble: { file: a } }\nboards: { node1: { serial: 1, image: noble, allow: ${allow} } }`).boards;
+    const allowed = (allow: string) => board(allow).get('node1')?.allow?.map(subnetText);
+    assert.deepEqual(allowed('10.0.0.7'), ['10.0.0.7']);
+    assert.deepEqual(allowed('[10.0.0.0/8, "::ffff:192.168.1.7"]'), ['10.0.0.0/8', '192.168.1.7']);
   });
 
   test('allows 256 networks and no more', () => {

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
 import { NBD_NAME_BYTES_MAX } from '../../src/base/limits.js';
+import type { Exports } from '../../src/nbd/admission.js';
 import { NOTHING_AGREED, termsOf } from '../../src/nbd/agreement.js';
 import { Info, Option, OptionReply, TransmissionFlag } from '../../src/nbd/constants.js';
 import type { Export } from '../../src/nbd/export-info.js';
@@ -16,7 +17,6 @@ import {
 } from '../../src/nbd/handshake-wire.js';
 import { decodeMetaContext, encodeMetaContextRequest } from '../../src/nbd/meta-context-wire.js';
 import {
-  type Exports,
   NEGOTIATION_BEGINS,
   type NegotiationCommand,
   type NegotiationEvent,
@@ -41,7 +41,7 @@ function exportOf(name: string): Export {
 
 function exportsNamed(...names: readonly string[]): Exports {
   return {
-    find: (name) => (names.includes(name) ? exportOf(name) : undefined),
+    find: (name) => (names.includes(name) ? { answer: 'export', found: exportOf(name) } : { answer: 'unknown' }),
     names: () => names,
   };
 }
@@ -163,7 +163,10 @@ describe('INFO', () => {
     ]);
   });
   test('tells of a disk that turns', () => {
-    const turning: Exports = { names: () => [], find: (name) => ({ ...exportOf(name), rotational: true }) };
+    const turning: Exports = {
+      names: () => [],
+      find: (name) => ({ answer: 'export', found: { ...exportOf(name), rotational: true } }),
+    };
     const told = decodeInfoReply(replies(step(ask(Option.Info, 'node1'), HAGGLING, turning))[0]?.body ?? NOTHING);
     assert.ok(told.kind === 'export' && told.transmissionFlags === 0x0d7d);
   });
