@@ -28,7 +28,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
 const DOORS: Readonly<Record<string, readonly RegExp[]>> = {
   koffi: [/^os\//],
   'node:dgram': [/^os\//, /^tftp\/udp-socket\.ts$/],
-  'node:net': [/^nbd\/(listening|server|client|transport)\.ts$/],
+  'node:net': [/^nbd\/(listening|server|client|transport|tls-door)\.ts$/],
+  'node:tls': [/^nbd\/tls-door\.ts$/],
   'node:http': [/^cli\/ask-server\.ts$/],
   'node:fs': [
     /^block\/file-(device|opening)\.ts$/,

@@ -29,3 +29,8 @@ export function printableJson(json: string): string {
 function escapedUnit(unit: number): string {
   return `\\u${unit.toString(16).padStart(4, '0')}`;
 }
+
+/** What a peer sent may hold anything and be of any length: made fit for a console, and cut with a mark. */
+export function shortened(text: string, charactersMax: number): string {
+  return printableAscii(text.length > charactersMax ? `${text.slice(0, charactersMax - 3)}...` : text);
+}

@@ -30,4 +30,8 @@ export interface Board {
 export interface DiskAccess {
   /** By address; undefined: all. Not asked of who comes by a Unix socket. */
   readonly allow: readonly Subnet[] | undefined;
+  /** `off`: in the clear only. */
+  readonly tls: TlsMode;
 }
+
+export type TlsMode = 'off' | 'allowed' | 'required';

@@ -152,7 +152,7 @@ function boardOf(
       medium: device,
       bootFiles,
       writerLock: addressLock(clock),
-      access: { allow: entry.allow },
+      access: { allow: entry.allow, tls: 'off' },
     },
     image: image.name,
     partition,

@@ -6,7 +6,7 @@ import type { Log } from '../base/log.js';
 import { Malformed } from '../base/malformed.js';
 import { unreachable } from '../base/unreachable.js';
 import { WaitingDevice } from '../block/waiting-device.js';
-import type { Board } from '../boards/board.js';
+import type { Board, TlsMode } from '../boards/board.js';
 import type { BoardLookup } from '../boards/identity/lookup.js';
 import type { DiskUser } from '../boards/writer-lock/writer-lock.js';
 import { type Exports, exportsFor } from './admission.js';
@@ -26,7 +26,10 @@ import {
   type NegotiationEvent,
   type NegotiationState,
   negotiate,
+  type RefusedDisk,
 } from './negotiation.js';
+import type { TlsDoor } from './tls-door.js';
+import type { Channel } from './tls-peer.js';
 import { refusal } from './transmission.js';
 import { COMPACT_REQUESTS, type NbdRequest } from './transmission-wire.js';
 import { Transport } from './transport.js';
@@ -43,14 +46,24 @@ export interface ConnectionWorld {
   /** For payloads that wait for space. */
   readonly heldMemory: Budget;
   readonly lanes: Pick<Lanes, 'ready' | 'carry'>;
+  readonly tls: NbdTls | undefined;
   /** Whether who is at the other end of a socket still answers. */
   probe(socket: object): Promise<'alive' | 'gone'>;
-  attached(connection: NbdConnection, board: string): void;
+  attached(connection: NbdConnection, board: string, channel: Channel): void;
   /** The disk is no longer touched by this connection; told before its lock is released. */
   detached(connection: NbdConnection, board: string, because: string): void;
-  refused(connection: NbdConnection, board: string | undefined, exportName: string, because: string): void;
+  /** Its TLS came to nothing, and so does the connection. */
+  tlsFailed(connection: NbdConnection, because: string): void;
+  refused(connection: NbdConnection, refused: RefusedDisk): void;
   /** Nothing is left of it. */
   closed(connection: NbdConnection): void;
+}
+
+/** How clients may come by TLS, where they may. */
+export interface NbdTls {
+  /** `nbd.tls.mode`. */
+  readonly mode: TlsMode;
+  readonly door: TlsDoor;
 }
 
 type Phase =
@@ -72,6 +85,11 @@ interface DiskUse {
   /** What waits for space does so no longer, and is not done. */
   readonly giveUp: () => void;
 }
+
+type Agreed = Extract<NegotiationState, { readonly at: 'transmitting' }>;
+
+/** States in which the next message is not looked at. */
+const HELD_UP: ReadonlySet<NegotiationState['at']> = new Set(['startingTls', 'choosing', 'transmitting']);
 
 /**
  * One client, from greeting to the last byte. Reads from the stream only as long as there is room for what it would read;
@@ -98,7 +116,7 @@ export class NbdConnection {
   constructor(socket: Duplex, peer: string, world: ConnectionWorld) {
     this.peer = peer;
     this.#world = world;
-    this.#exports = exportsFor(peer, world.lookup);
+    this.#exports = exportsFor(peer, world.lookup, world.tls?.mode);
     this.#phase = { at: 'negotiating', framing: new HandshakeFraming(this.#queue), state: NEGOTIATION_BEGINS };
     this.#deadline = this.#startDeadline();
     this.#transport = new Transport(socket, {
@@ -252,7 +270,7 @@ export class NbdConnection {
     const phase = this.#phase;
     switch (phase.at) {
       case 'negotiating':
-        return phase.state.at === 'choosing' || phase.state.at === 'transmitting' || this.#transport.needsDrain;
+        return HELD_UP.has(phase.state.at) || this.#transport.needsDrain;
       case 'transmitting':
         return this.#arrivals.length > 0 || !phase.session.hasRoom();
       case 'carried':
@@ -267,7 +285,8 @@ export class NbdConnection {
   // While the writer lock is waited for the stream is read on, so that a client that gives up is noticed.
   #throttle(): void {
     const phase = this.#phase;
-    const patient = phase.at === 'negotiating' && this.#queue.length < NBD_EARLY_BYTES_MAX;
+    const isEarly = phase.at === 'negotiating' && phase.state.at !== 'startingTls';
+    const patient = isEarly && this.#queue.length < NBD_EARLY_BYTES_MAX;
     const isLast = this.#finishing !== undefined && phase.at !== 'closing';
     if (isLast || (this.#isHeldUp() && !patient)) this.#transport.pause();
     else this.#transport.resume();
@@ -291,18 +310,51 @@ export class NbdConnection {
       case 'send':
         this.#transport.outbox.send(command.bytes, () => {});
         break;
+      case 'startTls':
+        void this.#startTls(command.acknowledgement).catch((error: unknown) => this.#fail(error));
+        break;
       case 'takeDisk':
         void this.#takeDisk(command.board).catch((error: unknown) => this.#fail(error));
         break;
-      case 'tellRefused':
-        this.#world.refused(this, command.board, command.exportName, command.because);
+      case 'tellRefused': {
+        const { kind: _, ...refused } = command;
+        this.#world.refused(this, refused);
         break;
+      }
       case 'close':
         void this.close(command.because, 'graceful');
         break;
       default:
         unreachable(command);
     }
+  }
+
+  // The ten seconds for the handshake go on.
+  async #startTls(acknowledgement: Uint8Array): Promise<void> {
+    const { tls } = this.#world;
+    if (tls === undefined) throw new Error('TLS was promised, and there is none');
+    if (this.#queue.length + this.#transport.unseenBytes > 0) {
+      this.#tlsFailed('there are bytes behind STARTTLS in the clear, which anybody may have put there');
+      return;
+    }
+    this.#transport.pause();
+    this.#transport.outbox.send(acknowledgement, () => {});
+    await this.#transport.flushed();
+    if (this.#isClosing()) return;
+    const verdict = await this.#transport.secure(tls.door);
+    if (this.#isClosing()) return;
+    if (verdict.answer === 'failed') {
+      this.#tlsFailed(verdict.because);
+      return;
+    }
+    this.#step({ kind: 'tlsBegun', peer: verdict.peer });
+    this.#advance();
+  }
+
+  // It was promised: there is no way back into the clear (proto.md, "FORCEDTLS mode").
+  #tlsFailed(because: string): void {
+    this.#world.tlsFailed(this, because);
+    void this.close(`no TLS: ${because}`, 'abrupt');
   }
 
   async #takeDisk(name: string): Promise<void> {
@@ -320,19 +372,19 @@ export class NbdConnection {
       return;
     }
     this.#step({ kind: 'lock', verdict });
-    const terms = this.#terms();
-    if (terms !== undefined) await this.#transmit(board, user, terms);
+    const agreed = this.#agreed();
+    if (agreed !== undefined) await this.#transmit(board, user, agreed);
     else if (!this.#isClosing()) this.#deadline = this.#startDeadline();
     this.#advance();
   }
 
   /** What was negotiated, once it was. */
-  #terms(): Terms | undefined {
+  #agreed(): Agreed | undefined {
     const phase = this.#phase;
-    return phase.at === 'negotiating' && phase.state.at === 'transmitting' ? phase.state.terms : undefined;
+    return phase.at === 'negotiating' && phase.state.at === 'transmitting' ? phase.state : undefined;
   }
 
-  async #transmit(board: Board, user: DiskUser, terms: Terms): Promise<void> {
+  async #transmit(board: Board, user: DiskUser, { channel, terms }: Agreed): Promise<void> {
     const { turn, pool, heldMemory, meter, clock, log } = this.#world;
     const waiting = board.space && new WaitingDevice(board.disk, board.space, (bytes) => session.setAside(bytes));
     const session = new DiskSession({
@@ -351,7 +403,7 @@ export class NbdConnection {
       failed: (error) => this.#fail(error),
     });
     const use = { board, user, terms, giveUp: () => waiting?.giveUp() };
-    this.#world.attached(this, board.name);
+    this.#world.attached(this, board.name, channel);
     if (await this.#carry(session, use)) return;
     // A stop may have begun with it meanwhile.
     if (this.#phase.at === 'carried' || this.#phase.at === 'negotiating') this.#transmitHere(session, use);
@@ -371,8 +423,8 @@ export class NbdConnection {
   async #carry(session: DiskSession, use: DiskUse): Promise<boolean> {
     const file = use.board.disk.shared;
     const { form, requests, tellsAllocation } = use.terms;
-    // Nobody but our own client has headers of the other length.
-    if (file === undefined || requests !== COMPACT_REQUESTS) return false;
+    // Nobody but our own client has headers of the other length, and what comes by TLS is for OpenSSL alone.
+    if (file === undefined || requests !== COMPACT_REQUESTS || this.#transport.isSecured) return false;
     this.#phase = { at: 'carried', session, use };
     // Until there are lanes nobody looks at what comes.
     this.#transport.pause();

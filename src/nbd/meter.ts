@@ -24,6 +24,8 @@ export interface NbdMeter {
   ): void;
   /** Many of one kind, that were done elsewhere and well. */
   requestsFinished(tally: RequestTally): void;
+  /** A client that wanted TLS did not get through its handshake. */
+  tlsFailed(): void;
   connectionOpened(board: string): void;
   connectionClosed(board: string): void;
 }
@@ -31,6 +33,7 @@ export interface NbdMeter {
 export const silentMeter: NbdMeter = {
   requestFinished() {},
   requestsFinished() {},
+  tlsFailed() {},
   connectionOpened() {},
   connectionClosed() {},
 };

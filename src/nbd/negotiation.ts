@@ -1,6 +1,8 @@
 import { NBD_NAME_BYTES_MAX } from '../base/limits.js';
 import { Malformed } from '../base/malformed.js';
+import { shortened } from '../base/printable.js';
 import { unreachable } from '../base/unreachable.js';
+import type { RefusalReason } from '../boards/journal/events.js';
 import type { LockVerdict } from '../boards/writer-lock/writer-lock.js';
 import type { Exports, ExportVerdict } from './admission.js';
 import { type Agreement, NOTHING_AGREED, type Terms, termsOf } from './agreement.js';
@@ -20,13 +22,17 @@ import {
 } from './handshake-wire.js';
 import { decodeMetaContextRequest, encodeMetaContext } from './meta-context-wire.js';
 import { contextsFor } from './meta-contexts.js';
-import { refusedReason, refusedSentence, shortened, unknownSentence } from './refusal-words.js';
+import { refusedCode, refusedReason, refusedSentence, unknownSentence } from './refusal-words.js';
+import { type Channel, CLEAR, type TlsPeer } from './tls-peer.js';
 
 /**
  * Fixed newstyle negotiation, the server's side: what a client said and what the writer lock answered come in, commands go
  * out. Nothing here waits; between `takeDisk` and the `lock` event the client has nothing to say (proto.md: no option before
  * the final reply to the last).
  *
+ *                   startingTls
+ *        STARTTLS    ▲ │ handshake done: all that was agreed is forgotten
+ *                    │ ▼
  *   clientFlags ──► haggling ──(GO, EXPORT_NAME)──► choosing ──(lock granted)──► transmitting
  *                      ▲ │ ABORT, unknown EXPORT_NAME   │ held: GO haggles on, EXPORT_NAME is over
  *                      └─┼──────────────────────────────┘
@@ -35,11 +41,19 @@ import { refusedReason, refusedSentence, shortened, unknownSentence } from './re
  */
 export type NegotiationState =
   | { readonly at: 'clientFlags' }
-  | { readonly at: 'haggling'; readonly zeroes: boolean; readonly agreement: Agreement }
-  | { readonly at: 'choosing'; readonly zeroes: boolean; readonly agreement: Agreement; readonly choice: Choice }
+  | ({ readonly at: 'haggling' } & Haggled)
+  /** What was agreed in the clear may have been forged: nothing of it is here any more (CVE-2021-3716). */
+  | { readonly at: 'startingTls'; readonly zeroes: boolean }
+  | ({ readonly at: 'choosing'; readonly choice: Choice } & Haggled)
   /** From here on the client sends requests. */
-  | { readonly at: 'transmitting'; readonly exportName: string; readonly terms: Terms }
+  | { readonly at: 'transmitting'; readonly exportName: string; readonly channel: Channel; readonly terms: Terms }
   | { readonly at: 'over' };
+
+interface Haggled {
+  readonly channel: Channel;
+  readonly zeroes: boolean;
+  readonly agreement: Agreement;
+}
 
 /** The export that a client wants to use, and how it asked. */
 export interface Choice {
@@ -51,21 +65,29 @@ export interface Choice {
 export type NegotiationEvent =
   | { readonly kind: 'connected' }
   | HandshakeMessage
+  /** The handshake is over, and this is who is there. */
+  | { readonly kind: 'tlsBegun'; readonly peer: TlsPeer }
   | { readonly kind: 'lock'; readonly verdict: LockVerdict };
 
 export type NegotiationCommand =
   | { readonly kind: 'send'; readonly bytes: Uint8Array }
+  /**
+   * Say so, and take TLS from the next byte on. Bytes that have come behind the option are neither the one nor the other: they end it.
+   */
+  | { readonly kind: 'startTls'; readonly acknowledgement: Uint8Array }
   /** Take the board's writer lock and come back with the verdict. */
   | { readonly kind: 'takeDisk'; readonly board: string }
   /** Somebody did not get a disk: for journal and log. `exportName` is what was asked for, made printable. */
-  | {
-      readonly kind: 'tellRefused';
-      readonly board: string | undefined;
-      readonly exportName: string;
-      readonly because: string;
-    }
+  | ({ readonly kind: 'tellRefused' } & RefusedDisk)
   /** What was sent goes out first. */
   | { readonly kind: 'close'; readonly because: string };
+
+export interface RefusedDisk {
+  readonly board: string | undefined;
+  readonly exportName: string;
+  readonly reason: RefusalReason;
+  readonly because: string;
+}
 
 export interface NegotiationStep {
   readonly state: NegotiationState;
@@ -87,7 +109,18 @@ export function negotiate(state: NegotiationState, event: NegotiationEvent, expo
       return answerOption(state, event, exports);
     case 'oversizedOption':
       assertAt(state, 'haggling');
-      return answerOversized(state, event.option, event.lengthBytes);
+      return answerOversized(state, event.option, event.lengthBytes, exports);
+    case 'tlsBegun':
+      assertAt(state, 'startingTls');
+      return {
+        state: {
+          at: 'haggling',
+          channel: { kind: 'tls', peer: event.peer },
+          zeroes: state.zeroes,
+          agreement: NOTHING_AGREED,
+        },
+        commands: [],
+      };
     case 'lock':
       assertAt(state, 'choosing');
       return event.verdict.answer === 'granted' ? enter(state) : refuseHeld(state, event.verdict.by);
@@ -102,7 +135,7 @@ function checkFlags(flags: number): NegotiationStep {
   const unknown = (flags & ~KNOWN_CLIENT_FLAGS) >>> 0;
   if (unknown !== 0) return over([], `client flags ${unknown.toString(16)} mean nothing here`);
   const zeroes = (flags & ClientFlag.NoZeroes) === 0;
-  return { state: { at: 'haggling', zeroes, agreement: NOTHING_AGREED }, commands: [] };
+  return { state: { at: 'haggling', channel: CLEAR, zeroes, agreement: NOTHING_AGREED }, commands: [] };
 }
 
 type Haggling = Extract<NegotiationState, { readonly at: 'haggling' }>;
@@ -113,13 +146,16 @@ function answerOption(
   { option, body }: Extract<HandshakeMessage, { readonly kind: 'option' }>,
   exports: Exports,
 ): NegotiationStep {
+  if (mustStartTls(state, option, exports)) return demandTls(state, option, body, exports);
   switch (option) {
+    case Option.StartTls:
+      return startTls(state, body, exports);
     case Option.ExportName:
       return chooseByName(state, body, exports);
     case Option.Abort:
       return over([send(encodeAck(option))], 'the client gave up');
     case Option.List:
-      return stay(state, body.length === 0 ? list(exports) : [invalid(option, 'LIST takes no data')]);
+      return stay(state, body.length === 0 ? list(state, exports) : [invalid(option, 'LIST takes no data')]);
     case Option.Info:
     case Option.Go:
       return answerExportRequest(state, option, body, exports);
@@ -131,12 +167,12 @@ function answerOption(
     case Option.SetMetaContext:
       return answerMetaContexts(state, option, body, exports);
     default:
-      // STARTTLS among them: a baseline client goes on without.
       return stay(state, [refuse(option, OptionReply.ErrUnsup, `This server does not know option ${option}.`)]);
   }
 }
 
-function answerOversized(state: Haggling, option: number, lengthBytes: number): NegotiationStep {
+function answerOversized(state: Haggling, option: number, lengthBytes: number, exports: Exports): NegotiationStep {
+  if (mustStartTls(state, option, exports)) return demandTls(state, option, new Uint8Array(0), exports);
   if (option === Option.Abort) return over([send(encodeAck(option))], 'the client gave up');
   if (option === Option.ExportName) return over([], `an export name of ${lengthBytes} bytes`);
   return stay(state, [
@@ -144,9 +180,49 @@ function answerOversized(state: Haggling, option: number, lengthBytes: number): 
   ]);
 }
 
-function list(exports: Exports): readonly NegotiationCommand[] {
-  const entries = exports.names().map((name) => {
-    const verdict = exports.find(name);
+function mustStartTls({ channel }: Haggling, option: number, exports: Exports): boolean {
+  if (exports.tls !== 'required' || channel.kind === 'tls') return false;
+  return option !== Option.StartTls && option !== Option.Abort;
+}
+
+/** Whatever it is, also what nobody knows (proto.md, "FORCEDTLS mode"). That a disk was asked for is told all the same. */
+function demandTls(state: Haggling, option: number, body: Uint8Array, exports: Exports): NegotiationStep {
+  const asked = askedFor(option, body);
+  const verdict = asked === undefined ? undefined : findExport(state, exports, asked);
+  const isRefused = asked !== undefined && verdict !== undefined && verdict.answer !== 'export';
+  const told = isRefused ? [tellRefused(asked, verdict)] : [];
+  // proto.md: it cannot be answered with an error.
+  if (option === Option.ExportName) return over(told, 'EXPORT_NAME without TLS');
+  return stay(state, [
+    refuse(option, OptionReply.ErrTlsReqd, 'This server talks over TLS only: STARTTLS first.'),
+    ...told,
+  ]);
+}
+
+/** The disk that it would take. */
+function askedFor(option: number, body: Uint8Array): string | undefined {
+  if (option === Option.ExportName) return decodeName(body);
+  const request = option === Option.Go ? decoded(decodeExportRequest, body) : undefined;
+  return request === undefined || request instanceof Malformed ? undefined : request.exportName;
+}
+
+function startTls(state: Haggling, body: Uint8Array, exports: Exports): NegotiationStep {
+  const { channel, zeroes } = state;
+  if (channel.kind === 'tls') return stay(state, [invalid(Option.StartTls, 'This is TLS already.')]);
+  if (body.length > 0) return stay(state, [invalid(Option.StartTls, 'STARTTLS takes no data.')]);
+  if (exports.tls === 'off') {
+    const sentence = 'No TLS here: "nbd: { tls: ... }" in config.yaml would give it a certificate or keys.';
+    return stay(state, [refuse(Option.StartTls, OptionReply.ErrPolicy, sentence)]);
+  }
+  return {
+    state: { at: 'startingTls', zeroes },
+    commands: [{ kind: 'startTls', acknowledgement: encodeAck(Option.StartTls) }],
+  };
+}
+
+function list({ channel }: Haggling, exports: Exports): readonly NegotiationCommand[] {
+  const entries = exports.names(channel).map((name) => {
+    const verdict = exports.find(name, channel);
     const description = verdict.answer === 'export' ? verdict.found.description : '';
     return encodeOptionReply(Option.List, OptionReply.Server, encodeServerEntry({ exportName: name, description }));
   });
@@ -161,7 +237,7 @@ function answerExportRequest(
 ): NegotiationStep {
   const request = decoded(decodeExportRequest, body);
   if (request instanceof Malformed) return stay(state, [invalidData(option, request)]);
-  const verdict = findExport(exports, request.exportName);
+  const verdict = findExport(state, exports, request.exportName);
   if (verdict.answer !== 'export') return refuseExport(state, option, request.exportName, verdict, exports);
   const { found } = verdict;
   if (option === Option.Go) return choose(state, { option, found, infoRequests: request.infoRequests });
@@ -196,7 +272,7 @@ function answerMetaContexts(
   }
   const request = decoded(decodeMetaContextRequest, body);
   if (request instanceof Malformed) return stay(state, [invalidData(option, request)]);
-  const verdict = findExport(exports, request.exportName);
+  const verdict = findExport(state, exports, request.exportName);
   if (verdict.answer !== 'export') return refuseExport(state, option, request.exportName, verdict, exports);
   const contexts = contextsFor(option, request.queries);
   const replies = contexts.map((context) =>
@@ -226,8 +302,8 @@ function refuseExport(
 ): NegotiationStep {
   const sentence =
     verdict.answer === 'unknown'
-      ? refuse(option, OptionReply.ErrUnknown, unknownSentence(asked, exports.names()))
-      : refuse(option, OptionReply.ErrPolicy, refusedSentence(verdict.board, verdict.because));
+      ? refuse(option, OptionReply.ErrUnknown, unknownSentence(asked, exports.names(state.channel)))
+      : refuse(option, refusedCode(verdict.because), refusedSentence(verdict.board, verdict.because));
   // INFO only asks: nobody was kept from a disk.
   return stay(state, option === Option.Go ? [sentence, tellRefused(asked, verdict)] : [sentence]);
 }
@@ -237,7 +313,7 @@ function chooseByName(state: Haggling, body: Uint8Array, exports: Exports): Nego
   if (body.length > NBD_NAME_BYTES_MAX) return over([], `an export name of ${body.length} bytes`);
   if (state.agreement.replies === 'extended') return over([], 'EXPORT_NAME after extended headers, which need GO');
   const asked = decodeName(body);
-  const verdict = findExport(exports, asked);
+  const verdict = findExport(state, exports, asked);
   if (verdict.answer === 'export') {
     return choose(state, { option: Option.ExportName, found: verdict.found, infoRequests: [] });
   }
@@ -252,29 +328,30 @@ function choose(state: Haggling, choice: Choice): NegotiationStep {
 }
 
 function enter(state: Choosing): NegotiationStep {
-  const { zeroes, agreement, choice } = state;
+  const { channel, zeroes, agreement, choice } = state;
   const { option, found, infoRequests } = choice;
   const replies =
     option === Option.Go
       ? [...infoReplies(state, option, found, infoRequests), send(encodeAck(option))]
       : [send(encodeExportNameReply(exportFacts(found, agreement), { zeroes }))];
   return {
-    state: { at: 'transmitting', exportName: found.name, terms: termsOf(agreement, found.name) },
+    state: { at: 'transmitting', exportName: found.name, channel, terms: termsOf(agreement, found.name) },
     commands: replies,
   };
 }
 
-function refuseHeld({ zeroes, agreement, choice }: Choosing, holder: string): NegotiationStep {
+function refuseHeld({ channel, zeroes, agreement, choice }: Choosing, holder: string): NegotiationStep {
   const { option, found } = choice;
   const told: NegotiationCommand = {
     kind: 'tellRefused',
     board: found.name,
     exportName: found.name,
+    reason: 'in_use',
     because: `held by ${holder}`,
   };
   if (option === Option.ExportName) return over([told], `${found.name} is held by ${holder}`);
   const sentence = `The disk of ${found.name} is in use by ${holder}, which answers. Shut that one down first, or give this board an entry of its own in the inventory.`;
-  return stay({ at: 'haggling', zeroes, agreement }, [refuse(option, OptionReply.ErrPolicy, sentence), told]);
+  return stay({ at: 'haggling', channel, zeroes, agreement }, [refuse(option, OptionReply.ErrPolicy, sentence), told]);
 }
 
 function infoReplies(
@@ -293,15 +370,15 @@ function agreeing(state: Haggling, more: Partial<Agreement>): Haggling {
 }
 
 // The initramfs's `nbdroot=host:/name` asks for "/name".
-function findExport(exports: Exports, asked: string): ExportVerdict {
-  return exports.find(asked.startsWith('/') ? asked.slice(1) : asked);
+function findExport({ channel }: Haggling, exports: Exports, asked: string): ExportVerdict {
+  return exports.find(asked.startsWith('/') ? asked.slice(1) : asked, channel);
 }
 
 function tellRefused(asked: string, verdict: NoExport): NegotiationCommand {
   const exportName = shortened(asked, 63);
   return verdict.answer === 'unknown'
-    ? { kind: 'tellRefused', board: undefined, exportName, because: 'not in the inventory' }
-    : { kind: 'tellRefused', board: verdict.board, exportName, because: refusedReason(verdict.because) };
+    ? { kind: 'tellRefused', board: undefined, exportName, reason: 'unknown', because: 'not in the inventory' }
+    : { kind: 'tellRefused', board: verdict.board, exportName, ...refusedReason(verdict.because) };
 }
 
 function send(bytes: Uint8Array): NegotiationCommand {

@@ -1,7 +1,9 @@
 import { NBD_MESSAGE_CHARACTERS_MAX } from '../base/limits.js';
-import { printableAscii } from '../base/printable.js';
+import { shortened } from '../base/printable.js';
 import { unreachable } from '../base/unreachable.js';
+import type { RefusalReason } from '../boards/journal/events.js';
 import type { Refused } from './admission.js';
+import { OptionReply } from './constants.js';
 
 /** What a refused client is told. It is read on a board's console by somebody who now has to change a file on another machine. */
 
@@ -21,22 +23,34 @@ export function refusedSentence(board: string, because: Refused): string {
   switch (because.kind) {
     case 'address':
       return `The disk of ${board} is not for ${because.peer}. Add that address or its network to "allow" of ${board} in config.yaml and restart the server.`;
+    case 'tlsNeeded':
+      return `The disk of ${board} is served over TLS only. Give this client TLS, or let config.yaml say "tls: allowed" for ${board}.`;
+    case 'tlsUnwanted':
+      return `The disk of ${board} is served without TLS only. Connect without, or let config.yaml say "tls: allowed" for ${board}.`;
+    case 'identity':
+      return `The disk of ${board} is not for ${because.shown}. It takes a certificate or a key in the name of ${board}.`;
     default:
-      return unreachable(because.kind);
+      return unreachable(because);
   }
 }
 
-/** For journal and log. */
-export function refusedReason(because: Refused): string {
+/** The option error that says it (proto.md, "Option reply types"). */
+export function refusedCode(because: Refused): number {
+  return because.kind === 'tlsNeeded' ? OptionReply.ErrTlsReqd : OptionReply.ErrPolicy;
+}
+
+/** For journal, log and metrics. */
+export function refusedReason(because: Refused): { readonly reason: RefusalReason; readonly because: string } {
   switch (because.kind) {
     case 'address':
-      return 'its address is not in `allow` of the board';
+      return { reason: 'address', because: 'its address is not in `allow` of the board' };
+    case 'tlsNeeded':
+      return { reason: 'tls', because: 'it is served over TLS only' };
+    case 'tlsUnwanted':
+      return { reason: 'tls', because: 'it is served without TLS only' };
+    case 'identity':
+      return { reason: 'identity', because: `not for ${because.shown}` };
     default:
-      return unreachable(because.kind);
+      return unreachable(because);
   }
-}
-
-/** What a peer sent may hold anything and be of any length: made fit for a console, and cut with a mark. */
-export function shortened(text: string, charactersMax: number): string {
-  return printableAscii(text.length > charactersMax ? `${text.slice(0, charactersMax - 3)}...` : text);
 }

@@ -16,10 +16,12 @@ import type { TellBoardEvent } from '../boards/journal/events.js';
 import { probePeer } from '../os/tcp-probe.js';
 import { probeUnixPeer } from '../os/unix-socket.js';
 import { BufferPool } from './buffer-pool.js';
-import { type ConnectionWorld, NbdConnection } from './connection.js';
+import { type ConnectionWorld, NbdConnection, type NbdTls } from './connection.js';
 import { Lanes } from './lanes/lanes.js';
 import { type BoundAddress, listenAt, type NbdListener, type NbdPlace, type PeerOrigin } from './listening.js';
 import type { NbdMeter } from './meter.js';
+import type { RefusedDisk } from './negotiation.js';
+import { type Channel, peerWords } from './tls-peer.js';
 import { TurnBudget } from './turn-budget.js';
 import { isUnixPeer, UnixPeers } from './unix-peers.js';
 
@@ -31,6 +33,8 @@ export interface NbdWorld {
   readonly meter: NbdMeter;
   readonly clock: Clock;
   readonly log: Log;
+  /** Without it there is no TLS. */
+  readonly tls?: NbdTls | undefined;
 }
 
 export interface NbdServerOptions extends NbdWorld {
@@ -165,7 +169,7 @@ class Floor {
   }
 
   #worldOf(origin: PeerOrigin): ConnectionWorld {
-    const { lookup, clock, log, meter } = this.#options;
+    const { lookup, clock, log, meter, tls } = this.#options;
     return {
       lookup,
       clock,
@@ -175,15 +179,17 @@ class Floor {
       pool: this.#pool,
       heldMemory: this.#heldMemory,
       lanes: this.#lanes,
+      tls,
       probe: async (socket) => (origin === 'host' ? probeUnixPeer(socket) : probePeer(socket, clock)),
-      attached: (connection, board) => this.#attach(connection, board),
+      attached: (connection, board, channel) => this.#attach(connection, board, channel),
       detached: (connection, board, because) => this.#detach(connection, board, because),
-      refused: (connection, board, exportName, because) => this.#refused(connection.peer, board, exportName, because),
+      tlsFailed: ({ peer }, because) => this.#tlsFailed(peer, because),
+      refused: ({ peer }, refused) => this.#refused(peer, refused),
       closed: (connection) => this.#closed(connection),
     };
   }
 
-  #attach(connection: NbdConnection, board: string): void {
+  #attach(connection: NbdConnection, board: string, channel: Channel): void {
     const { meter, tell, log } = this.#options;
     const users = this.#attached.get(board) ?? new Set();
     users.add(connection);
@@ -194,7 +200,8 @@ class Floor {
       return;
     }
     tell({ kind: 'attached', board, peer: connection.peer });
-    log.info({ board, peer: connection.peer }, 'nbd.disk.attached');
+    const over = channel.kind === 'tls' ? { tls: peerWords(channel.peer) } : {};
+    log.info({ board, peer: connection.peer, ...over }, 'nbd.disk.attached');
   }
 
   #detach(connection: NbdConnection, board: string, because: string): void {
@@ -211,11 +218,18 @@ class Floor {
     log.info({ board, peer: connection.peer, because }, 'nbd.disk.detached');
   }
 
-  #refused(peer: string, board: string | undefined, exportName: string, because: string): void {
+  #refused(peer: string, { board, exportName, reason, because }: RefusedDisk): void {
     const { tell, log } = this.#options;
-    tell({ kind: 'refused', board, peer, exportName, because });
+    tell({ kind: 'refused', board, peer, exportName, reason, because });
     const level = this.#isNews(`${peer} ${exportName}`) ? 'warn' : 'debug';
     log[level]({ peer, board, exportName, because }, 'nbd.disk.refused');
+  }
+
+  #tlsFailed(peer: string, because: string): void {
+    const { meter, log } = this.#options;
+    meter.tlsFailed();
+    const level = this.#isNews(`${peer} TLS`) ? 'warn' : 'debug';
+    log[level]({ peer, because }, 'nbd.tls.failed');
   }
 
   /** Whether this refusal was not logged in the last while: a board that tries again each second is said once. */

@@ -7,6 +7,7 @@ import { CurrentSocket, descriptorOf, dropUnsent, keepConnected, OwnSocket } fro
 import type { CarriedConnection, CarriedTies, Fetched } from './lanes/carried-connection.js';
 import type { Lanes } from './lanes/lanes.js';
 import { Outbox, StreamSink } from './outbox.js';
+import type { TlsDoor, TlsVerdict } from './tls-door.js';
 
 /** Who a socket's events are for, as long as it is Node's. */
 export interface TransportListener {
@@ -25,9 +26,20 @@ const NOTHING_FETCHED: Fetched = { input: new Uint8Array(0), isWhole: true };
 export class Transport {
   readonly outbox: Outbox;
   /** For questions to the kernel. */
-  readonly socket = new CurrentSocket(() => this.#lanes?.socket ?? this.#socket);
+  readonly socket = new CurrentSocket(() => this.#lanes?.socket ?? this.#beneath ?? this.#socket);
   readonly #listener: TransportListener;
+  readonly #heard = {
+    data: (chunk: Uint8Array) => this.#listener.received(chunk),
+    end: () => this.#listener.ended(),
+    drain: () => this.#listener.drained(),
+    error: (error: NodeJS.ErrnoException) => {
+      this.#lostBecause = `connection lost (${error.code ?? error.message})`;
+    },
+    close: () => this.#listener.closed(this.#lostBecause),
+  };
   #socket: Duplex;
+  /** Where TLS has taken a socket's place: the socket. */
+  #beneath: Duplex | undefined;
   #lanes: { readonly socket: OwnSocket; readonly connection: CarriedConnection } | undefined;
   #fetching: Promise<Fetched> | undefined;
   #isDropped = false;
@@ -41,6 +53,11 @@ export class Transport {
     this.#listen();
   }
 
+  /** It speaks TLS: what its descriptor carries is for OpenSSL alone. */
+  get isSecured(): boolean {
+    return this.#beneath !== undefined;
+  }
+
   get needsDrain(): boolean {
     return this.#socket.writableNeedDrain;
   }
@@ -51,6 +68,31 @@ export class Transport {
 
   resume(): void {
     if (this.#socket.isPaused()) this.#socket.resume();
+  }
+
+  /** What Node has read, and nobody has seen yet. */
+  get unseenBytes(): number {
+    return this.#socket.readableLength;
+  }
+
+  /**
+   * Puts TLS in the socket's place, for good. What is to go out in the clear has to be gone, and the socket paused: what has come
+   * in since is the client's first word of TLS.
+   */
+  async secure(door: TlsDoor): Promise<TlsVerdict> {
+    const beneath = this.#socket;
+    this.#ignore();
+    beneath.on('error', () => {}); // the door tells of it, and later the socket above
+    const verdict = await door.enter(beneath);
+    if (verdict.answer === 'secured') {
+      this.#beneath = beneath;
+      this.#socket = verdict.socket;
+      this.outbox.moveTo(new StreamSink(verdict.socket));
+    }
+    this.#listen();
+    // Who waits for the verdict is to have it first.
+    if (this.#socket.closed) setImmediate(() => this.#listener.closed(this.#lostBecause));
+    return verdict;
   }
 
   /** What Node has read for a socket that is paused comes to the listener at once. */
@@ -73,7 +115,7 @@ export class Transport {
     file: SharedFile,
     { input, ...ties }: Omit<CarriedTies, 'descriptor' | 'echo' | 'reply'>,
   ): boolean {
-    const known = descriptorOf(this.#socket);
+    const known = this.isSecured ? undefined : descriptorOf(this.#socket);
     if (known === undefined || this.#isDropped) return false;
     const descriptor = duplicate(known);
     const echo = duplicate(known);
@@ -144,18 +186,16 @@ export class Transport {
   /** Closes it at once; what the kernel has not sent is dropped too. */
   drop(): void {
     this.#isDropped = true;
-    dropUnsent(this.#lanes?.socket ?? this.#socket);
+    dropUnsent(this.socket);
     if (this.#lanes === undefined) this.#socket.destroy();
   }
 
   #listen(): void {
-    const socket = this.#socket;
-    socket.on('data', (chunk: Uint8Array) => this.#listener.received(chunk));
-    socket.on('end', () => this.#listener.ended());
-    socket.on('drain', () => this.#listener.drained());
-    socket.on('error', (error: NodeJS.ErrnoException) => {
-      this.#lostBecause = `connection lost (${error.code ?? error.message})`;
-    });
-    socket.on('close', () => this.#listener.closed(this.#lostBecause));
+    for (const [event, heard] of Object.entries(this.#heard)) this.#socket.on(event, heard);
+  }
+
+  /** Others may listen to the same. */
+  #ignore(): void {
+    for (const [event, heard] of Object.entries(this.#heard)) this.#socket.off(event, heard);
   }
 }

@@ -42,6 +42,16 @@ export const METRICS = {
     help: 'NBD requests answered with an error',
     labels: ['board', 'errno'],
   },
+  refusals: {
+    name: 'brambleboot_nbd_refusals_total',
+    help: 'Disks that were asked for and not given',
+    labels: ['board', 'reason'],
+  },
+  tlsFailures: {
+    name: 'brambleboot_nbd_tls_failures_total',
+    help: 'TLS handshakes that came to nothing',
+    labels: [],
+  },
   storageFree: {
     name: 'brambleboot_storage_free_bytes',
     help: 'Free space of a filesystem that images or state lie on',
@@ -116,6 +126,8 @@ export class Metrics {
   readonly #requestBytes = this.#counter(METRICS.requestBytes);
   readonly #requestDuration = new DurationHistogram(METRICS.requestDuration, NBD_DURATION_BOUNDS_S);
   readonly #requestErrors = this.#counter(METRICS.requestErrors);
+  readonly #refusals = this.#counter(METRICS.refusals);
+  readonly #tlsFailures = this.#counter(METRICS.tlsFailures);
 
   constructor(
     { unknownBoards, storage, heldRequests, failedDisks, countElsewhere }: MeasuredStates,
@@ -157,6 +169,7 @@ export class Metrics {
   event(event: BoardEvent): void {
     const board = event.board ?? '';
     if (event.kind === 'discover' && event.answer === 'offered') this.#offers.inc({ board });
+    if (event.kind === 'refused') this.#refusals.inc({ board, reason: event.reason });
     if (event.kind !== 'transferEnded') return;
     this.#transfers.inc({ board, outcome: event.outcome });
     this.#transferBytes.inc({ board }, event.sentBytes);
@@ -179,6 +192,10 @@ export class Metrics {
       default:
         unreachable(news);
     }
+  }
+
+  tlsFailed(): void {
+    this.#tlsFailures.inc();
   }
 
   connectionOpened(board: string): void {

@@ -8,6 +8,7 @@ import { exportsFor } from '../../src/nbd/admission.js';
 import { connectNbd } from '../../src/nbd/client.js';
 import { Option, OptionReply } from '../../src/nbd/constants.js';
 import { encodeOption } from '../../src/nbd/handshake-wire.js';
+import { CLEAR } from '../../src/nbd/tls-peer.js';
 import { diskBoard, lookupOf } from '../support/boards.js';
 import { keptLog } from '../support/log-lines.js';
 import { serveBoards } from '../support/nbd-server.js';
@@ -17,11 +18,12 @@ import { scratchFolder } from '../support/scratch.js';
 /** Nothing after the name: for everybody. */
 function boardFor(name: string, ...allow: readonly string[]): Board {
   const subnets = allow.flatMap((text) => parseSubnet(text) ?? []);
-  return { ...diskBoard(name, 4096), access: { allow: allow.length === 0 ? undefined : subnets } };
+  return { ...diskBoard(name, 4096), access: { allow: allow.length === 0 ? undefined : subnets, tls: 'allowed' } };
 }
 
 function mayHave(peer: string, ...allow: readonly string[]): boolean {
-  return exportsFor(peer, lookupOf(boardFor('node1', ...allow))).find('node1').answer === 'export';
+  const exports = exportsFor(peer, lookupOf(boardFor('node1', ...allow)), undefined);
+  return exports.find('node1', CLEAR).answer === 'export';
 }
 
 describe('who may have a disk', () => {
@@ -89,7 +91,7 @@ describe('a disk that is for others', () => {
     await assert.rejects(stranger.go('/node1'), refused);
     const because = 'its address is not in `allow` of the board';
     const facts = { board: 'node1', peer: '127.0.0.1', exportName: '/node1', because };
-    assert.deepEqual(events, [{ kind: 'refused', ...facts }]);
+    assert.deepEqual(events, [{ kind: 'refused', reason: 'address', ...facts }]);
     assert.deepEqual(kept.lines.at(-1), { ...facts, event: 'nbd.disk.refused' });
     await stranger.structuredReplies();
     await assert.rejects(stranger.setMetaContexts('node1', ['base:allocation']), refused);

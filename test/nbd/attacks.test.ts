@@ -233,11 +233,11 @@ describe('in the handshake', () => {
     const { port } = await served(context);
     const raw = await rawNbd(context, port).greeted();
     const structured = encodeOption(Option.StructuredReply, NOTHING);
-    // There is no TLS yet: the option is refused, and what follows it is the next option, in the clear as before.
+    // Without TLS the option is refused, and what follows it is the next option, in the clear as before. With TLS: tls.test.ts.
     await raw.send(structured, encodeOption(Option.StartTls, NOTHING), structured, go('node1'));
     for (const [code, reply] of [
       [Option.StructuredReply, OptionReply.Ack],
-      [Option.StartTls, OptionReply.ErrUnsup],
+      [Option.StartTls, OptionReply.ErrPolicy],
       [Option.StructuredReply, OptionReply.Ack],
     ]) {
       const answer = await raw.optionReply();

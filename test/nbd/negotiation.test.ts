@@ -25,13 +25,19 @@ import {
   negotiate,
 } from '../../src/nbd/negotiation.js';
 import { EXTENDED_REPLIES } from '../../src/nbd/reply-form.js';
+import { CLEAR } from '../../src/nbd/tls-peer.js';
 import { EXTENDED_REQUESTS } from '../../src/nbd/transmission-wire.js';
 import { ascii, hex, joined } from '../support/nbd-bytes.js';
 
 const NOTHING = new Uint8Array(0);
 const EXPORTS = exportsNamed('node1', 'node2');
-const HAGGLING: NegotiationState = { at: 'haggling', zeroes: false, agreement: NOTHING_AGREED };
-const STRUCTURED = { at: 'haggling', zeroes: false, agreement: { ...NOTHING_AGREED, replies: 'structured' } } as const;
+const HAGGLING: NegotiationState = { at: 'haggling', channel: CLEAR, zeroes: false, agreement: NOTHING_AGREED };
+const STRUCTURED = {
+  at: 'haggling',
+  channel: CLEAR,
+  zeroes: false,
+  agreement: { ...NOTHING_AGREED, replies: 'structured' },
+} as const;
 const GRANTED: NegotiationEvent = { kind: 'lock', verdict: { answer: 'granted' } };
 const HELD: NegotiationEvent = { kind: 'lock', verdict: { answer: 'held', by: '192.168.1.7' } };
 
@@ -43,6 +49,7 @@ function exportsNamed(...names: readonly string[]): Exports {
   return {
     find: (name) => (names.includes(name) ? { answer: 'export', found: exportOf(name) } : { answer: 'unknown' }),
     names: () => names,
+    tls: 'off',
   };
 }
 
@@ -110,7 +117,7 @@ describe('the beginning', () => {
       [3, false],
     ] as const) {
       const { state } = step({ kind: 'clientFlags', flags }, NEGOTIATION_BEGINS);
-      assert.deepEqual(state, { at: 'haggling', zeroes, agreement: NOTHING_AGREED });
+      assert.deepEqual(state, { at: 'haggling', channel: CLEAR, zeroes, agreement: NOTHING_AGREED });
     }
   });
   test('is the end for a client that sets any other flag', () => {
@@ -164,6 +171,7 @@ describe('INFO', () => {
   });
   test('tells of a disk that turns', () => {
     const turning: Exports = {
+      tls: 'off',
       names: () => [],
       find: (name) => ({ answer: 'export', found: { ...exportOf(name), rotational: true } }),
     };
@@ -186,6 +194,7 @@ describe('GO', () => {
     assert.deepEqual(granted.state, {
       at: 'transmitting',
       exportName: 'node1',
+      channel: CLEAR,
       terms: termsOf(NOTHING_AGREED, 'node1'),
     });
   });
@@ -206,6 +215,7 @@ describe('GO', () => {
       kind: 'tellRefused',
       board: 'node1',
       exportName: 'node1',
+      reason: 'in_use',
       because: 'held by 192.168.1.7',
     });
     assert.deepEqual(after.state, HAGGLING);
@@ -227,6 +237,7 @@ describe('the sentence for an unknown export', () => {
       kind: 'tellRefused',
       board: undefined,
       exportName: 'node9',
+      reason: 'unknown',
       because: 'not in the inventory',
     });
   });
@@ -291,6 +302,7 @@ describe('STRUCTURED_REPLY', () => {
       assert.deepEqual(state, {
         at: 'transmitting',
         exportName: 'node1',
+        channel: CLEAR,
         terms: termsOf(STRUCTURED.agreement, 'node1'),
       });
     }
@@ -439,7 +451,7 @@ describe('ABORT', () => {
 
 describe('what is not understood', () => {
   test('is refused and the client goes on', () => {
-    const unknown = [4, Option.StartTls, 12, 0, 2 ** 32 - 1];
+    const unknown = [4, 12, 0, 2 ** 32 - 1];
     for (const code of unknown) {
       const after = step(option(code, ascii('data')));
       assert.deepEqual(

@@ -87,9 +87,8 @@ describe('an export', () => {
     await assert.rejects(haggling.go('node9'), (error) => {
       return error instanceof NbdRefused && error.reply === OptionReply.ErrUnknown && /node9: \{/.test(error.sentence);
     });
-    assert.deepEqual(events, [
-      { kind: 'refused', board: undefined, peer: '127.0.0.1', exportName: 'node9', because: 'not in the inventory' },
-    ]);
+    const facts = { board: undefined, peer: '127.0.0.1', exportName: 'node9', because: 'not in the inventory' };
+    assert.deepEqual(events, [{ kind: 'refused', reason: 'unknown', ...facts }]);
     await (await haggling.go('node1')).disconnect();
     await assert.rejects((await client(port)).exportName('node9'), NbdDisconnected);
   });
@@ -239,7 +238,7 @@ describe('requests', () => {
     const meter = {
       requestFinished: (board: string, command: string, bytes: number, seconds: number, errno: string | undefined) =>
         void counted.push([board, command, bytes, seconds >= 0, errno]),
-      requestsFinished: () => {},
+      ...{ requestsFinished: () => {}, tlsFailed: () => {} },
       connectionOpened: (board: string) => void counted.push(['opened', board]),
       connectionClosed: (board: string) => void counted.push(['closed', board]),
     };

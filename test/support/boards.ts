@@ -25,7 +25,7 @@ export function boardOf(name: string, serial: string, mac?: string): Board {
       suspect() {},
       holder: () => undefined,
     },
-    access: { allow: undefined },
+    access: { allow: undefined, tls: 'allowed' },
   };
 }
 

@@ -1,5 +1,8 @@
+import assert from 'node:assert/strict';
 import { connect, type Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import type { TestContext } from 'node:test';
+import { type ConnectionOptions, connect as connectTls, type TLSSocket } from 'node:tls';
 import { ByteQueue } from '../../src/nbd/byte-queue.js';
 import {
   type ChunkBody,
@@ -8,9 +11,10 @@ import {
   decodeStructuredHead,
   STRUCTURED_HEAD_BYTES,
 } from '../../src/nbd/chunk-wire.js';
-import { Option } from '../../src/nbd/constants.js';
+import { Option, OptionReply } from '../../src/nbd/constants.js';
 import {
   decodeOptionReplyHeader,
+  decodeServerEntry,
   encodeClientFlags,
   encodeExportRequest,
   encodeOption,
@@ -23,6 +27,8 @@ import { decodeSimpleReply, SIMPLE_REPLY_BYTES } from '../../src/nbd/transmissio
 export class RawNbd {
   readonly socket: Socket;
   readonly #queue = new ByteQueue();
+  /** The socket, or TLS over it. */
+  #stream: Duplex;
   #isClosed = false;
   #wake: () => void = () => {};
 
@@ -31,27 +37,18 @@ export class RawNbd {
     this.socket = connect(
       typeof place === 'string' ? { path: place } : { host: '127.0.0.1', port: place, localAddress, noDelay: true },
     );
-    this.socket.pause();
-    this.socket.on('error', () => {});
-    this.socket.on('data', (chunk: Uint8Array) => {
-      this.#queue.push(chunk);
-      this.#wake();
-    });
-    this.socket.on('close', () => {
-      this.#isClosed = true;
-      this.#wake();
-    });
-    this.socket.pause();
+    this.#stream = this.socket;
+    this.#listen();
   }
 
   /** Resolves when the kernel has taken the bytes, or the connection is gone. */
   send(...parts: readonly Uint8Array[]): Promise<void> {
-    return new Promise((resolve) => this.socket.write(Buffer.concat(parts), () => resolve()));
+    return new Promise((resolve) => this.#stream.write(Buffer.concat(parts), () => resolve()));
   }
 
   /** Exactly so many bytes; undefined if the connection ends before. */
   async receive(length: number): Promise<Uint8Array | undefined> {
-    this.socket.resume();
+    this.#stream.resume();
     for (;;) {
       const bytes = this.#queue.take(length);
       if (bytes !== undefined) return bytes;
@@ -68,6 +65,24 @@ export class RawNbd {
     const { option, reply, lengthBytes } = decodeOptionReplyHeader(header);
     const body = await this.receive(lengthBytes);
     return body === undefined ? undefined : { option, reply, body };
+  }
+
+  /** Names of the disks that it is shown; undefined if the connection ends before. */
+  async listed(): Promise<readonly string[] | undefined> {
+    await this.send(encodeOption(Option.List, new Uint8Array(0)));
+    const names: string[] = [];
+    for (;;) {
+      const answer = await this.optionReply();
+      if (answer === undefined) return undefined;
+      if (answer.reply !== OptionReply.Server) return names;
+      names.push(decodeServerEntry(answer.body).exportName);
+    }
+  }
+
+  /** The first reply's code. */
+  async optionReplyTo(option: Uint8Array): Promise<number | undefined> {
+    await this.send(option);
+    return (await this.optionReply())?.reply;
   }
 
   async reply(): Promise<{ readonly error: number; readonly cookie: bigint } | undefined> {
@@ -90,7 +105,7 @@ export class RawNbd {
 
   /** Resolves when the connection is gone, reading and dropping what still comes. */
   async ended(): Promise<void> {
-    this.socket.resume();
+    this.#stream.resume();
     while (!this.#isClosed) {
       this.#queue.clear();
       await this.#next();
@@ -104,13 +119,45 @@ export class RawNbd {
     return this;
   }
 
+  /** Past STARTTLS and its reply: the next byte has to be TLS. */
+  async tlsPromised(): Promise<this> {
+    await this.send(encodeOption(Option.StartTls, new Uint8Array(0)));
+    assert.equal((await this.optionReply())?.reply, OptionReply.Ack);
+    return this;
+  }
+
+  /** Over TLS from here on. Rejects with what OpenSSL says; in TLS 1.3 a server that turns us away says so only later. */
+  async overTls(options: ConnectionOptions): Promise<TLSSocket> {
+    await this.tlsPromised();
+    return this.tls(options);
+  }
+
+  /** The same where it is promised already. */
+  async tls(options: ConnectionOptions): Promise<TLSSocket> {
+    this.socket.removeAllListeners('data');
+    const secured = connectTls({ ...options, socket: this.socket });
+    this.#stream = secured;
+    this.#listen();
+    await new Promise((resolve, reject) => {
+      secured.once('secureConnect', resolve);
+      secured.once('error', reject);
+      secured.once('close', () => reject(new Error('closed')));
+    });
+    return secured;
+  }
+
   /** Through GO, ready for requests; reads nothing from here on unless asked. */
   async transmitting(exportName = 'node1'): Promise<this> {
     await this.greeted();
+    return this.gone(exportName);
+  }
+
+  /** The same where it has haggled already. */
+  async gone(exportName = 'node1'): Promise<this> {
     await this.send(encodeOption(Option.Go, encodeExportRequest({ exportName, infoRequests: [] })));
     await this.optionReply();
     await this.optionReply();
-    this.socket.pause();
+    this.#stream.pause();
     return this;
   }
 
@@ -132,6 +179,19 @@ export class RawNbd {
 
   reset(): void {
     this.socket.resetAndDestroy();
+  }
+
+  #listen(): void {
+    this.#stream.on('error', () => {});
+    this.#stream.on('data', (chunk: Uint8Array) => {
+      this.#queue.push(chunk);
+      this.#wake();
+    });
+    this.#stream.on('close', () => {
+      this.#isClosed = true;
+      this.#wake();
+    });
+    this.#stream.pause();
   }
 
   #next(): Promise<void> {

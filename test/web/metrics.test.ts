@@ -45,11 +45,14 @@ describe('metrics', () => {
       },
       { board: 'node1', ...ended, outcome: 'complete', sentBytes: 5 },
       { board: undefined, ...ended, outcome: 'not_found', sentBytes: 0 },
+      { board: 'node1', kind: 'refused', peer: 'p', exportName: 'node1', reason: 'tls', because: 'b' },
+      { board: undefined, kind: 'refused', peer: 'p', exportName: 'x', reason: 'unknown', because: 'b' },
     ];
     for (const event of events) subject.event(event);
     subject.news({ kind: 'booted', board: 'node1', durationMs: 21_000, filesRead: 2, bytesRead: 3 });
     subject.news({ kind: 'failed', board: 'node1', stage: 'kernel', because: 'b' });
     subject.connectionOpened('node1');
+    subject.tlsFailed();
     subject.requestFinished('node1', 'read', 4096, 0.001, undefined);
     subject.requestFinished('node1', 'write', 512, 0.001, 'ENOSPC');
     assert.deepEqual(await ours(subject), [
@@ -67,6 +70,9 @@ describe('metrics', () => {
       'brambleboot_nbd_requests_total{board="node1",command="write"} 1',
       'brambleboot_nbd_bytes_total{board="node1",direction="read"} 4096',
       'brambleboot_nbd_errors_total{board="node1",errno="ENOSPC"} 1',
+      'brambleboot_nbd_refusals_total{board="node1",reason="tls"} 1',
+      'brambleboot_nbd_refusals_total{board="",reason="unknown"} 1',
+      'brambleboot_nbd_tls_failures_total 1',
       'brambleboot_storage_free_bytes{filesystem="/srv"} 5000',
       'brambleboot_disk_allocated_bytes{board="node1"} 4096',
       'brambleboot_disk_held_requests{board="node1"} 3',

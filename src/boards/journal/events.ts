@@ -83,8 +83,13 @@ export interface DiskRefused {
   readonly kind: 'refused';
   readonly peer: string;
   readonly exportName: string;
+  readonly reason: RefusalReason;
+  /** The same in words. */
   readonly because: string;
 }
+
+/** As `brambleboot_nbd_refusals_total` counts them: no board of that name, in use, not for that address, with or without TLS, not in that name. */
+export type RefusalReason = 'unknown' | 'in_use' | 'address' | 'tls' | 'identity';
 
 /** The filesystem under the board's disk is full: writes wait for space, unanswered. */
 export interface SpaceAwaited {

@@ -164,7 +164,7 @@ describe('the journal of boots', () => {
           discover,
           asks('k'),
           read('k', 'kernel'),
-          { ...BOARD, kind: 'refused', peer: 'p', exportName: 'x', because: 'b' },
+          { ...BOARD, kind: 'refused', peer: 'p', exportName: 'x', reason: 'unknown', because: 'b' },
         ],
         'nbd',
       ],

@@ -112,6 +112,7 @@ export const nbdServer: FuzzTarget = {
         attached() {},
         detached() {},
         refused() {},
+        ...{ tls: undefined, tlsFailed() {} },
       },
     };
     return {
