@@ -1,4 +1,3 @@
-import { dirname, resolve } from 'node:path';
 import { parseMac } from '../base/addresses.js';
 import { INVENTORY_ALLOW_MAX, INVENTORY_FAULTS_MAX, SOCKET_PATH_BYTES_MAX } from '../base/limits.js';
 import { unlessMalformed } from '../base/malformed.js';
@@ -6,8 +5,9 @@ import { parseSerial } from '../base/serial.js';
 import { parseSubnet, subnetText } from '../base/subnets.js';
 import type { Complaint } from './fault.js';
 import { controlSocketPath } from './inventory.js';
+import { absolute, finding, lineOf, namesUnder, type ParsedFile, textAt } from './parsed-file.js';
 import { quote, shown } from './quotation.js';
-import type { Finding, KeyPath, Part, PositionTable, SourceText } from './source.js';
+import type { Finding, KeyPath, PositionTable, SourceText } from './source.js';
 import { nearest } from './suggestion.js';
 import { at, type Tree } from './tree.js';
 
@@ -30,12 +30,6 @@ export function findClashes(tree: Tree, positions: PositionTable, source: Source
     ...longStatePath(file),
     ...wrongNbdSocket(file),
   ];
-}
-
-interface ParsedFile {
-  readonly tree: Tree;
-  readonly positions: PositionTable;
-  readonly source: SourceText;
 }
 
 /** Two boards with one serial, or one MAC, however each is spelled. */
@@ -265,26 +259,4 @@ function wrongNbdSocket(file: ParsedFile): readonly Finding[] {
 
 function controlSocketOf(file: ParsedFile): string {
   return controlSocketPath(absolute(file, textAt(file, ['server', 'state']) ?? './state'));
-}
-
-function absolute(file: ParsedFile, path: string): string {
-  return resolve(dirname(file.source.file), path);
-}
-
-function namesUnder(file: ParsedFile, section: string): readonly string[] {
-  const entries = at(file.tree, [section]);
-  return entries instanceof Map ? [...entries.keys()] : [];
-}
-
-function textAt(file: ParsedFile, path: KeyPath): string | undefined {
-  const value = at(file.tree, path);
-  return typeof value === 'string' ? value : undefined;
-}
-
-function lineOf(file: ParsedFile, path: KeyPath): number {
-  return file.source.lineOf(file.positions.find(path, 'value').start);
-}
-
-function finding(file: ParsedFile, path: KeyPath, complaint: Complaint, part: Part = 'value'): Finding {
-  return { range: file.positions.find(path, part), ...complaint, dependsOn: 'itself' };
 }
