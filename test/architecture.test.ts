@@ -29,11 +29,11 @@ const DOORS: Readonly<Record<string, readonly RegExp[]>> = {
   koffi: [/^os\//],
   'node:dgram': [/^os\//, /^tftp\/udp-socket\.ts$/],
   'node:net': [/^nbd\/(listening|server|client|transport|tls-door)\.ts$/],
-  'node:tls': [/^nbd\/tls-door\.ts$/],
+  'node:tls': [/^nbd\/tls-door\.ts$/, /^inventory\/tls-files\.ts$/],
   'node:http': [/^cli\/ask-server\.ts$/],
   'node:fs': [
     /^block\/file-(device|opening)\.ts$/,
-    /^inventory\/(read|files)\.ts$/,
+    /^inventory\/(read|files|tls-files)\.ts$/,
     /^os\//,
     /^app\/(state|history)-folder\.ts$/,
     /^cli\//,

@@ -20,7 +20,9 @@ import {
 } from '../boards/journal/status.js';
 import type { OpenBoards } from '../boards/open-boards.js';
 import type { Inventory } from '../inventory/inventory.js';
+import { NO_TLS, type TlsReading } from '../inventory/tls-files.js';
 import { type NbdServer, nbdServer } from '../nbd/server.js';
+import { TlsDoor } from '../nbd/tls-door.js';
 import { hostTime } from '../os/host-time.js';
 import { neighbourMac } from '../os/neighbours.js';
 import { chooseInterfaces } from '../os/network-interfaces.js';
@@ -31,6 +33,7 @@ import { type MeasuredStates, type MeasuredStorage, Metrics } from '../web/metri
 import type { ControlSources } from '../web/server.js';
 import { Audience } from './audience.js';
 import { BootHistories } from './boot-histories.js';
+import { Certificates } from './certificates.js';
 import { Doorkeeper } from './doorkeeper.js';
 import { FailedDisk } from './failed-disk.js';
 import { watchSpace } from './full-disk.js';
@@ -53,6 +56,8 @@ export interface AppOptions {
   readonly version: string;
   /** What systemd made for us: each takes the place of a listener of our own. */
   readonly sockets?: HandedSockets;
+  /** What was read of certificates and keys. */
+  readonly tls?: TlsReading;
   readonly manager?: ServiceManager;
 }
 
@@ -91,6 +96,7 @@ class Appliance implements App {
   #courier: Courier | undefined;
   readonly #storage: Storage;
   readonly #serviceReport: ServiceReport;
+  readonly #certificates: Certificates;
   readonly #failedDisks = new Map<string, FailedDisk>();
   #stopped = false;
   #missing: readonly string[] | undefined;
@@ -106,6 +112,8 @@ class Appliance implements App {
     });
     this.#serviceReport = new ServiceReport(options.manager ?? NO_MANAGER, clock);
     this.#storage = new Storage({ things: storedThings(inventory), calls: systemStorage, clock, log });
+    const tls = options.tls ?? NO_TLS;
+    this.#certificates = new Certificates(tls.certificates, { clock, log });
     this.#metrics = new Metrics(this.#states(), { version, boardNames: [...inventory.boards.keys()] });
     const addresses = new AddressBook(neighbourMac);
     const lookup = lookupAmong(boards.all, addresses);
@@ -117,7 +125,10 @@ class Appliance implements App {
     const shared = { lookup, tell, clock, log };
     const audience = new Audience(inventory.server.allow);
     this.#doorkeeper = new Doorkeeper(audience, { clock, log });
-    this.#nbdServer = nbdServer({ ...shared, meter: this.#metrics, answers: this.#doorkeeper.answers('nbd') });
+    this.#nbdServer = nbdServer({
+      ...{ ...shared, meter: this.#metrics, answers: this.#doorkeeper.answers('nbd') },
+      tls: tls.files && { mode: inventory.nbd.tls.mode, door: new TlsDoor(tls.files) },
+    });
     const waysIn = new WaysIn({
       ...{ inventory, state, shared, sockets: options.sockets ?? NONE_HANDED },
       ...{ nbdServer: this.#nbdServer, doorkeeper: this.#doorkeeper, courier: () => this.#courier },
@@ -143,6 +154,7 @@ class Appliance implements App {
     this.#report(await this.#histories.restore());
     await this.#storage.start();
     await this.#network.start();
+    this.#certificates.start();
     this.#serviceReport.ready(this.#sentence());
     this.#watchJournal();
   }
@@ -190,6 +202,7 @@ class Appliance implements App {
       storage: () => this.#measuredStorage(),
       heldRequests: () => all.map(({ name, space }) => [name, space?.waiting?.requests ?? 0]),
       countElsewhere: () => this.#nbdServer.tellMeter(),
+      certificates: () => this.#certificates.secondsLeft(),
       failedDisks: () => [...this.#failedDisks].map(([name, { failure }]) => [name, failure !== undefined]),
     };
   }
@@ -261,6 +274,7 @@ class Appliance implements App {
     await Promise.all([this.#network.stop(), this.#nbdServer.stop()]);
     await this.#courier?.stop();
     this.#storage.stop();
+    this.#certificates.stop();
     // Side by side: a history that can't be written must keep no disk from being flushed.
     const [failures] = await Promise.all([this.#options.boards.close(), this.#histories.stop()]);
     for (const failure of failures) this.#options.log.error(failure, 'disk.flush.failed');

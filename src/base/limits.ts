@@ -566,3 +566,17 @@ export const INVENTORY_ALLOW_MAX = 256;
 
 /** `cmdline.append`: all of a command line has to fit into the 2,048 bytes that the kernel takes on arm64 (COMMAND_LINE_SIZE). */
 export const INVENTORY_ARGUMENTS_BYTES_MAX = 2048;
+
+/** A certificate, a bundle of CAs (Debian's has 220 KB), or keys for a thousand boards (90 KB). */
+export const TLS_FILE_BYTES_MAX = 1024 * 1024;
+
+/** psktool makes 32 bytes, and GnuTLS takes 64 at most. Of less than 16 a key could be guessed by who has seen one handshake. */
+export const PSK_BYTES_MIN = 16;
+export const PSK_BYTES_MAX = 64;
+
+/** A certificate that ends within as many days is worth a warning: as much time as people take who were told by a line in a log. */
+export const CERTIFICATE_ENDS_SOON_MS = 30 * 24 * 3600 * 1000;
+
+/** Looked at so often; and it is said once a day. */
+export const CERTIFICATE_LOOK_MS = 3600 * 1000;
+export const CERTIFICATE_LOG_AGAIN_MS = 24 * 3600 * 1000;

@@ -152,7 +152,7 @@ function boardOf(
       medium: device,
       bootFiles,
       writerLock: addressLock(clock),
-      access: { allow: entry.allow, tls: 'off' },
+      access: { allow: entry.allow, tls: entry.tls },
     },
     image: image.name,
     partition,

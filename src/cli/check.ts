@@ -6,10 +6,12 @@ import { type Fault, renderFaults } from '../inventory/fault.js';
 import { checkImageFiles } from '../inventory/files.js';
 import type { Inventory } from '../inventory/inventory.js';
 import { readInventory } from '../inventory/read.js';
+import { NO_TLS, readTlsFiles } from '../inventory/tls-files.js';
 import { chooseInterfaces } from '../os/network-interfaces.js';
 import { reportImage } from '../workshop/image-report.js';
 import { networkReport } from './check-network.js';
 import { storageReport } from './check-storage.js';
+import { tlsReport } from './check-tls.js';
 import { configPath } from './config-path.js';
 import { ExitStatus } from './exit-status.js';
 
@@ -25,7 +27,10 @@ export async function check(options: CheckOptions): Promise<ExitStatus> {
   if (read.answer === 'faults') return complain(read.faults);
   const { inventory, source } = read;
   const missing = await checkImageFiles(inventory, source);
-  const faults = [...missing];
+  const today = systemClock.today();
+  const tls = await readTlsFiles(inventory, source, today);
+  const faults = [...missing, ...(tls.answer === 'faults' ? tls.faults : [])];
+  const encryption = tlsReport(inventory, tls.answer === 'read' ? tls.reading : NO_TLS, today);
   const network = networkReport(chooseInterfaces(inventory.server.interfaces), inventory);
   const warnings = [...network.warnings];
   if (handed.answer === 'refused') warnings.push(...handed.because.map((why) => `sockets from systemd: ${why}`));
@@ -50,12 +55,13 @@ export async function check(options: CheckOptions): Promise<ExitStatus> {
       warnings.push(`image ${image.name}: no board can boot from it and get its disk, for the reasons above`);
   }
   const storage = await storageReport(inventory);
-  warnings.push(...storage.warnings);
+  warnings.push(...storage.warnings, ...encryption.warnings);
   process.stdout.write(
     [
       block('storage', storage.lines),
       block('boards', boardLines(inventory)),
       block('network', [...network.lines, ...listening]),
+      ...(encryption.lines.length > 0 ? [block('TLS', encryption.lines)] : []),
     ].join(''),
   );
   if (warnings.length > 0) process.stdout.write(block('warnings', warnings));

@@ -36,13 +36,14 @@ export async function serve(options: ServeOptions): Promise<ExitStatus> {
     process.stderr.write(`brambleboot: ${opened.because}\n`);
     return ExitStatus.Failed;
   }
-  const { inventory, boards, state } = opened;
+  const { inventory, boards, state, tls } = opened;
   const version = programVersion();
   log.info({ version, config: path, boards: boards.all.length, state: state.path }, 'server.starting');
   for (const warning of boards.warnings) log.warn(warning, 'image.warning');
   for (const warning of handedWarnings(sockets, inventory)) log.warn({ warning }, 'socket.warning');
+  for (const warning of tls.warnings) log.warn({ warning }, 'nbd.tls.warning');
   const asked = stopAsked(log);
-  const app = await startApp({ inventory, boards, state, clock: systemClock, log, version, sockets, manager });
+  const app = await startApp({ inventory, boards, state, tls, clock: systemClock, log, version, sockets, manager });
   const status = await asked;
   // A disk that hangs must not keep us from ending: what it did not answer was not acknowledged either.
   systemClock.after(STOP_MS_MAX, () => {

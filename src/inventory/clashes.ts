@@ -9,6 +9,7 @@ import { absolute, finding, lineOf, namesUnder, type ParsedFile, textAt } from '
 import { quote, shown } from './quotation.js';
 import type { Finding, KeyPath, PositionTable, SourceText } from './source.js';
 import { nearest } from './suggestion.js';
+import { tlsClashes } from './tls-clashes.js';
 import { at, type Tree } from './tree.js';
 
 /**
@@ -29,6 +30,7 @@ export function findClashes(tree: Tree, positions: PositionTable, source: Source
     ...boardsAllow(file),
     ...longStatePath(file),
     ...wrongNbdSocket(file),
+    ...tlsClashes(file),
   ];
 }
 

@@ -59,15 +59,18 @@ async function lookAt(image: ImageEntry, inventory: Inventory): Promise<Look> {
     await access(image.file, written ? constants.R_OK | constants.W_OK : constants.R_OK);
     return { image, identity, complaint: undefined };
   } catch (error) {
-    const complaint = explainSystemError(error, named, await missingRemedy(image.file));
+    const complaint = explainSystemError(error, named, await missingRemedy(image.file, PUT_IMAGE));
     return { image, identity: undefined, complaint };
   }
 }
 
-async function missingRemedy(file: string): Promise<string> {
+const PUT_IMAGE = 'put the image there, or write its path; a relative one begins at the folder of the inventory';
+
+/** A name in the same folder that is nearly the one that is not there; else `otherwise`. */
+export async function missingRemedy(file: string, otherwise: string): Promise<string> {
   const meant = nearest(basename(file), await namesIn(dirname(file)));
   if (meant !== undefined) return `did you mean \`${shown(join(dirname(file), meant))}\`?`;
-  return 'put the image there, or write its path; a relative one begins at the folder of the inventory';
+  return otherwise;
 }
 
 /** Some of the names in a folder; none if it can't be read. */

@@ -61,7 +61,19 @@ export interface NbdSettings {
   readonly port: number;
   /** Absolute path of a Unix socket to listen on besides; parsing has checked that it is not too long for one. */
   readonly socket: string | undefined;
+  readonly tls: TlsSettings;
 }
+
+export interface TlsSettings {
+  readonly mode: TlsMode;
+  /** Absolute paths; parsing has checked that they make sense together. */
+  readonly certificate: string | undefined;
+  readonly key: string | undefined;
+  readonly clientCa: string | undefined;
+  readonly psk: string | undefined;
+}
+
+export type TlsMode = 'off' | 'allowed' | 'required';
 
 export interface HttpSettings {
   readonly enabled: boolean;
@@ -92,6 +104,8 @@ export interface BoardEntry {
   readonly disk: 'direct';
   /** Who may use its disk, of those that the server answers; undefined: all of them. Never empty. */
   readonly allow: readonly Subnet[] | undefined;
+  /** That of `nbd.tls` where the board says nothing. */
+  readonly tls: TlsMode;
   readonly cmdline: CmdlineChoice;
 }
 

@@ -75,6 +75,7 @@ function positioned(source: SourceText, positions: PositionTable): InventorySour
 /** From the file's words to ours: paths absolute, snake_case to camelCase. */
 function completed({ server, dhcp, tftp, nbd, http, images, boards }: InventoryAsWritten, file: string): Inventory {
   const folder = dirname(file);
+  const path = (written: string | undefined) => (written === undefined ? undefined : resolve(folder, written));
   return {
     server: {
       interfaces: server.interface,
@@ -91,7 +92,17 @@ function completed({ server, dhcp, tftp, nbd, http, images, boards }: InventoryA
       windowSizeMax: tftp.window_size_max,
       singlePort: tftp.single_port,
     },
-    nbd: { ...nbd, socket: nbd.socket === undefined ? undefined : resolve(folder, nbd.socket) },
+    nbd: {
+      ...nbd,
+      socket: path(nbd.socket),
+      tls: {
+        mode: nbd.tls.mode,
+        certificate: path(nbd.tls.certificate),
+        key: path(nbd.tls.key),
+        clientCa: path(nbd.tls.client_ca),
+        psk: path(nbd.tls.psk),
+      },
+    },
     http,
     images: mapEntries(
       images,
@@ -102,7 +113,13 @@ function completed({ server, dhcp, tftp, nbd, http, images, boards }: InventoryA
         rootPartition: image.root_partition,
       }),
     ),
-    boards: mapEntries(boards, (name, board): BoardEntry => ({ name, ...board, mac: board.mac, allow: board.allow })),
+    boards: mapEntries(
+      boards,
+      (name, board): BoardEntry => ({
+        ...{ name, ...board, mac: board.mac, allow: board.allow },
+        tls: board.tls ?? nbd.tls.mode,
+      }),
+    ),
   };
 }
 

@@ -106,6 +106,40 @@ export const KEYS = {
     meaning:
       'Unix socket to listen on besides, for programs on this host; its owner and group may connect. Relative to the inventory.',
   },
+  'nbd.tls.mode': {
+    expects: 'off, allowed or required',
+    example: 'required',
+    default: 'off',
+    meaning:
+      'Whether disks are served over TLS. `allowed`: to who asks for it, and without. `required`: to nobody without. A board may say otherwise (`boards.NAME.tls`). Who comes by `nbd.socket` needs none.',
+  },
+  'nbd.tls.certificate': {
+    expects: 'a path',
+    example: 'tls/server-cert.pem',
+    default: 'nothing',
+    meaning:
+      "PEM file with the server's certificate, and behind it those that it was issued by, without the last. Relative to the inventory, as all of these; read when the server starts.",
+  },
+  'nbd.tls.key': {
+    expects: 'a path',
+    example: 'tls/server-key.pem',
+    default: 'nothing',
+    meaning: 'PEM file with the key of that certificate, without a passphrase.',
+  },
+  'nbd.tls.client_ca': {
+    expects: 'a path',
+    example: 'tls/ca-cert.pem',
+    default: 'nothing',
+    meaning:
+      'PEM file with the CAs whose certificates clients must show. One is for the board that it names, and for no other; without `client_ca` clients are not asked who they are.',
+  },
+  'nbd.tls.psk': {
+    expects: 'a path',
+    example: 'tls/keys.psk',
+    default: 'nothing',
+    meaning:
+      "File with a key for each board, as GnuTLS's psktool writes it (`NAME:HEXKEY`): TLS without certificates. A key is for the board of that name, and for no other.",
+  },
   'http.enabled': {
     expects: SWITCH,
     example: 'true',
@@ -170,6 +204,13 @@ export const KEYS = {
     meaning:
       "Who may use this board's disk over the network, and see it in a list of disks; this machine too has to be named. It only narrows: others are let in by `server.allow`.",
   },
+  'boards.*.tls': {
+    expects: 'off, allowed or required',
+    example: 'off',
+    default: 'what `nbd.tls.mode` says',
+    meaning:
+      "Whether this board's disk is served over TLS: `off`, only without; `allowed`, either way; `required`, only with.",
+  },
   'boards.*.cmdline': {
     expects: 'auto, as-is, or changes (append, remove)',
     example: 'auto',
@@ -197,6 +238,10 @@ export const SECTIONS = {
   dhcp: { expects: 'keys with values', example: '{ answer: known }' },
   tftp: { expects: 'keys with values', example: '{ block_size_max: 1468 }' },
   nbd: { expects: 'keys with values', example: '{ port: 10809 }' },
+  'nbd.tls': {
+    expects: 'keys with values (mode, certificate, …)',
+    example: '{ mode: allowed, psk: tls/keys.psk }',
+  },
   http: { expects: 'keys with values', example: '{ port: 9069 }' },
   images: { expects: 'names of images, each with its keys beneath', example: '{ noble: { file: images/noble.img } }' },
   'images.*': { expects: 'keys with values (file, …)', example: '{ file: images/noble.img }' },
@@ -212,8 +257,6 @@ export const NOT_YET: Readonly<Record<string, string>> = {
   'server.watch': 'reloading by itself when this file changes',
   'server.handover_limit': 'keeping connections over a restart',
   'server.state_limit': 'a limit on the size of the state folder',
-  'nbd.tls': 'encrypted disk connections',
-  'boards.*.tls': 'encrypted disk connections',
   'boards.*.size': 'a disk larger than its image',
 };
 

@@ -74,11 +74,22 @@ const tftp = section({
   single_port: scalar(readSwitch).default(false),
 } satisfies Fields<'tftp'>);
 
+const tlsMode = scalar(oneOf('off', 'allowed', 'required'));
+
+const tls = section({
+  mode: tlsMode.default('off'),
+  certificate: scalar(readPath).optional(),
+  key: scalar(readPath).optional(),
+  client_ca: scalar(readPath).optional(),
+  psk: scalar(readPath).optional(),
+} satisfies Fields<'nbd.tls'>);
+
 const nbd = section({
   enabled: scalar(readSwitch).default(true),
   port: port.default(10809),
   socket: scalar(readPath).optional(),
-} satisfies Fields<'nbd'>);
+  tls,
+} satisfies Fields<'nbd'> & { readonly tls: z.ZodType });
 
 const http = section({
   enabled: scalar(readSwitch).default(true),
@@ -103,6 +114,7 @@ const board = section({
   image: scalar((text) => text),
   disk: scalar(readDisk).default('direct'),
   allow: oneOrMore(readSubnet).optional(),
+  tls: tlsMode.optional(),
   cmdline: z.union([scalar(readCmdlineWord), cmdlineChanges]).default('auto'),
 } satisfies Fields<'boards.*'>);
 

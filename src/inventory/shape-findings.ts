@@ -150,7 +150,8 @@ function strayArgument(path: KeyPath, value: Tree): string | undefined {
 }
 
 function nameOf(section: KeyPath): string {
-  if (section.length === 2) return section[0] === 'boards' ? 'a board' : 'an image';
+  if (section.length === 2 && section[0] === 'boards') return 'a board';
+  if (section.length === 2 && section[0] === 'images') return 'an image';
   return `\`${section.at(-1) ?? ''}\``;
 }
 

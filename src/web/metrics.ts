@@ -52,6 +52,11 @@ export const METRICS = {
     help: 'TLS handshakes that came to nothing',
     labels: [],
   },
+  certificateLeft: {
+    name: 'brambleboot_nbd_certificate_seconds_left',
+    help: 'Until a certificate ends; negative once it has',
+    labels: ['certificate'],
+  },
   storageFree: {
     name: 'brambleboot_storage_free_bytes',
     help: 'Free space of a filesystem that images or state lie on',
@@ -92,6 +97,7 @@ export interface MeasuredStates {
   /** Has what was counted elsewhere since the last scrape told to `requestsFinished`. */
   readonly countElsewhere: () => void;
   readonly failedDisks: () => readonly (readonly [board: string, hasFailed: boolean])[];
+  readonly certificates: () => readonly (readonly [use: string, secondsLeft: number])[];
 }
 
 /** Requests that were done well, many at once. */
@@ -130,11 +136,14 @@ export class Metrics {
   readonly #tlsFailures = this.#counter(METRICS.tlsFailures);
 
   constructor(
-    { unknownBoards, storage, heldRequests, failedDisks, countElsewhere }: MeasuredStates,
+    { unknownBoards, storage, heldRequests, failedDisks, certificates, countElsewhere }: MeasuredStates,
     { version, boardNames }: { readonly version: string; readonly boardNames: readonly string[] },
   ) {
     this.#countElsewhere = countElsewhere;
     collectDefaultMetrics({ register: this.#registry });
+    this.#gauge(METRICS.certificateLeft, (gauge) => {
+      for (const [certificate, seconds] of certificates()) gauge.set({ certificate }, seconds);
+    });
     this.#gauge(METRICS.storageFree, async (gauge) => {
       const { free } = await storage();
       gauge.reset();

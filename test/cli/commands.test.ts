@@ -5,9 +5,11 @@ import { openSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
 import { makeDemoImage } from '../../src/workshop/demo-image.js';
+import { Authority, type CertificateFiles } from '../support/certificates.js';
 import { whenOver } from '../support/cleanup.js';
 import { background, outputOf, until } from '../support/commands.js';
 import { type TestPorts, testPorts } from '../support/ports.js';
+import { without } from '../support/programs.js';
 import { projectFile } from '../support/project.js';
 import { scratchFolder } from '../support/scratch.js';
 
@@ -134,6 +136,32 @@ describe('check', () => {
     const { status, stderr } = brambleboot('check', '--config', config);
     assert.equal(status, 78);
     assert.match(stderr, /config\.yaml:6:25: demo can't be booted from/);
+  });
+
+  test('looks at certificates and keys: what is wrong with them is a fault, what will be soon a warning', {
+    skip: without('openssl', 'openssl'),
+  }, async (context) => {
+    const { config } = await setup(context);
+    const folder = join(config, '..');
+    const ca = new Authority(folder);
+    const withFiles = ({ certificate, key }: CertificateFiles) => {
+      const tls = `tls: { mode: required, certificate: ${certificate}, key: ${key}, client_ca: ca/ca-cert.pem }`;
+      writeFileSync(config, readFileSync(config, 'utf8').replace(/nbd: \{ (port: \d+).*/, `nbd: { $1, ${tls} }`));
+      return brambleboot('check', '--config', config);
+    };
+    const sound = withFiles(ca.issue({ subject: '/CN=bramble', alternativeNames: [['DNS', 'bramble.lan']], days: 20 }));
+    assert.equal(sound.status, 0, sound.stderr);
+    assert.match(
+      sound.stdout,
+      /\nTLS\n {2}required\n {2}certificate: CN=bramble \(DNS:bramble\.lan\), for (20|19) days/,
+    );
+    assert.match(sound.stdout, /\n {2}over TLS only: node1; /);
+    assert.match(sound.stdout, /\nwarnings\n {2}nbd\.tls\.certificate: CN=bramble ends in (20|19) days/);
+    const expired = withFiles(ca.issue({ subject: '/CN=bramble', days: -1 }));
+    assert.equal(expired.status, 78);
+    assert.match(expired.stderr, /config\.yaml:4:\d+: it has expired, on \d{4}-\d\d-\d\d\n/);
+    const served = brambleboot('serve', '--config', config);
+    assert.deepEqual([served.status, served.stderr], [78, expired.stderr]);
   });
 
   test('looks at an image that a running server uses', async (context) => {

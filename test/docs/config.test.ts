@@ -56,9 +56,10 @@ describe('config.example.yaml', () => {
 
   test('has defaults in what it comments out, except where it says otherwise', () => {
     const examples = /^ *#(?=[a-z_]+:.* # example)/gm;
-    const defaults = inventoryOf(inFull.replace(/^ *(interface|address|socket): .* # example.*$/gm, ''));
+    // With what stands beneath it.
+    const defaults = inventoryOf(inFull.replace(/^( *)[a-z_]+:.* # example.*\n(\1 +.*\n)*/gm, ''));
     const nothing = inventoryOf(example);
-    assert.equal(example.match(examples)?.length, 3);
+    assert.equal(example.match(examples)?.length, 5);
     assert.deepEqual(
       [defaults.server, defaults.dhcp, defaults.tftp, defaults.nbd, defaults.http],
       [nothing.server, nothing.dhcp, nothing.tftp, nothing.nbd, nothing.http],
@@ -90,6 +91,7 @@ describe('the table of keys', () => {
 
 /** The least inventory, with one key set. */
 function withKey(pattern: string, value: string): string {
+  if (pattern.startsWith('nbd.tls.')) return withTlsKey(pattern.replace('nbd.tls.', ''), value);
   const [section = '', ...rest] = pattern.split('.');
   const key = rest.at(-1) ?? '';
   const image = section === 'images' && key !== 'file' ? `, ${key}: ${value}` : '';
@@ -99,6 +101,20 @@ function withKey(pattern: string, value: string): string {
   return `images: { noble: { file: noble.img${image} } }
 boards: { node1: { serial: bf9fed6f, image: noble${board} } }
 ${other}`;
+}
+
+/** Of these one calls for another. */
+function withTlsKey(key: string, value: string): string {
+  const companions: Readonly<Record<string, string>> = {
+    mode: value === 'off' ? '' : ', psk: keys.psk',
+    certificate: ', mode: required, key: key.pem',
+    key: ', mode: required, certificate: cert.pem',
+    client_ca: ', mode: required, certificate: cert.pem, key: key.pem',
+    psk: ', mode: required',
+  };
+  return `images: { noble: { file: noble.img } }
+boards: { node1: { serial: bf9fed6f, image: noble } }
+nbd: { tls: { ${key}: ${value}${companions[key]} } }`;
 }
 
 function inventoryOf(yaml: string) {

@@ -43,6 +43,7 @@ describe('a sound inventory', () => {
       image: 'noble',
       disk: 'direct',
       allow: undefined,
+      tls: 'off',
       cmdline: 'auto',
     });
     assert.deepEqual(boards.get('node2'), {
@@ -52,6 +53,7 @@ describe('a sound inventory', () => {
       image: 'trixie',
       disk: 'direct',
       allow: undefined,
+      tls: 'off',
       cmdline: { append: 'console=ttyS0,115200', remove: ['quiet', 'splash'] },
     });
   });
@@ -67,7 +69,8 @@ describe('a sound inventory', () => {
     });
     assert.deepEqual(dhcp, { enabled: true, port: 67, replyPort: 68, answer: 'known' });
     assert.deepEqual(tftp, { enabled: true, port: 69, blockSizeMax: 1468, windowSizeMax: 64, singlePort: false });
-    assert.deepEqual(nbd, { enabled: true, port: 10809, socket: undefined });
+    const files = { certificate: undefined, key: undefined, clientCa: undefined, psk: undefined };
+    assert.deepEqual(nbd, { enabled: true, port: 10809, socket: undefined, tls: { mode: 'off', ...files } });
     assert.deepEqual(http, { enabled: true, address: '0.0.0.0', port: 9069 });
   });
 
@@ -82,6 +85,24 @@ describe('a sound inventory', () => {
     assert.deepEqual(allowed('[10.0.0.7/32, 192.168.0.0/16, 0.0.0.0/0]'), ['10.0.0.7', '192.168.0.0/16', '0.0.0.0/0']);
     assert.deepEqual(allowed('["::FFFF:a00:7", "::ffff:10.0.0.0/104"]'), ['10.0.0.7', '10.0.0.0/8']);
     assert.deepEqual(allowed('["2001:DB8:0:0::/32", "::/0"]'), ['2001:db8::/32', '::/0']);
+  });
+
+  test('has TLS for each board as the board says, else as the server does; paths from its own folder', () => {
+    const tls = '{ mode: required, certificate: c.pem, key: /etc/k.pem, client_ca: ../ca.pem, psk: keys.psk }';
+    const boards = 'boards: { node1: { serial: 1, image: a }, node2: { serial: 2, image: b, tls: off } }';
+    const images = 'images: { a: { file: a }, b: { file: b } }';
+    const { nbd, boards: read } = sound(`${images}\n${boards}\nnbd: { tls: ${tls} }`, '/srv/boot/config.yaml');
+    const files = {
+      certificate: '/srv/boot/c.pem',
+      key: '/etc/k.pem',
+      clientCa: '/srv/ca.pem',
+      psk: '/srv/boot/keys.psk',
+    };
+    assert.deepEqual(nbd.tls, { mode: 'required', ...files });
+    assert.deepEqual(
+      [...read.values()].map((board) => board.tls),
+      ['required', 'off'],
+    );
   });
 
   test('has for each board whom it allows, in the same spellings', () => {

@@ -20,6 +20,8 @@ export interface TestServer {
 export interface TestServerOptions {
   /** YAML of `images:` and `boards:`. */
   readonly inventory: string;
+  /** More of `nbd:`, as in braces: `tls: { mode: required, … }`. */
+  readonly nbd?: string;
   /** Where relative paths in it begin; a scratch folder of its own otherwise. */
   readonly folder?: string;
   readonly log?: Log;
@@ -30,24 +32,24 @@ export async function startTestServer(context: TestContext, options: TestServerO
   const folder = options.folder ?? scratchFolder(context);
   const ports = await testPorts(context);
   const path = join(folder, 'config.yaml');
-  writeFileSync(path, `${settings(ports)}${options.inventory}`);
+  writeFileSync(path, `${settings(ports, options.nbd)}${options.inventory}`);
   const opened = await openConfiguration(path, systemClock);
   if (opened.answer === 'faults') throw new Error(renderFaults(opened.faults));
   if (opened.answer === 'failed') throw new Error(opened.because);
-  const { inventory, boards, state } = opened;
+  const { inventory, boards, state, tls } = opened;
   const log = options.log ?? silentLog;
-  const app = await startApp({ inventory, boards, state, clock: systemClock, log, version: 'test' });
+  const app = await startApp({ inventory, boards, state, tls, clock: systemClock, log, version: 'test' });
   whenOver(context, () => app.stop());
   const missing = app.status().listeners.find((listener) => listener.missing !== undefined);
   if (missing !== undefined) throw new Error(`${missing.name}: ${missing.missing}`);
   return { app, ports, folder };
 }
 
-function settings({ dhcp, dhcpReply, tftp, nbd, http }: TestPorts): string {
+function settings({ dhcp, dhcpReply, tftp, nbd, http }: TestPorts, moreOfNbd = ''): string {
   return `server: { interface: lo, state: ./state }
 dhcp: { port: ${dhcp}, reply_port: ${dhcpReply} }
 tftp: { port: ${tftp} }
-nbd: { port: ${nbd} }
+nbd: { port: ${nbd}${moreOfNbd === '' ? '' : `, ${moreOfNbd}`} }
 http: { address: 127.0.0.1, port: ${http} }
 `;
 }

@@ -10,6 +10,7 @@ export const noStates: MeasuredStates = {
   heldRequests: () => [],
   countElsewhere: () => {},
   failedDisks: () => [],
+  certificates: () => [],
 };
 
 const STARTED = new Date(Date.UTC(2026, 0, 2, 3, 4, 5));

@@ -11,6 +11,7 @@ function metrics(): Metrics {
     storage: async () => ({ free: [['/srv', 5000] as const], allocated: [['node1', 4096] as const] }),
     heldRequests: () => [['node1', 3] as const],
     countElsewhere: () => {},
+    certificates: () => [['server', 86_400] as const],
     failedDisks: () => [['node1', true] as const],
   };
   return new Metrics(states, { version, boardNames: ['node1'] });
@@ -73,6 +74,7 @@ describe('metrics', () => {
       'brambleboot_nbd_refusals_total{board="node1",reason="tls"} 1',
       'brambleboot_nbd_refusals_total{board="",reason="unknown"} 1',
       'brambleboot_nbd_tls_failures_total 1',
+      'brambleboot_nbd_certificate_seconds_left{certificate="server"} 86400',
       'brambleboot_storage_free_bytes{filesystem="/srv"} 5000',
       'brambleboot_disk_allocated_bytes{board="node1"} 4096',
       'brambleboot_disk_held_requests{board="node1"} 3',
