@@ -5,19 +5,15 @@ import { NBD_EARLY_BYTES_MAX, NBD_HANDSHAKE_MS, NBD_LANE_INPUT_BYTES, NBD_LINGER
 import type { Log } from '../base/log.js';
 import { Malformed } from '../base/malformed.js';
 import { unreachable } from '../base/unreachable.js';
-import { WaitingDevice } from '../block/waiting-device.js';
 import type { Board, TlsMode } from '../boards/board.js';
 import type { BoardLookup } from '../boards/identity/lookup.js';
 import type { DiskUser } from '../boards/writer-lock/writer-lock.js';
 import { type Exports, exportsFor } from './admission.js';
-import type { Terms } from './agreement.js';
 import type { BufferPool } from './buffer-pool.js';
 import { ByteQueue } from './byte-queue.js';
 import { Command } from './constants.js';
-import { DiskSession } from './disk-session.js';
-import { type Arrival, HandshakeFraming, RequestFraming } from './framing.js';
+import { type Arrival, HandshakeFraming, type RequestFraming } from './framing.js';
 import type { ConnectionOver } from './lanes/handing.js';
-import { Form } from './lanes/lane-table.js';
 import type { Lanes } from './lanes/lanes.js';
 import type { NbdMeter } from './meter.js';
 import {
@@ -28,10 +24,10 @@ import {
   negotiate,
   type RefusedDisk,
 } from './negotiation.js';
+import { ServedDisk } from './served-disk.js';
 import type { TlsDoor } from './tls-door.js';
 import type { Channel } from './tls-peer.js';
-import { refusal } from './transmission.js';
-import { COMPACT_REQUESTS, type NbdRequest } from './transmission-wire.js';
+import { COMPACT_REQUESTS } from './transmission-wire.js';
 import { Transport } from './transport.js';
 import type { TurnBudget } from './turn-budget.js';
 
@@ -71,20 +67,11 @@ type Phase =
   | {
       readonly at: 'transmitting';
       readonly framing: RequestFraming;
-      readonly session: DiskSession;
-      readonly use: DiskUse;
+      readonly disk: ServedDisk;
     }
   /** The lanes take requests, and hand over what is not for them. */
-  | { readonly at: 'carried'; readonly session: DiskSession; readonly use: DiskUse }
+  | { readonly at: 'carried'; readonly disk: ServedDisk }
   | { readonly at: 'closing'; readonly detached: Promise<void>; readonly giveUp: () => void };
-
-interface DiskUse {
-  readonly terms: Terms;
-  readonly board: Board;
-  readonly user: DiskUser;
-  /** What waits for space does so no longer, and is not done. */
-  readonly giveUp: () => void;
-}
 
 type Agreed = Extract<NegotiationState, { readonly at: 'transmitting' }>;
 
@@ -101,10 +88,6 @@ export class NbdConnection {
   readonly #world: ConnectionWorld;
   readonly #exports: Exports;
   readonly #queue = new ByteQueue();
-  /** Came from the lanes, and there was no room for it yet: little, since they hand over no more meanwhile. */
-  readonly #arrivals: Arrival[] = [];
-  #isTakingArrivals = false;
-  #whenArrivalsTaken: (() => void) | undefined;
   #phase: Phase;
   #deadline: Timer;
   #peerEnded = false;
@@ -130,17 +113,19 @@ export class NbdConnection {
 
   /** The board whose disk it uses, once it does. */
   get board(): string | undefined {
-    const phase = this.#phase;
-    return phase.at === 'transmitting' || phase.at === 'carried' ? phase.use.board.name : undefined;
+    return this.#disk?.use.board.name;
   }
 
   /** Bytes held in memory for this connection: not yet parsed, not yet written, not yet taken by the peer. */
   get bufferedBytes(): number {
     const phase = this.#phase;
-    const inSession = phase.at === 'transmitting' || phase.at === 'carried' ? phase.session.claimedBytes : 0;
     const collected = phase.at === 'transmitting' ? phase.framing.collectedBytes : 0;
-    const arrived = this.#arrivals.reduce((sum, each) => sum + (each.kind === 'payload' ? each.bytes.length : 0), 0);
-    return this.#queue.length + inSession + collected + arrived;
+    return this.#queue.length + (this.#disk?.claimedBytes ?? 0) + collected;
+  }
+
+  get #disk(): ServedDisk | undefined {
+    const phase = this.#phase;
+    return phase.at === 'transmitting' || phase.at === 'carried' ? phase.disk : undefined;
   }
 
   /**
@@ -156,9 +141,9 @@ export class NbdConnection {
     }
     this.#deadline.cancel();
     this.#queue.clear();
-    const hasDisk = phase.at === 'transmitting' || phase.at === 'carried';
-    const detached = hasDisk ? this.#detach(phase, because) : Promise.resolve();
-    this.#phase = { at: 'closing', detached, giveUp: hasDisk ? phase.use.giveUp : () => {} };
+    const disk = this.#disk;
+    const detached = disk === undefined ? Promise.resolve() : this.#detach(disk, because);
+    this.#phase = { at: 'closing', detached, giveUp: () => disk?.giveUp() };
     if (how === 'abrupt') this.#drop();
     else this.#transport.sayGoodbye(detached, this.#world.clock, lingerMs, () => this.#drop());
     this.#world.log.debug({ peer: this.peer, because }, 'nbd.connection.ended');
@@ -178,33 +163,27 @@ export class NbdConnection {
     this.#advance();
   }
 
-  async #fetchFromLanes({ session, use }: Extract<Phase, { readonly at: 'carried' }>): Promise<void> {
+  async #fetchFromLanes({ disk }: Extract<Phase, { readonly at: 'carried' }>): Promise<void> {
     const left = await this.#transport.fetch();
     if (this.#phase.at !== 'carried') return;
     // A payload that has come in part can't be finished: its request was not read whole.
     if (left.isWhole) this.#queue.push(left.input);
     this.#transport.readBuffered();
-    this.#transmitHere(session, use);
+    this.#transmitHere(disk);
   }
 
-  async #detach({ session, use }: Extract<Phase, { readonly use: DiskUse }>, because: string): Promise<void> {
+  async #detach(disk: ServedDisk, because: string): Promise<void> {
     await this.#transport.fetch();
-    if (this.#arrivals.length > 0) {
-      await new Promise<void>((resolve) => {
-        this.#whenArrivalsTaken = resolve;
-      });
-    }
-    await session.settled();
-    this.#world.detached(this, use.board.name, because);
-    use.board.writerLock.release(use.user);
+    await disk.settled();
+    const { board, user } = disk.use;
+    this.#world.detached(this, board.name, because);
+    board.writerLock.release(user);
   }
 
   // A write that was held must not come over whatever the board does to its disk after it was started again.
   #drop(): void {
     this.#transport.drop();
     if (this.#phase.at === 'closing') this.#phase.giveUp();
-    this.#arrivals.length = 0;
-    this.#whenArrivalsTaken?.();
   }
 
   #socketClosed(because: string): void {
@@ -254,7 +233,7 @@ export class NbdConnection {
       }
       case 'transmitting': {
         const arrival = phase.framing.next();
-        if (arrival !== undefined) this.#serve(phase.session, arrival);
+        if (arrival !== undefined) this.#serve(phase.disk, arrival);
         return arrival !== undefined;
       }
       case 'carried':
@@ -272,7 +251,7 @@ export class NbdConnection {
       case 'negotiating':
         return HELD_UP.has(phase.state.at) || this.#transport.needsDrain;
       case 'transmitting':
-        return this.#arrivals.length > 0 || !phase.session.hasRoom();
+        return !phase.disk.hasRoom();
       case 'carried':
         return true;
       case 'closing':
@@ -292,9 +271,9 @@ export class NbdConnection {
     else this.#transport.resume();
   }
 
-  #serve(session: DiskSession, arrival: Arrival): void {
+  #serve(disk: ServedDisk, arrival: Arrival): void {
     if (arrival.request.command === Command.Disc) void this.close('disconnected', 'graceful');
-    else session.start(arrival);
+    else disk.start(arrival);
   }
 
   #step(event: NegotiationEvent): void {
@@ -386,59 +365,45 @@ export class NbdConnection {
 
   async #transmit(board: Board, user: DiskUser, { channel, terms }: Agreed): Promise<void> {
     const { turn, pool, heldMemory, meter, clock, log } = this.#world;
-    const waiting = board.space && new WaitingDevice(board.disk, board.space, (bytes) => session.setAside(bytes));
-    const session = new DiskSession({
-      turn,
-      pool,
-      heldMemory,
-      meter,
-      clock,
-      log,
-      form: terms.form,
-      board: board.name,
-      device: waiting ?? board.disk,
-      outbox: this.#transport.outbox,
-      roomMade: () => this.#roomMade(session),
-      broken: (because) => void this.close(because, 'abrupt'),
-      failed: (error) => this.#fail(error),
-    });
-    const use = { board, user, terms, giveUp: () => waiting?.giveUp() };
+    const disk = new ServedDisk(
+      { board, user, terms },
+      {
+        ...{ turn, pool, heldMemory, meter, clock, log, outbox: this.#transport.outbox },
+        isFull: (full) => this.#transport.tellFull(full),
+        roomMade: () => {
+          if (this.#phase.at !== 'carried') this.#advance();
+        },
+        broken: (because) => void this.close(because, 'abrupt'),
+        failed: (error) => this.#fail(error),
+      },
+    );
     this.#world.attached(this, board.name, channel);
-    if (await this.#carry(session, use)) return;
+    if (await this.#carry(disk)) return;
     // A stop may have begun with it meanwhile.
-    if (this.#phase.at === 'carried' || this.#phase.at === 'negotiating') this.#transmitHere(session, use);
+    if (this.#phase.at === 'carried' || this.#phase.at === 'negotiating') this.#transmitHere(disk);
   }
 
-  #transmitHere(session: DiskSession, use: DiskUse): void {
-    const { board, terms } = use;
-    const { form, requests, tellsAllocation } = terms;
-    const { flagsPayload } = requests;
-    const serving = { sizeBytes: board.disk.sizeBytes, inChunks: form.inChunks, flagsPayload, tellsAllocation };
-    const judge = (request: NbdRequest) => refusal(request, serving);
-    const framing = new RequestFraming(this.#queue, judge, this.#world.pool, requests);
-    this.#phase = { at: 'transmitting', framing, session, use };
+  #transmitHere(disk: ServedDisk): void {
+    this.#phase = { at: 'transmitting', framing: disk.framing(this.#queue, this.#world), disk };
   }
 
   /** To the lanes, where they can have it: false if it stays here. */
-  async #carry(session: DiskSession, use: DiskUse): Promise<boolean> {
-    const file = use.board.disk.shared;
-    const { form, requests, tellsAllocation } = use.terms;
+  async #carry(disk: ServedDisk): Promise<boolean> {
+    const { board, terms } = disk.use;
+    const file = board.disk.shared;
     // Nobody but our own client has headers of the other length, and what comes by TLS is for OpenSSL alone.
-    if (file === undefined || requests !== COMPACT_REQUESTS || this.#transport.isSecured) return false;
-    this.#phase = { at: 'carried', session, use };
+    if (file === undefined || terms.requests !== COMPACT_REQUESTS || this.#transport.isSecured) return false;
+    this.#phase = { at: 'carried', disk };
     // Until there are lanes nobody looks at what comes.
     this.#transport.pause();
     await Promise.all([this.#transport.flushed(), this.#world.lanes.ready()]);
     this.#transport.readBuffered();
     if (this.#isClosing() || this.#finishing !== undefined || this.#queue.length > NBD_LANE_INPUT_BYTES) return false;
     const input = this.#queue.take(this.#queue.length) ?? new Uint8Array(0);
-    const isCarried = this.#transport.carry(this.#world.lanes, use.board.name, file, {
+    const isCarried = this.#transport.carry(this.#world.lanes, board.name, file, {
       input,
-      form: (form.inChunks ? Form.InChunks : 0) | (tellsAllocation ? Form.TellsAllocation : 0),
-      handed: (arrival) => {
-        this.#arrivals.push(arrival);
-        this.#takeArrivals(session);
-      },
+      form: disk.laneForm,
+      handed: (arrival) => disk.handed(arrival),
       over: (end) => this.#laneOver(end),
       failed: (error) => this.#fail(error),
     });
@@ -463,25 +428,6 @@ export class NbdConnection {
       default:
         unreachable(end);
     }
-  }
-
-  /** The session can take more. */
-  #roomMade(session: DiskSession): void {
-    this.#takeArrivals(session);
-    if (this.#phase.at !== 'carried') this.#advance();
-  }
-
-  #takeArrivals(session: DiskSession): void {
-    if (this.#isTakingArrivals) return; // what is done at once makes room at once
-    this.#isTakingArrivals = true;
-    while (session.hasRoom()) {
-      const next = this.#arrivals.shift();
-      if (next === undefined) break;
-      session.start(next);
-    }
-    this.#isTakingArrivals = false;
-    this.#transport.isFull = this.#arrivals.length > 0 || !session.hasRoom();
-    if (this.#arrivals.length === 0) this.#whenArrivalsTaken?.();
   }
 
   #isChoosing(): boolean {

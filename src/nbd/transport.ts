@@ -144,7 +144,7 @@ export class Transport {
   }
 
   /** There is too much to do for what comes from the lanes, or no longer. */
-  set isFull(full: boolean) {
+  tellFull(full: boolean): void {
     if (this.#lanes !== undefined) this.#lanes.connection.isFull = full;
   }
 

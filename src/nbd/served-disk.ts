@@ -1,0 +1,120 @@
+import { WaitingDevice } from '../block/waiting-device.js';
+import type { Board } from '../boards/board.js';
+import type { DiskUser } from '../boards/writer-lock/writer-lock.js';
+import type { Terms } from './agreement.js';
+import type { ByteQueue } from './byte-queue.js';
+import { DiskSession } from './disk-session.js';
+import { type Arrival, RequestFraming } from './framing.js';
+import { Form } from './lanes/lane-table.js';
+import type { SessionWorld } from './session-world.js';
+import { refusal, type Serving } from './transmission.js';
+import type { NbdRequest } from './transmission-wire.js';
+
+/** Whose disk it is, who has it, and what was agreed. */
+export interface DiskUse {
+  readonly board: Board;
+  readonly user: DiskUser;
+  readonly terms: Terms;
+}
+
+/** What a disk's connection gives, and wants to hear. */
+export interface ServedDiskTies extends Omit<SessionWorld, 'board' | 'device' | 'form'> {
+  /** Whether there is too much to do for lanes to hand over more. */
+  isFull(full: boolean): void;
+}
+
+/** A disk in use by one client: its requests are done here on the main thread, whether they were read here or handed over by lanes. */
+export class ServedDisk {
+  readonly use: DiskUse;
+  readonly #session: DiskSession;
+  readonly #waiting: WaitingDevice | undefined;
+  readonly #isFull: (full: boolean) => void;
+  readonly #serving: Serving;
+  /** Came from the lanes, and there was no room for it yet: little, since they hand over no more meanwhile. */
+  readonly #arrivals: Arrival[] = [];
+  #isTaking = false;
+  #whenTaken: (() => void) | undefined;
+
+  constructor(use: DiskUse, { isFull, roomMade, ...ties }: ServedDiskTies) {
+    const { board, terms } = use;
+    this.use = use;
+    this.#isFull = isFull;
+    this.#waiting = board.space && new WaitingDevice(board.disk, board.space, (bytes) => this.#session.setAside(bytes));
+    this.#session = new DiskSession({
+      ...ties,
+      form: terms.form,
+      board: board.name,
+      device: this.#waiting ?? board.disk,
+      roomMade: () => {
+        this.#take();
+        roomMade();
+      },
+    });
+    const { sizeBytes } = board.disk;
+    const { form, requests, tellsAllocation } = terms;
+    this.#serving = { sizeBytes, inChunks: form.inChunks, flagsPayload: requests.flagsPayload, tellsAllocation };
+  }
+
+  /** What was agreed, as lanes are told it. */
+  get laneForm(): number {
+    const { inChunks, tellsAllocation } = this.#serving;
+    return (inChunks ? Form.InChunks : 0) | (tellsAllocation ? Form.TellsAllocation : 0);
+  }
+
+  /** Bytes of payloads and replies in memory. */
+  get claimedBytes(): number {
+    const arrived = this.#arrivals.reduce((sum, each) => sum + (each.kind === 'payload' ? each.bytes.length : 0), 0);
+    return this.#session.claimedBytes + arrived;
+  }
+
+  hasRoom(): boolean {
+    return this.#arrivals.length === 0 && this.#session.hasRoom();
+  }
+
+  /** Requests out of what is read on this thread. */
+  framing(queue: ByteQueue, { pool }: Pick<SessionWorld, 'pool'>): RequestFraming {
+    const judge = (request: NbdRequest) => refusal(request, this.#serving);
+    return new RequestFraming(queue, judge, pool, this.use.terms.requests);
+  }
+
+  /** Only where there is room. */
+  start(arrival: Arrival): void {
+    this.#session.start(arrival);
+  }
+
+  /** From a lane: waits until there is room. */
+  handed(arrival: Arrival): void {
+    this.#arrivals.push(arrival);
+    this.#take();
+  }
+
+  /** Resolves when nothing more is done to the disk for this client. Lanes hand over no more. */
+  async settled(): Promise<void> {
+    if (this.#arrivals.length > 0) {
+      await new Promise<void>((resolve) => {
+        this.#whenTaken = resolve;
+      });
+    }
+    await this.#session.settled();
+  }
+
+  /** What waits, for space or for its turn, does so no longer, and is not done. */
+  giveUp(): void {
+    this.#waiting?.giveUp();
+    this.#arrivals.length = 0;
+    this.#whenTaken?.();
+  }
+
+  #take(): void {
+    if (this.#isTaking) return; // what is done at once makes room at once
+    this.#isTaking = true;
+    while (this.#session.hasRoom()) {
+      const next = this.#arrivals.shift();
+      if (next === undefined) break;
+      this.#session.start(next);
+    }
+    this.#isTaking = false;
+    this.#isFull(!this.hasRoom());
+    if (this.#arrivals.length === 0) this.#whenTaken?.();
+  }
+}
