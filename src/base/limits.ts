@@ -379,6 +379,8 @@ export const NBD_LANE_SPIN_MS = 0.06;
 
 /** Whether all lanes are kept waiting is looked at this often, while there are connections; then there is one more. */
 export const NBD_LANE_LOOK_MS = 20;
+/** After a thread could not be started, for want of descriptors, threads or memory. */
+export const NBD_LANE_RETRY_MS = 10_000;
 /** A lane that is at one connection for longer waits for a disk: all that it may do at once takes some milliseconds. */
 export const NBD_LANE_STUCK_MS = 20;
 

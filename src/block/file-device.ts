@@ -49,7 +49,9 @@ class FileDevice implements BlockDevice, Medium {
     this.#allocation = isFile ? new FileAllocation(handle.fd, this.#inTurn) : undefined;
     this.sizeBytes = open.sizeBytes;
     this.rotational = open.rotational;
-    this.shared = this.#isWritable ? SharedFile.create(this.#descriptor, this.sizeBytes, disk.underWay) : undefined;
+    // What another thread tried and left to us would be tried here once more, and the error of the first time be lost.
+    const isShared = this.#isWritable && !open.failsLate;
+    this.shared = isShared ? SharedFile.create(this.#descriptor, this.sizeBytes, disk.underWay) : undefined;
   }
 
   async read(offset: number, target: Uint8Array): Promise<void> {

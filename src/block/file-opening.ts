@@ -3,6 +3,7 @@ import { type FileHandle, open } from 'node:fs/promises';
 import { replaceDescriptor } from '../os/descriptor-replacement.js';
 import { lockFile, lockHolder, loopDeviceOf, passLock } from '../os/file-lock.js';
 import { sizeOf } from '../os/file-space.js';
+import { findsFullLate } from '../os/filesystem.js';
 import { isRotational } from '../os/rotational.js';
 import { BlockError, blockErrorFrom } from './block-error.js';
 
@@ -19,6 +20,8 @@ export interface OpenFile extends FileDeviceOptions {
   /** Otherwise it is a block device. */
   readonly isFile: boolean;
   readonly rotational: boolean;
+  /** On NFS an error of one write may be told to another, and only once. */
+  readonly failsLate: boolean;
   /** The kernel's number of what it lies on. */
   readonly disk: bigint;
 }
@@ -39,7 +42,9 @@ export async function openUnderLock(file: string, options: FileDeviceOptions): P
     const isFile = status.isFile();
     const disk = isFile ? status.dev : status.rdev;
     const { access, lock } = options;
-    return { access, lock, file, handle, sizeBytes: sizeOf(handle.fd), isFile, disk, rotational: isRotational(disk) };
+    const failsLate = isFile && (await findsFullLate(file));
+    const sizeBytes = sizeOf(handle.fd);
+    return { access, lock, file, handle, sizeBytes, isFile, disk, rotational: isRotational(disk), failsLate };
   } catch (error) {
     await handle.close();
     throw blockErrorFrom(error, { file });

@@ -66,6 +66,15 @@ export class SharedFile {
     Atomics.sub(this.#fields, pot, 1);
   }
 
+  /** A read that may have to wait for that disk after all begins; `endRead` ends it. False: too many wait for it now. */
+  beginRead(): boolean {
+    return this.#claimDisk();
+  }
+
+  endRead(): void {
+    this.#leaveDisk();
+  }
+
   /** Nobody else syncs until `endSync`: of two at once only one is told by the kernel what was lost. False: somebody does, or its owner waits to. */
   beginSync(): boolean {
     if (Atomics.load(this.#fields, Field.OwnerWaits) === 1 || !this.#claimDisk()) return false;
@@ -115,19 +124,17 @@ export class SharedFile {
     Atomics.add(this.#fields, Field.OwnersWaiting, count);
   }
 
-  /** The owner's: all changes that begin from now on are its own. */
-  watchAll(): void {
+  /** The owner's: all changes that begin from now on are its own, until `watch` is given this answer, if nobody has asked again meanwhile. */
+  watchAll(): number {
     this.#watches += 1;
     Atomics.store(this.#fields, Field.WatchesAll, 1);
+    return this.#watches;
   }
 
   /** The owner's: changes there are its own, the others are not. One call at a time. Resolves when none that it did not see is under way. */
-  async watch(ranges: readonly WatchedRange[] | 'all'): Promise<void> {
-    // While the bounds are changed nothing may be judged by them.
-    this.watchAll();
-    const watch = this.#watches;
+  async watch(ranges: readonly WatchedRange[] | 'all', watch = this.watchAll()): Promise<void> {
     await this.#announcedAreOver();
-    // Somebody has asked for more meanwhile, and will be told when it is so.
+    // Somebody has asked for more meanwhile, and will be told when it is so. (While the bounds are changed nothing is judged by them.)
     if (watch !== this.#watches) return;
     if (ranges === 'all' || ranges.length > RANGES_MAX) return;
     for (const [index, { start, end }] of ranges.entries()) {

@@ -112,8 +112,8 @@ class Watched implements WatchedDevice {
     const ranges = all.includes('all') ? 'all' : all.flatMap((some) => (some === 'all' ? [] : some));
     // What becomes watched is so at once; what no longer is has time.
     const { shared } = this.#device;
-    if (shared !== undefined) shared.watchAll();
-    this.#told = this.#told.then(() => shared?.watch(ranges));
+    const watch = shared?.watchAll();
+    this.#told = this.#told.then(() => shared?.watch(ranges, watch));
     return this.#told;
   }
 

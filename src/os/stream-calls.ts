@@ -35,7 +35,7 @@ export function receive(socket: number, address: number, length: number): number
 
 /** Whether `receive` would have something to say: bytes, an end or a failure. A byte of it is put at `address`. */
 export function hasCome(socket: number, address: number): boolean {
-  return calls.recv(socket, address, 1, MSG_DONTWAIT | MSG_PEEK) >= 0 || failedBy() !== EAGAIN;
+  return calls.recv(socket, address, 1, MSG_DONTWAIT | MSG_PEEK) >= 0 || !isForLater(failedBy());
 }
 
 /** Lets whoever waits for this processor have it. */
@@ -112,6 +112,13 @@ export function failedBy(): number {
   return koffi.errno();
 }
 
+/** Nothing has come, or there is no room: ask again. So it is also while another thread looks whether the peer lives (`tcp-probe`): for those microseconds the kernel says EPERM to who reads, EINVAL to who writes. */
+export function isForLater(errno: number): boolean {
+  return errno === EAGAIN || errno === EPERM || errno === EINVAL;
+}
+
+const EPERM = 1;
+const EINVAL = 22;
 export const EAGAIN = 11;
 export const EINTR = 4;
 export const EOPNOTSUPP = 95;

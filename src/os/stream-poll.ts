@@ -23,9 +23,9 @@ export class StreamPoll {
     throw new Error(`epoll_wait(2) failed: ${errnoName(failedBy())}`);
   }
 
-  /** Nothing is told before it is asked for, but that a connection is gone: once, with NO_TOKEN. Level-triggered, that would be told for ever. */
+  /** Throws where the kernel has no room for another (`max_user_watches`). Nothing is told before it is asked for, but that a connection is gone: once, with NO_TOKEN. Level-triggered, that would be told for ever. */
   add(descriptor: number): void {
-    this.#control(EPOLL_CTL_ADD, descriptor, EPOLLONESHOT, NO_TOKEN);
+    this.#control(EPOLL_CTL_ADD, descriptor, EPOLLONESHOT, NO_TOKEN, calls.control.now);
   }
 
   /** Told to all who wait, again and again. */
@@ -47,10 +47,10 @@ export class StreamPoll {
     closeSync(this.descriptor);
   }
 
-  #control(operation: number, descriptor: number, kinds: number, token: number): void {
+  #control(operation: number, descriptor: number, kinds: number, token: number, call = calls.control.bare): void {
     this.#event[0] = kinds;
     this.#event[TOKEN_AT] = token;
-    calls.control.bare(this.descriptor, operation, descriptor, this.#address);
+    call(this.descriptor, operation, descriptor, this.#address);
   }
 }
 

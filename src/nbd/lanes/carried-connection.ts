@@ -66,8 +66,21 @@ export class CarriedConnection implements Sink {
     this.#gone = gone;
   }
 
+  /** Makes it known to the poll; false where the kernel has no room for it there, and nothing has happened. */
+  join(): boolean {
+    const { poll } = this.#place;
+    try {
+      poll.add(this.#ties.descriptor);
+      poll.add(this.#ties.echo);
+      return true;
+    } catch {
+      poll.remove(this.#ties.descriptor);
+      return false;
+    }
+  }
+
   begin(): void {
-    const { table, poll, record, generation, disk } = this.#place;
+    const { table, record, generation, disk } = this.#place;
     const { descriptor, input } = this.#ties;
     // Those before come below; of Users, a lane that comes late for the connection before may be one, and has to be counted out.
     table.fields.fill(0, table.field(record, Field.Users) + 1, table.field(record, Field.Generation) + FIELDS);
@@ -80,19 +93,26 @@ export class CarriedConnection implements Sink {
     this.#set(Field.Payload, Payload.None);
     this.#set(Field.Generation, generation);
     this.#set(Field.Standing, Standing.Open);
-    poll.add(descriptor);
-    poll.add(this.#ties.echo);
     this.#ask(Readiness.Either);
   }
 
   told(message: Extract<FromLane, { readonly record: number }>): void {
     if (message.generation !== this.#place.generation) return;
+    try {
+      this.#take(message);
+    } catch (error) {
+      this.#ties.failed(error);
+    }
+    this.#whenTold?.();
+  }
+
+  #take(message: Extract<FromLane, { readonly record: number }>): void {
     switch (message.kind) {
       case 'handed':
         this.#handed(message.order, message.arrival);
         break;
       case 'reply':
-        Atomics.sub(this.#place.table.fields, this.#at(Field.Handed), 1);
+        this.#received(1);
         this.#ties.reply(message.bytes);
         this.#unpark();
         break;
@@ -100,17 +120,23 @@ export class CarriedConnection implements Sink {
         this.#writeOn();
         break;
       case 'over':
+        this.#received(1);
         this.#ties.over(message.end);
         break;
       case 'left':
         break;
       case 'bug':
+        this.#received(1);
         this.#ties.failed(message.error);
         break;
       default:
         unreachable(message);
     }
-    this.#whenTold?.();
+  }
+
+  /** What counted so much is not on its way any more. */
+  #received(weight: number): void {
+    Atomics.sub(this.#place.table.fields, this.#at(Field.Handed), weight);
   }
 
   /** In the order of the requests. */
@@ -119,7 +145,7 @@ export class CarriedConnection implements Sink {
     for (let next = this.#early.get(this.#order); next !== undefined; next = this.#early.get(this.#order)) {
       this.#early.delete(this.#order);
       this.#order = (this.#order + 1) | 0;
-      Atomics.sub(this.#place.table.fields, this.#at(Field.Handed), weightOf(next));
+      this.#received(weightOf(next));
       this.#ties.handed(next);
     }
     this.#unpark();

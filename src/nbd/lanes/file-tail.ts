@@ -10,33 +10,43 @@ import { FileSender, readFile } from '../../os/stream-calls.js';
 export class FileTail {
   readonly #residency = new FileResidency(NBD_LANE_READ_BYTES_MAX);
   readonly #sender = new FileSender();
-  #file = -1;
+  #file: SharedFile | undefined;
   #offset = 0;
   length = 0;
 
-  /** Whether it may be taken: long enough for that to pay, and nothing to be waited for. */
-  fits({ map }: SharedFile, offset: number, length: number): boolean {
-    return length >= NBD_LANE_UNCOPIED_BYTES_MIN && map !== undefined && this.#residency.has(map, offset, length);
-  }
-
-  set({ descriptor }: SharedFile, offset: number, length: number): void {
-    this.#file = descriptor;
+  /**
+   * Takes it, where that pays and nothing has to be waited for, and answers whether it has; until `clear`. The kernel may make it
+   * wait after all (a filesystem with a lock, a read ahead), so it counts as what waits for that disk.
+   */
+  take(file: SharedFile, offset: number, length: number): boolean {
+    const { map } = file;
+    if (length < NBD_LANE_UNCOPIED_BYTES_MIN || map === undefined || !this.#residency.has(map, offset, length))
+      return false;
+    if (!file.beginRead()) return false;
+    this.#file = file;
     this.#offset = offset;
     this.length = length;
+    return true;
   }
 
   clear(): void {
+    this.#file?.endRead();
+    this.#file = undefined;
     this.length = 0;
   }
 
   /** How much of it went into the socket now; 0 also where this file's filesystem can't do that. */
   send(socket: number): number {
-    return Math.max(0, this.#sender.send(socket, this.#file, this.#offset, this.length));
+    return Math.max(0, this.#sender.send(socket, this.#descriptor, this.#offset, this.length));
   }
 
   /** Copies what lies behind the first `from` bytes. False where the file has not got it: nothing can be said in its place. */
   read(from: number, address: number): boolean {
     const length = this.length - from;
-    return length === 0 || readFile(this.#file, address, length, this.#offset + from) === length;
+    return length === 0 || readFile(this.#descriptor, address, length, this.#offset + from) === length;
+  }
+
+  get #descriptor(): number {
+    return this.#file?.descriptor ?? -1;
   }
 }

@@ -34,6 +34,8 @@ export class Handing {
 
   /** Replies that are ready still go out: nobody closes a connection that a lane is in. */
   tellOver(record: number, end: ConnectionOver): void {
+    const { table } = this.#ties;
+    Atomics.add(table.fields, table.field(record, Field.Handed), 1);
     this.#ties.say({ kind: 'over', record, generation: this.#generation(record), end });
   }
 

@@ -2,8 +2,6 @@ import { type MessagePort, receiveMessageOnPort } from 'node:worker_threads';
 import { systemUptimeMs } from '../../base/clock.js';
 import { NBD_LANE_HANDED_MAX } from '../../base/limits.js';
 import { SharedFile } from '../../block/shared-file.js';
-import { errnoName } from '../../os/libc.js';
-import { failedBy } from '../../os/stream-calls.js';
 import { NO_TOKEN, Readiness, StreamPoll } from '../../os/stream-poll.js';
 import { Handing } from './handing.js';
 import { LaneCounts } from './lane-counts.js';
@@ -86,6 +84,7 @@ export class Lane {
       // Nothing of it may come to the next client.
       this.#replies.forget();
       this.#syncs.forget();
+      Atomics.add(fields, this.#table.field(record, Field.Handed), 1);
       this.#messages.postMessage({ kind: 'bug', record, generation: generationOf(token), error } satisfies FromLane);
     } finally {
       const isLast = Atomics.sub(fields, users, 1) === 1;
@@ -115,7 +114,7 @@ export class Lane {
   #resume(record: number): void {
     const sent = this.#replies.resume(record);
     if (sent === 'sent') this.#unpark(record);
-    if (sent === 'lost') this.#requests.over(record, { kind: 'lost', because: errnoName(failedBy()) });
+    if (sent === 'lost') this.#requests.over(record, { kind: 'lost', because: this.#replies.lostBecause });
   }
 
   #goOn(record: number, file: SharedFile, end: Break): void {

@@ -9,6 +9,7 @@ import { type Clock, systemUptimeMs, type Timer } from '../../base/clock.js';
 import {
   NBD_CONNECTIONS_MAX,
   NBD_LANE_LOOK_MS,
+  NBD_LANE_RETRY_MS,
   NBD_LANE_STUCK_MS,
   NBD_LANES_MIN,
   NBD_LANES_PER_DISK,
@@ -54,6 +55,7 @@ export class Lanes {
   #generation = 0;
   #looking: Timer | undefined;
   #isStopping = false;
+  #noneBeforeMs = Number.NEGATIVE_INFINITY;
 
   constructor({ clock, log }: LanesOptions) {
     this.#clock = clock;
@@ -62,7 +64,7 @@ export class Lanes {
 
   /** Resolves when there are lanes, or when it is known that there can be none: then `carry` says so. */
   async ready(): Promise<void> {
-    while (this.#threads.size < NBD_LANES_MIN && !this.#isStopping) this.#startThread();
+    for (let missing = NBD_LANES_MIN - this.#threads.size; missing > 0; missing -= 1) this.#startThread();
     await Promise.all(this.#threads.values());
   }
 
@@ -75,6 +77,7 @@ export class Lanes {
     this.#generation = (this.#generation % GENERATION_MAX) + 1;
     const place = { table: this.#table, poll: this.#poll, record, generation: this.#generation, disk };
     const connection = new CarriedConnection(place, ties, () => this.#connections.delete(record));
+    if (!connection.join()) return undefined;
     this.#connections.set(record, connection);
     this.#look();
     return connection;
@@ -120,8 +123,17 @@ export class Lanes {
     return undefined;
   }
 
+  /** Where there can't be one now, that is not tried again before NBD_LANE_RETRY_MS: who asks for one may ask often. */
   #startThread(): void {
-    const counts = new LaneCounts();
+    if (this.#isStopping || this.#clock.nowMs() < this.#noneBeforeMs) return;
+    try {
+      this.#start(new LaneCounts());
+    } catch (error) {
+      this.#tellEnd(error);
+    }
+  }
+
+  #start(counts: LaneCounts): void {
     const workerData: LaneBeginning = {
       table: this.#table.told,
       pollDescriptor: this.#poll.descriptor,
@@ -159,8 +171,9 @@ export class Lanes {
 
   /** A process without descriptors or memory left can't start a thread; that is no bug, and connections go on without. */
   #tellEnd(error: unknown): void {
+    this.#noneBeforeMs = this.#clock.nowMs() + NBD_LANE_RETRY_MS;
     const code = error instanceof Error && 'code' in error ? error.code : undefined;
-    if (code === 'EMFILE' || code === 'ENFILE') this.#log.warn({ because: code }, 'nbd.lane.missing');
+    if (LACKS.has(code)) this.#log.warn({ because: code }, 'nbd.lane.missing');
     else this.#log.error({ err: error }, 'nbd.lane.bug');
   }
 
@@ -185,6 +198,10 @@ export class Lanes {
   }
 }
 
+/** Descriptors, threads, memory. */
+const LACKS: ReadonlySet<unknown> = new Set([
+  ...['EMFILE', 'ENFILE', 'ERR_WORKER_INIT_FAILED', 'ERR_MEMORY_ALLOCATION_FAILED'],
+]);
 /** What a lane keeps lies outside. */
 const HEAP_MEBIBYTES = 16;
 const YOUNG_MEBIBYTES = 2;

@@ -1,5 +1,6 @@
 import { NBD_LANE_OUTPUT_BYTES } from '../../base/limits.js';
-import { addressOf, EAGAIN, failedBy, send } from '../../os/stream-calls.js';
+import { errnoName } from '../../os/libc.js';
+import { addressOf, failedBy, isForLater, send } from '../../os/stream-calls.js';
 import { Readiness, type StreamPoll } from '../../os/stream-poll.js';
 import { DATA_OFFSET_BYTES, STRUCTURED_HEAD_BYTES } from '../chunk-wire.js';
 import { Magic, ReplyFlag, ReplyType } from '../constants.js';
@@ -28,6 +29,8 @@ export class ReplyLine {
   readonly bytes = new Uint8Array(new SharedArrayBuffer(NBD_LANE_OUTPUT_BYTES));
   readonly address = addressOf(this.bytes);
   readonly #view = new DataView(this.bytes.buffer);
+  /** Of the last `lost`. */
+  lostBecause = '';
   /** Goes behind all that is gathered, and then nothing more is. */
   readonly tail = new FileTail();
   length = 0;
@@ -86,7 +89,8 @@ export class ReplyLine {
     const isAll = count === gathered + this.tail.length;
     const isLost = count < 0 || !(isAll || this.#takeIn(Math.max(0, count - gathered)));
     if (!isAll && !isLost) this.#keep(record, Math.min(count, gathered), this.length);
-    else if (count >= 0) this.#release(record);
+    // Of a reply that breaks off nobody writes behind it: the right to is kept until the connection is gone.
+    else if (!isLost) this.#release(record);
     this.length = 0;
     this.tail.clear();
     if (isLost) return 'lost';
@@ -104,6 +108,7 @@ export class ReplyLine {
   /** What of the tail did not go goes as what is gathered does. */
   #takeIn(sentBytes: number): boolean {
     const isRead = this.tail.read(sentBytes, this.address + this.length);
+    if (!isRead) this.lostBecause = 'its file became shorter, or fails';
     this.length += this.tail.length - sentBytes;
     this.tail.clear();
     return isRead;
@@ -115,7 +120,9 @@ export class ReplyLine {
     const socket = table.fields[table.field(record, Field.Socket)] ?? -1;
     const count = send(socket, address, length, moreComes);
     if (count >= 0) return count;
-    if (failedBy() === EAGAIN) return 0;
+    const errno = failedBy();
+    if (isForLater(errno)) return 0;
+    this.lostBecause = errnoName(errno);
     this.#release(record);
     return -1;
   }

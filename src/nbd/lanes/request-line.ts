@@ -3,7 +3,7 @@ import { NBD_LANE_READ_BYTES_MAX, NBD_LANE_TURN_BYTES, NBD_PAYLOAD_BYTES_MAX } f
 import { Malformed } from '../../base/malformed.js';
 import type { SharedFile } from '../../block/shared-file.js';
 import { errnoName } from '../../os/libc.js';
-import { CachedFileReader, EAGAIN, failedBy } from '../../os/stream-calls.js';
+import { CachedFileReader, failedBy, isForLater } from '../../os/stream-calls.js';
 import { Command, CommandFlag, Magic } from '../constants.js';
 import { refusal, type Serving } from '../transmission.js';
 import {
@@ -56,8 +56,8 @@ export class RequestLine {
     const sent = this.#replies.flush(record);
     this.#input.keep(record);
     if (end === 'over') return 'over';
-    if (sent === 'lost' || (errno !== 0 && errno !== EAGAIN))
-      return this.over(record, { kind: 'lost', because: errnoName(errno) });
+    if (sent === 'lost') return this.over(record, { kind: 'lost', because: this.#replies.lostBecause });
+    if (errno !== 0 && !isForLater(errno)) return this.over(record, { kind: 'lost', because: errnoName(errno) });
     if (sent === 'held') return 'held';
     return end === 'wantsInput' && count === 0 ? this.over(record, { kind: 'ended' }) : end;
   }
@@ -117,13 +117,12 @@ export class RequestLine {
       const step = this.#flush(record);
       if (step !== 'done') return step;
     }
-    const isUncopied = this.#replies.tail.fits(file, offset, length);
+    const isUncopied = this.#replies.tail.take(file, offset, length);
     const to = this.#replies.address + this.#replies.length + headBytes;
     if (!isUncopied && length > 0 && this.#cached.read(file.descriptor, to, length, offset) !== length)
       return this.#hand(record);
     this.#replies.addReadHead(inChunks, this.#input.view, this.#input.at + COOKIE_AT, offset, length);
-    if (isUncopied) this.#replies.tail.set(file, offset, length);
-    else this.#replies.length += length;
+    if (!isUncopied) this.#replies.length += length;
     this.#turnBytes += length;
     this.#count(record, Counted.Read, length);
     this.#input.at += REQUEST_BYTES;
@@ -132,14 +131,14 @@ export class RequestLine {
 
   #flush(record: number): 'done' | Break {
     const sent = this.#replies.flush(record);
-    if (sent === 'lost') return this.over(record, { kind: 'lost', because: errnoName(failedBy()) });
+    if (sent === 'lost') return this.over(record, { kind: 'lost', because: this.#replies.lostBecause });
     return sent === 'held' ? 'held' : 'done';
   }
 
   #zeroed(record: number, { isTrim }: Zeroing): 'done' | Break {
     if (!this.#replies.hasRoomFor(SIMPLE_REPLY_BYTES)) {
       const sent = this.#replies.flush(record);
-      if (sent === 'lost') return this.over(record, { kind: 'lost', because: errnoName(failedBy()) });
+      if (sent === 'lost') return this.over(record, { kind: 'lost', because: this.#replies.lostBecause });
     }
     this.#replies.addHeader(this.#input.view, this.#input.at + COOKIE_AT);
     this.#turnBytes += ZEROING_COUNTS_AS;

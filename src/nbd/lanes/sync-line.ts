@@ -1,7 +1,6 @@
 import { systemUptimeMs } from '../../base/clock.js';
 import type { SharedFile } from '../../block/shared-file.js';
-import { errnoName } from '../../os/libc.js';
-import { failedBy, syncFile } from '../../os/stream-calls.js';
+import { syncFile } from '../../os/stream-calls.js';
 import { Command } from '../constants.js';
 import { REQUEST_BYTES } from '../transmission-wire.js';
 import type { Handing } from './handing.js';
@@ -81,7 +80,7 @@ export class SyncLine {
   }
 
   #lost(record: number): void {
-    this.#handing.tellOver(record, { kind: 'lost', because: errnoName(failedBy()) });
+    this.#handing.tellOver(record, { kind: 'lost', because: this.#replies.lostBecause });
   }
 }
 

@@ -17,7 +17,7 @@ const CONTENT = noise(SIZE);
 /** As a boot partition: changes here are the main thread's. */
 const BOOT = { start: MEBI, end: 2 * MEBI };
 /** What does not end is a failure too. */
-const LIMIT = { timeout: 20_000 };
+const LIMIT = { timeout: 60_000 };
 const DISC = requestBytes({ command: Command.Disc });
 const BEYOND = BigInt(SIZE);
 
