@@ -6,6 +6,7 @@ import { describe, type TestContext, test } from 'node:test';
 import { MemoryDevice } from '../../src/block/memory-device.js';
 import { diskBoard } from '../support/boards.js';
 import { type Outcome, runForeign } from '../support/foreign.js';
+import { fileBoard } from '../support/lane-server.js';
 import { serveBoards } from '../support/nbd-server.js';
 import { without, withoutPythonLibnbd } from '../support/programs.js';
 import { noise } from '../support/random.js';
@@ -13,10 +14,15 @@ import { scratchFolder } from '../support/scratch.js';
 
 const MEBI = 1024 * 1024;
 
-async function serveDisk(context: TestContext, sizeBytes = 32 * MEBI) {
+/** Where requests are done: one device has to be asked on the main thread, the other is a file, and its clients are the lanes'. */
+const PLACES = ['main thread', 'lanes'] as const;
+
+async function serveDisk(context: TestContext, place: (typeof PLACES)[number], sizeBytes = 32 * MEBI) {
   const device = new MemoryDevice(sizeBytes);
-  const { port, events } = await serveBoards(context, [diskBoard('node1', device), diskBoard('node2', 512)]);
-  return { device, events, root: `nbd://127.0.0.1:${port}`, uri: `nbd://127.0.0.1:${port}/node1`, port };
+  const memory = { board: diskBoard('node1', device), content: () => Buffer.from(device.bytes) };
+  const disk = place === 'lanes' ? await fileBoard(context, 'node1', new Uint8Array(sizeBytes)) : memory;
+  const { port, events } = await serveBoards(context, [disk.board, diskBoard('node2', 512)]);
+  return { content: disk.content, events, root: `nbd://127.0.0.1:${port}`, uri: `nbd://127.0.0.1:${port}/node1`, port };
 }
 
 async function succeed(program: string, ...values: readonly string[]): Promise<Outcome> {
@@ -25,51 +31,64 @@ async function succeed(program: string, ...values: readonly string[]): Promise<O
   return outcome;
 }
 
-describe('libnbd', { skip: without('nbdinfo', 'libnbd-bin') }, () => {
-  test('nbdinfo sees every flag and size', async (context) => {
-    const { uri } = await serveDisk(context);
-    const { stdout } = await succeed('nbdinfo', '--json', uri);
-    const { protocol, exports } = JSON.parse(stdout);
-    assert.equal(protocol, 'newstyle-fixed');
-    assert.equal(exports[0]['export-size'], 32 * MEBI);
-    assert.deepEqual(
-      ['block_size_minimum', 'block_size_preferred', 'block_size_maximum'].map((key) => exports[0][key]),
-      [1, 4096, 64 * MEBI],
-    );
-    for (const able of ['flush', 'fua', 'multi-conn', 'trim', 'zero', 'df', 'structured-reply', 'cache', 'fast-zero']) {
-      await succeed('nbdinfo', '--can', able, uri);
-    }
-    assert.equal(exports[0]['description'], 'Disk of node1');
-    assert.deepEqual(exports[0]['contexts'], ['base:allocation']);
-    assert.equal((await runForeign('nbdinfo', '--is', 'rotational', uri)).status, 2);
-    assert.equal((await runForeign('nbdinfo', '--is', 'read-only', uri)).status, 2);
+for (const place of PLACES) {
+  describe(`libnbd, served by the ${place}`, { skip: without('nbdinfo', 'libnbd-bin') }, () => {
+    test('nbdinfo sees every flag and size', async (context) => {
+      const { uri } = await serveDisk(context, place);
+      const { stdout } = await succeed('nbdinfo', '--json', uri);
+      const { protocol, exports } = JSON.parse(stdout);
+      assert.equal(protocol, 'newstyle-fixed');
+      assert.equal(exports[0]['export-size'], 32 * MEBI);
+      assert.deepEqual(
+        ['block_size_minimum', 'block_size_preferred', 'block_size_maximum'].map((key) => exports[0][key]),
+        [1, 4096, 64 * MEBI],
+      );
+      for (const able of [
+        'flush',
+        'fua',
+        'multi-conn',
+        'trim',
+        'zero',
+        'df',
+        'structured-reply',
+        'cache',
+        'fast-zero',
+      ]) {
+        await succeed('nbdinfo', '--can', able, uri);
+      }
+      assert.equal(exports[0]['description'], 'Disk of node1');
+      assert.deepEqual(exports[0]['contexts'], ['base:allocation']);
+      const { status } = await runForeign('nbdinfo', '--is', 'rotational', uri);
+      if (place === 'main thread') assert.equal(status, 2); // a file's disk may turn
+      assert.equal((await runForeign('nbdinfo', '--is', 'read-only', uri)).status, 2);
+    });
+
+    test('nbdinfo lists the boards', async (context) => {
+      const { root } = await serveDisk(context, place);
+      const { stdout } = await succeed('nbdinfo', '--list', '--json', `${root}/`);
+      const names = JSON.parse(stdout).exports.map((entry: { 'export-name': string }) => entry['export-name']);
+      assert.deepEqual(names, ['node1', 'node2']);
+    });
+
+    test('nbdcopy brings an image there and back on several connections', async (context) => {
+      const { content, uri } = await serveDisk(context, place);
+      const folder = scratchFolder(context);
+      const image = noise(32 * MEBI);
+      writeFileSync(join(folder, 'there'), image);
+      const several = ['--connections=4', '--threads=4'];
+      await succeed('nbdcopy', ...several, '--flush', join(folder, 'there'), uri);
+      assert.ok(content().equals(image));
+      await succeed('nbdcopy', ...several, uri, join(folder, 'back'));
+      assert.ok(readFileSync(join(folder, 'back')).equals(image));
+    });
   });
 
-  test('nbdinfo lists the boards', async (context) => {
-    const { root } = await serveDisk(context);
-    const { stdout } = await succeed('nbdinfo', '--list', '--json', `${root}/`);
-    const names = JSON.parse(stdout).exports.map((entry: { 'export-name': string }) => entry['export-name']);
-    assert.deepEqual(names, ['node1', 'node2']);
-  });
-
-  test('nbdcopy brings an image there and back on several connections', async (context) => {
-    const { device, uri } = await serveDisk(context);
-    const folder = scratchFolder(context);
-    const image = noise(32 * MEBI);
-    writeFileSync(join(folder, 'there'), image);
-    const several = ['--connections=4', '--threads=4'];
-    await succeed('nbdcopy', ...several, '--flush', join(folder, 'there'), uri);
-    assert.ok(Buffer.from(device.bytes).equals(image));
-    await succeed('nbdcopy', ...several, uri, join(folder, 'back'));
-    assert.ok(readFileSync(join(folder, 'back')).equals(image));
-  });
-});
-
-describe('python-libnbd', { skip: withoutPythonLibnbd() }, () => {
-  const illegal = `
+  describe(`python-libnbd, served by the ${place}`, { skip: withoutPythonLibnbd() }, () => {
+    const illegal = `
 import nbd, sys, errno
 h = nbd.NBD()
 h.set_strict_mode(0)
+h.set_request_structured_replies(sys.argv[2] == 'in chunks')
 h.connect_uri(sys.argv[1])
 size = h.get_size()
 def refused(what, wanted):
@@ -97,7 +116,7 @@ assert h.pread(9, 2) == b'\\0xxxxxxx\\0'
 assert len(h.pread(16 * 1024 * 1024, 1)) == 16 * 1024 * 1024
 h.shutdown()
 `;
-  const options = `
+    const options = `
 import nbd, sys
 h = nbd.NBD()
 h.set_opt_mode(True)
@@ -131,7 +150,7 @@ h.set_opt_mode(True)
 h.connect_uri(sys.argv[1])
 h.opt_abort()
 `;
-  const noZeroes = `
+    const noZeroes = `
 import nbd, sys
 for flags in (0, nbd.HANDSHAKE_FLAG_FIXED_NEWSTYLE, nbd.HANDSHAKE_FLAG_MASK):
     h = nbd.NBD()
@@ -142,76 +161,79 @@ for flags in (0, nbd.HANDSHAKE_FLAG_FIXED_NEWSTYLE, nbd.HANDSHAKE_FLAG_MASK):
     h.shutdown()
 `;
 
-  test('gets the right errno for every illegal request, and goes on', async (context) => {
-    const { uri } = await serveDisk(context);
-    await succeed('/usr/bin/python3', '-c', illegal, uri);
-  });
-  test('may ask for options in any order', async (context) => {
-    const { uri } = await serveDisk(context);
-    await succeed('/usr/bin/python3', '-c', options, uri);
-  });
-  test('attaches by EXPORT_NAME, with zeroes and without', async (context) => {
-    const { uri } = await serveDisk(context);
-    await succeed('/usr/bin/python3', '-c', noZeroes, uri);
-  });
-});
-
-describe('QEMU', { skip: without('qemu-img', 'qemu-utils') }, () => {
-  test('qemu-img describes, converts and compares', async (context) => {
-    const { device, uri } = await serveDisk(context);
-    const folder = scratchFolder(context);
-    const image = join(folder, 'image');
-    writeFileSync(image, noise(32 * MEBI));
-    const { stdout } = await succeed('qemu-img', 'info', '--output=json', uri);
-    assert.equal(JSON.parse(stdout)['virtual-size'], 32 * MEBI);
-    await succeed('qemu-img', 'convert', '-n', '-f', 'raw', '-O', 'raw', image, uri);
-    assert.ok(readFileSync(image).equals(device.bytes));
-    await succeed('qemu-img', 'compare', '-f', 'raw', '-F', 'raw', image, uri);
-    await succeed('qemu-img', 'convert', '-f', 'raw', '-O', 'qcow2', uri, join(folder, 'copy'));
-    await succeed('qemu-img', 'compare', '-f', 'qcow2', '-F', 'raw', join(folder, 'copy'), uri);
+    for (const form of ['simple', 'in chunks']) {
+      test(`gets the right errno for every illegal request, and goes on, with replies that are ${form}`, async (context) => {
+        const { uri } = await serveDisk(context, place);
+        await succeed('/usr/bin/python3', '-c', illegal, uri, form);
+      });
+    }
+    test('may ask for options in any order', async (context) => {
+      const { uri } = await serveDisk(context, place);
+      await succeed('/usr/bin/python3', '-c', options, uri);
+    });
+    test('attaches by EXPORT_NAME, with zeroes and without', async (context) => {
+      const { uri } = await serveDisk(context, place);
+      await succeed('/usr/bin/python3', '-c', noZeroes, uri);
+    });
   });
 
-  test('qemu-io reads its patterns back', async (context) => {
-    const { uri } = await serveDisk(context);
-    const commands = [
-      'write -P 0x5a 1M 8M',
-      'write -z 2M 64k',
-      'write -z -u 3M 64k',
-      'discard 4M 64k',
-      'write -f -P 0x33 5 7',
-      'flush',
-      'read -P 0x5a 1M 1M',
-      'read -P 0 2M 64k',
-      'read -P 0 3M 64k',
-      'read -P 0x33 5 7',
-      'read -P 0x5a 5M 4M',
-    ];
-    const { stdout } = await succeed('qemu-io', '-f', 'raw', ...commands.flatMap((command) => ['-c', command]), uri);
-    assert.doesNotMatch(stdout, /Pattern verification failed|error/i);
-  });
-});
+  describe(`QEMU, served by the ${place}`, { skip: without('qemu-img', 'qemu-utils') }, () => {
+    test('qemu-img describes, converts and compares', async (context) => {
+      const { content, uri } = await serveDisk(context, place);
+      const folder = scratchFolder(context);
+      const image = join(folder, 'image');
+      writeFileSync(image, noise(32 * MEBI));
+      const { stdout } = await succeed('qemu-img', 'info', '--output=json', uri);
+      assert.equal(JSON.parse(stdout)['virtual-size'], 32 * MEBI);
+      await succeed('qemu-img', 'convert', '-n', '-f', 'raw', '-O', 'raw', image, uri);
+      assert.ok(readFileSync(image).equals(content()));
+      await succeed('qemu-img', 'compare', '-f', 'raw', '-F', 'raw', image, uri);
+      await succeed('qemu-img', 'convert', '-f', 'raw', '-O', 'qcow2', uri, join(folder, 'copy'));
+      await succeed('qemu-img', 'compare', '-f', 'qcow2', '-F', 'raw', join(folder, 'copy'), uri);
+    });
 
-describe('fio', { skip: without('fio', 'fio') }, () => {
-  test('verifies what it wrote at random, 32 requests deep, on four connections', async (context) => {
-    const { uri } = await serveDisk(context);
-    const folder = scratchFolder(context);
-    const job = [
-      '--ioengine=nbd',
-      `--uri=${uri}`,
-      '--rw=randrw',
-      '--bsrange=512-65536',
-      '--iodepth=32',
-      '--verify=crc32c',
-    ];
-    const four = ['--numjobs=4', '--size=8M', '--offset_increment=8M', '--fsync=16', '--randseed=7'];
-    const { stdout } = await succeed('fio', '--name=verify', ...job, ...four, `--aux-path=${folder}`, '--minimal');
-    assert.doesNotMatch(stdout, /verify.*bad/i);
+    test('qemu-io reads its patterns back', async (context) => {
+      const { uri } = await serveDisk(context, place);
+      const commands = [
+        'write -P 0x5a 1M 8M',
+        'write -z 2M 64k',
+        'write -z -u 3M 64k',
+        'discard 4M 64k',
+        'write -f -P 0x33 5 7',
+        'flush',
+        'read -P 0x5a 1M 1M',
+        'read -P 0 2M 64k',
+        'read -P 0 3M 64k',
+        'read -P 0x33 5 7',
+        'read -P 0x5a 5M 4M',
+      ];
+      const { stdout } = await succeed('qemu-io', '-f', 'raw', ...commands.flatMap((command) => ['-c', command]), uri);
+      assert.doesNotMatch(stdout, /Pattern verification failed|error/i);
+    });
   });
-});
+
+  describe(`fio, served by the ${place}`, { skip: without('fio', 'fio') }, () => {
+    test('verifies what it wrote at random, 32 requests deep, on four connections', async (context) => {
+      const { uri } = await serveDisk(context, place);
+      const folder = scratchFolder(context);
+      const job = [
+        '--ioengine=nbd',
+        `--uri=${uri}`,
+        '--rw=randrw',
+        '--bsrange=512-65536',
+        '--iodepth=32',
+        '--verify=crc32c',
+      ];
+      const four = ['--numjobs=4', '--size=8M', '--offset_increment=8M', '--fsync=16', '--randseed=7'];
+      const { stdout } = await succeed('fio', '--name=verify', ...job, ...four, `--aux-path=${folder}`, '--minimal');
+      assert.doesNotMatch(stdout, /verify.*bad/i);
+    });
+  });
+}
 
 describe('a board that is refused', { skip: without('nbdinfo', 'libnbd-bin') }, () => {
   test('reads why: the server said it in words', async (context) => {
-    const { root, events } = await serveDisk(context);
+    const { root, events } = await serveDisk(context, 'main thread');
     const { status, stderr } = await runForeign('nbdinfo', '--size', `${root}/node9`);
     assert.equal(status, 1);
     assert.match(stderr, /node9/);

@@ -2,23 +2,34 @@
 // never send is what a broken client sends.
 import assert from 'node:assert/strict';
 import { describe, type TestContext, test } from 'node:test';
+import type { Board } from '../../src/boards/board.js';
 import { diskBoard } from '../support/boards.js';
 import { runForeign } from '../support/foreign.js';
+import { fileBoard } from '../support/lane-server.js';
 import { serveBoards } from '../support/nbd-server.js';
 import { withoutPythonLibnbd } from '../support/programs.js';
 
 const MEBI = 1024 * 1024;
 
-async function succeed(context: TestContext, script: string): Promise<void> {
-  const { port } = await serveBoards(context, [diskBoard('node1', 32 * MEBI), diskBoard('node2', 512)]);
+async function succeed(context: TestContext, board: Board, script: string): Promise<void> {
+  const { port } = await serveBoards(context, [board, diskBoard('node2', 512)]);
   const { status, stderr } = await runForeign('/usr/bin/python3', '-c', script, `nbd://127.0.0.1:${port}/node1`);
   assert.equal(status, 0, stderr);
 }
 
-describe('libnbd with strict mode off', { skip: withoutPythonLibnbd() }, () => {
-  test('gets an errno for every illegal request in chunks, and goes on', (context) => succeed(context, ILLEGAL));
-  test('lists and sets contexts for one export and goes to another', (context) => succeed(context, CONTEXTS));
-});
+const PLACES = {
+  'main thread': async () => diskBoard('node1', 32 * MEBI),
+  lanes: async (context: TestContext) => (await fileBoard(context, 'node1', new Uint8Array(32 * MEBI))).board,
+};
+
+for (const [place, boardOf] of Object.entries(PLACES)) {
+  describe(`libnbd with strict mode off, served by the ${place}`, { skip: withoutPythonLibnbd() }, () => {
+    test('gets an errno for every illegal request in chunks, and goes on', async (context) =>
+      succeed(context, await boardOf(context), ILLEGAL));
+    test('lists and sets contexts for one export and goes to another', async (context) =>
+      succeed(context, await boardOf(context), CONTEXTS));
+  });
+}
 
 const ILLEGAL = `
 import nbd, sys, errno
