@@ -5,13 +5,14 @@ import { fat, partitions } from './targets/disks.js';
 import { bootHistory } from './targets/history.js';
 import { initramfs, initramfsZstd } from './targets/initramfs.js';
 import { nbdClient, nbdServer } from './targets/nbd.js';
+import { nbdLanes } from './targets/nbd-lanes.js';
 import { tftpDownload, tftpServer, tftpSinglePort, tftpWire } from './targets/tftp.js';
 
 /** Everything that takes bytes from a network, an image or a file that people write. */
 export const FUZZ_TARGETS: readonly FuzzTarget[] = [
   ...[tftpWire, tftpDownload, tftpServer, tftpSinglePort],
   ...[dhcp, pxeOptions],
-  ...[nbdServer, nbdClient],
+  ...[nbdServer, nbdLanes, nbdClient],
   ...[fat, partitions],
   ...[configTxt, cmdlineTxt, inventory],
   ...[initramfs, initramfsZstd],

@@ -11,7 +11,7 @@ import type { NbdDisk } from '../../src/nbd/client-disk.js';
 import { type NbdMeter, silentMeter } from '../../src/nbd/meter.js';
 import type { NbdServerOptions } from '../../src/nbd/server.js';
 import { diskBoard } from './boards.js';
-import { whenOver } from './cleanup.js';
+import { type Ending, whenOver } from './cleanup.js';
 import { type ServedBoards, serveBoards } from './nbd-server.js';
 import { RawNbd } from './raw-nbd.js';
 import { scratchFolder } from './scratch.js';
@@ -33,7 +33,7 @@ export interface FileBoardOptions {
 }
 
 export async function fileBoard(
-  context: TestContext,
+  context: Ending,
   name: string,
   content: Uint8Array,
   options: FileBoardOptions = {},

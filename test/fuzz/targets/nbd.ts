@@ -46,7 +46,7 @@ const write = (offset: bigint, lengthBytes: number) =>
   Buffer.concat([requestBytes({ command: Command.Write, offset, lengthBytes, cookie: 3n }), noise(lengthBytes)]);
 
 /** What clients send from their first byte to their last. */
-const STREAMS: readonly Uint8Array[] = [
+export const STREAMS: readonly Uint8Array[] = [
   Buffer.concat([encodeClientFlags(3), encodeOption(Option.List, NOTHING), info, encodeOption(Option.Abort, NOTHING)]),
   Buffer.concat([
     ...[encodeClientFlags(3), encodeOption(Option.StructuredReply, NOTHING), go],
@@ -88,7 +88,7 @@ const STREAMS: readonly Uint8Array[] = [
   ]),
 ];
 
-const WORDS = ['49484156454f5054', '25609513', '67446698', '00000005', '00000007', '0000ffff', '6e6f646531']
+export const WORDS = ['49484156454f5054', '25609513', '67446698', '00000005', '00000007', '0000ffff', '6e6f646531']
   .concat(['25609513000000000000000000000001', '2560951300010001', '2560951300000003', '21e41c71', '0000000b'])
   .map(hex);
 
