@@ -166,8 +166,7 @@ export class NbdConnection {
   async #fetchFromLanes({ disk }: Extract<Phase, { readonly at: 'carried' }>): Promise<void> {
     const left = await this.#transport.fetch();
     if (this.#phase.at !== 'carried') return;
-    // A payload that has come in part can't be finished: its request was not read whole.
-    if (left.isWhole) this.#queue.push(left.input);
+    this.#queue.push(disk.goOn(left));
     this.#transport.readBuffered();
     this.#transmitHere(disk);
   }

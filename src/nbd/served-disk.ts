@@ -5,6 +5,7 @@ import type { Terms } from './agreement.js';
 import type { ByteQueue } from './byte-queue.js';
 import { DiskSession } from './disk-session.js';
 import { type Arrival, RequestFraming } from './framing.js';
+import type { Fetched } from './lanes/carried-connection.js';
 import { Form } from './lanes/lane-table.js';
 import type { SessionWorld } from './session-world.js';
 import { refusal, type Serving } from './transmission.js';
@@ -86,6 +87,21 @@ export class ServedDisk {
   handed(arrival: Arrival): void {
     this.#arrivals.push(arrival);
     this.#take();
+  }
+
+  /**
+   * Where lanes have left off: a payload that they had begun with is dealt with to its end, if it has come whole; otherwise its
+   * request was not read. Answers what follows it.
+   */
+  goOn({ input, begun }: Fetched): Uint8Array {
+    if (begun === undefined) return input;
+    const { request, isRefused, leftBytes } = begun;
+    if (leftBytes > input.length) return new Uint8Array(0);
+    const because = isRefused ? refusal(request, this.#serving) : undefined;
+    const rest = { at: request.lengthBytes - leftBytes, bytes: input.slice(0, leftBytes), isLast: true };
+    if (because === undefined) this.handed({ kind: 'payload', request, ...rest });
+    else this.handed({ kind: 'refused', request, refusal: because });
+    return input.subarray(leftBytes);
   }
 
   /** Resolves when nothing more is done to the disk for this client. Lanes hand over no more. */

@@ -20,7 +20,7 @@ export interface TransportListener {
   closed(because: string): void;
 }
 
-const NOTHING_FETCHED: Fetched = { input: new Uint8Array(0), isWhole: true };
+const NOTHING_FETCHED: Fetched = { input: new Uint8Array(0), begun: undefined };
 
 /** A client's socket. It is Node's while the client chooses a disk and again while it takes its leave; between, it may be the lanes'. */
 export class Transport {

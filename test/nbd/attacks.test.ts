@@ -9,6 +9,7 @@ import { encodeMetaContextRequest } from '../../src/nbd/meta-context-wire.js';
 import { EXTENDED_REQUEST_BYTES, encodeExtendedRequest, type NbdRequest } from '../../src/nbd/transmission-wire.js';
 import { diskBoard } from '../support/boards.js';
 import { endlessDevice } from '../support/endless-device.js';
+import { fileBoard } from '../support/lane-server.js';
 import { hex, joined, requestBytes, requestOf } from '../support/nbd-bytes.js';
 import { type ServedBoards, serveBoards, until } from '../support/nbd-server.js';
 import { type RawNbd, rawNbd } from '../support/raw-nbd.js';
@@ -18,6 +19,20 @@ const NOTHING = new Uint8Array(0);
 
 function served(context: TestContext): Promise<ServedBoards> {
   return serveBoards(context, [diskBoard('node1', SIZE), diskBoard('node2', SIZE)]);
+}
+
+/** Where requests are done: a device in memory is asked on the main thread, and clients of a file are the lanes'. */
+const PLACES = ['main thread', 'lanes'] as const;
+
+/** With a disk of zeroes. */
+async function servedBy(place: (typeof PLACES)[number], context: TestContext, sizeBytes = SIZE) {
+  const other = diskBoard('node2', SIZE);
+  if (place === 'lanes') {
+    const disk = await fileBoard(context, 'node1', sizeBytes);
+    return { ...(await serveBoards(context, [disk.board, other])), bytes: () => disk.content() };
+  }
+  const device = new MemoryDevice(sizeBytes);
+  return { ...(await serveBoards(context, [diskBoard('node1', device), other])), bytes: () => device.bytes };
 }
 
 /** Header and data need not agree. */
@@ -285,129 +300,130 @@ describe('in the handshake', () => {
   });
 });
 
-describe('in transmission', () => {
-  test('ranges at every edge of 32 and 64 bits (nbdkit CVE-2025-47711, CVE-2025-47712)', async (context) => {
-    const { port } = await served(context);
-    const raw = await rawNbd(context, port).transmitting();
-    const offsets = [0n, BigInt(SIZE) - 1n, BigInt(SIZE), 2n ** 32n - 1n, 2n ** 32n, 2n ** 63n, 2n ** 64n - 1n];
-    const lengths = [0, 1, SIZE, SIZE + 1, 2 ** 31, 2 ** 32 - 1];
-    for (const command of [Command.Read, Command.Trim, Command.WriteZeroes, Command.BlockStatus, Command.Cache]) {
-      for (const offset of offsets) {
-        for (const lengthBytes of lengths) {
-          const cookie = offset ^ BigInt(lengthBytes);
-          await raw.send(requestBytes({ command, offset, lengthBytes, cookie }));
-          const answer = await raw.reply();
-          const inside = offset + BigInt(lengthBytes) <= BigInt(SIZE);
-          const offered = command !== Command.BlockStatus;
-          assert.equal(answer?.cookie, cookie);
-          assert.equal(answer?.error === 0, inside && offered, `${command}: ${lengthBytes} at ${offset}`);
-          if (answer?.error === 0 && command === Command.Read) await raw.receive(lengthBytes);
-        }
-      }
-    }
-  });
-
-  test('the same of a disk beyond 32 bits, with replies in chunks and with extended headers', async (context) => {
-    const size = 2n ** 33n;
-    const { port } = await serveBoards(context, [diskBoard('node1', endlessDevice(Number(size)))]);
-    const edges = [0n, 2n ** 32n - 1n, 2n ** 32n, size - 1n, size, 2n ** 63n, 2n ** 64n - 1n];
-    const lengths = [0, 1, 512, 2 ** 32 - 1, 2 ** 32, 2 ** 33, 2 ** 63];
-    for (const isExtended of [false, true]) {
-      const raw = await rawNbd(context, port).greeted();
-      const structured = encodeOption(isExtended ? Option.ExtendedHeaders : Option.StructuredReply, NOTHING);
-      await raw.send(structured, setAllocation('node1'), go('node1'));
-      for (let left = 5; left > 0; left -= 1) await raw.optionReply();
-      for (const command of [0, 1, 3, 4, 5, 6, 7]) {
-        for (const offset of edges) {
+for (const place of PLACES) {
+  describe(`in transmission, by the ${place}`, () => {
+    test('ranges at every edge of 32 and 64 bits (nbdkit CVE-2025-47711, CVE-2025-47712)', async (context) => {
+      const { port } = await servedBy(place, context);
+      const raw = await rawNbd(context, port).transmitting();
+      const offsets = [0n, BigInt(SIZE) - 1n, BigInt(SIZE), 2n ** 32n - 1n, 2n ** 32n, 2n ** 63n, 2n ** 64n - 1n];
+      const lengths = [0, 1, SIZE, SIZE + 1, 2 ** 31, 2 ** 32 - 1];
+      for (const command of [Command.Read, Command.Trim, Command.WriteZeroes, Command.BlockStatus, Command.Cache]) {
+        for (const offset of offsets) {
           for (const lengthBytes of lengths) {
-            if (!isExtended && lengthBytes >= 2 ** 32) continue;
-            // What is said to be a payload is one: a WRITE's own length would have to be sent.
-            if (command === Command.Write && lengthBytes > 512) continue;
-            const payload = command === Command.Write ? new Uint8Array(lengthBytes) : NOTHING;
-            const request = { command, offset, lengthBytes, cookie: offset };
-            if (isExtended) await raw.send(extendedRequest(request), payload);
-            else await raw.send(requestBytes(request), payload);
-            const isGood = await answerOf(raw, isExtended);
-            assert.equal(isGood, mayBeDone(request, size), `${command}: ${lengthBytes} at ${offset}`);
+            const cookie = offset ^ BigInt(lengthBytes);
+            await raw.send(requestBytes({ command, offset, lengthBytes, cookie }));
+            const answer = await raw.reply();
+            const inside = offset + BigInt(lengthBytes) <= BigInt(SIZE);
+            const offered = command !== Command.BlockStatus;
+            assert.equal(answer?.cookie, cookie);
+            assert.equal(answer?.error === 0, inside && offered, `${command}: ${lengthBytes} at ${offset}`);
+            if (answer?.error === 0 && command === Command.Read) await raw.receive(lengthBytes);
           }
         }
       }
-      raw.destroy();
-    }
-  });
+    });
 
-  test('a WRITE that is refused is read to its end, and the next request is understood', async (context) => {
-    const device = new MemoryDevice(SIZE);
-    const { port } = await serveBoards(context, [diskBoard('node1', device)]);
-    const raw = await rawNbd(context, port).transmitting();
-    const payload = new Uint8Array(3 * SIZE).fill(0xee);
-    const write = { command: Command.Write, cookie: 1n };
-    const rows = [
-      { request: { ...write, offset: BigInt(SIZE), lengthBytes: 1 }, errno: Errno.ENOSPC },
-      { request: { ...write, offset: 0n, lengthBytes: 3 * SIZE }, errno: Errno.ENOSPC },
-      { request: { ...write, offset: 2n ** 64n - 1n, lengthBytes: 4096 }, errno: Errno.ENOSPC },
-      { request: { ...write, flags: CommandFlag.FastZero, lengthBytes: 4096 }, errno: Errno.EINVAL },
-      { request: { ...write, flags: 0xfffe, lengthBytes: 4096 }, errno: Errno.EINVAL },
-    ];
-    for (const { request, errno } of rows) {
-      await raw.send(requestBytes(request), payload.subarray(0, request.lengthBytes));
-      assert.deepEqual(await raw.reply(), { error: errno, cookie: 1n });
-    }
-    assert.ok(
-      device.bytes.every((byte) => byte === 0),
-      'nothing was written',
-    );
-  });
+    test('the same of a disk beyond 32 bits, with replies in chunks and with extended headers', async (context) => {
+      const size = 2n ** 33n;
+      const endless = { board: diskBoard('node1', endlessDevice(Number(size))) };
+      const { board } = place === 'lanes' ? await fileBoard(context, 'node1', Number(size)) : endless;
+      const { port } = await serveBoards(context, [board]);
+      const edges = [0n, 2n ** 32n - 1n, 2n ** 32n, size - 1n, size, 2n ** 63n, 2n ** 64n - 1n];
+      const lengths = [0, 1, 512, 2 ** 32 - 1, 2 ** 32, 2 ** 33, 2 ** 63];
+      for (const isExtended of [false, true]) {
+        const raw = await rawNbd(context, port).greeted();
+        const structured = encodeOption(isExtended ? Option.ExtendedHeaders : Option.StructuredReply, NOTHING);
+        await raw.send(structured, setAllocation('node1'), go('node1'));
+        for (let left = 5; left > 0; left -= 1) await raw.optionReply();
+        for (const command of [0, 1, 3, 4, 5, 6, 7]) {
+          for (const offset of edges) {
+            for (const lengthBytes of lengths) {
+              if (!isExtended && lengthBytes >= 2 ** 32) continue;
+              // What is said to be a payload is one: a WRITE's own length would have to be sent.
+              if (command === Command.Write && lengthBytes > 512) continue;
+              const payload = command === Command.Write ? new Uint8Array(lengthBytes) : NOTHING;
+              const request = { command, offset, lengthBytes, cookie: offset };
+              if (isExtended) await raw.send(extendedRequest(request), payload);
+              else await raw.send(requestBytes(request), payload);
+              const isGood = await answerOf(raw, isExtended);
+              assert.equal(isGood, mayBeDone(request, size), `${command}: ${lengthBytes} at ${offset}`);
+            }
+          }
+        }
+        raw.destroy();
+      }
+    });
 
-  test('unknown commands and flags, FUA where it means nothing, and cookies used twice', async (context) => {
-    const { port } = await served(context);
-    const raw = await rawNbd(context, port).transmitting();
-    const fua = CommandFlag.Fua;
-    const rows = [
-      { command: 9, error: Errno.EINVAL },
-      { command: 0xffff, flags: 0xffff, error: Errno.EINVAL },
-      { command: Command.Read, flags: CommandFlag.Df, lengthBytes: 0, error: Errno.EINVAL },
-      { command: Command.WriteZeroes, flags: CommandFlag.Df, lengthBytes: 512, error: Errno.EINVAL },
-      { command: Command.Cache, flags: CommandFlag.NoHole, lengthBytes: 512, error: Errno.EINVAL },
-      { command: Command.Cache, flags: fua, lengthBytes: 512, error: 0 },
-      { command: Command.Flush, flags: fua, error: 0 },
-      { command: Command.Read, flags: fua, lengthBytes: 0, error: 0 },
-      { command: Command.Trim, flags: fua, lengthBytes: 512, error: 0 },
-      { command: Command.WriteZeroes, flags: fua | CommandFlag.NoHole, lengthBytes: 512, error: 0 },
-    ];
-    for (const { error, ...request } of rows) {
-      await raw.send(requestBytes({ ...request, cookie: 9n }), requestBytes({ ...request, cookie: 9n }));
-      assert.deepEqual([await raw.reply(), await raw.reply()], Array(2).fill({ error, cookie: 9n }));
-    }
-  });
-
-  test('magics of other ages and of nobody end the connection and no other', async (context) => {
-    const { port } = await served(context);
-    for (const magic of ['12560953', '25609514', '21e41c71', '00000000', '47455420']) {
+    test('a WRITE that is refused is read to its end, and the next request is understood', async (context) => {
+      const { port, bytes } = await servedBy(place, context);
       const raw = await rawNbd(context, port).transmitting();
-      await raw.send(hex(magic), new Uint8Array(24));
+      const payload = new Uint8Array(3 * SIZE).fill(0xee);
+      const write = { command: Command.Write, cookie: 1n };
+      const rows = [
+        { request: { ...write, offset: BigInt(SIZE), lengthBytes: 1 }, errno: Errno.ENOSPC },
+        { request: { ...write, offset: 0n, lengthBytes: 3 * SIZE }, errno: Errno.ENOSPC },
+        { request: { ...write, offset: 2n ** 64n - 1n, lengthBytes: 4096 }, errno: Errno.ENOSPC },
+        { request: { ...write, flags: CommandFlag.FastZero, lengthBytes: 4096 }, errno: Errno.EINVAL },
+        { request: { ...write, flags: 0xfffe, lengthBytes: 4096 }, errno: Errno.EINVAL },
+      ];
+      for (const { request, errno } of rows) {
+        await raw.send(requestBytes(request), payload.subarray(0, request.lengthBytes));
+        assert.deepEqual(await raw.reply(), { error: errno, cookie: 1n });
+      }
+      assert.ok(
+        bytes().every((byte) => byte === 0),
+        'nothing was written',
+      );
+    });
+
+    test('unknown commands and flags, FUA where it means nothing, and cookies used twice', async (context) => {
+      const { port } = await servedBy(place, context);
+      const raw = await rawNbd(context, port).transmitting();
+      const fua = CommandFlag.Fua;
+      const rows = [
+        { command: 9, error: Errno.EINVAL },
+        { command: 0xffff, flags: 0xffff, error: Errno.EINVAL },
+        { command: Command.Read, flags: CommandFlag.Df, lengthBytes: 0, error: Errno.EINVAL },
+        { command: Command.WriteZeroes, flags: CommandFlag.Df, lengthBytes: 512, error: Errno.EINVAL },
+        { command: Command.Cache, flags: CommandFlag.NoHole, lengthBytes: 512, error: Errno.EINVAL },
+        { command: Command.Cache, flags: fua, lengthBytes: 512, error: 0 },
+        { command: Command.Flush, flags: fua, error: 0 },
+        { command: Command.Read, flags: fua, lengthBytes: 0, error: 0 },
+        { command: Command.Trim, flags: fua, lengthBytes: 512, error: 0 },
+        { command: Command.WriteZeroes, flags: fua | CommandFlag.NoHole, lengthBytes: 512, error: 0 },
+      ];
+      for (const { error, ...request } of rows) {
+        await raw.send(requestBytes({ ...request, cookie: 9n }), requestBytes({ ...request, cookie: 9n }));
+        assert.deepEqual([await raw.reply(), await raw.reply()], Array(2).fill({ error, cookie: 9n }));
+      }
+    });
+
+    test('magics of other ages and of nobody end the connection and no other', async (context) => {
+      const { port } = await servedBy(place, context);
+      for (const magic of ['12560953', '25609514', '21e41c71', '00000000', '47455420']) {
+        const raw = await rawNbd(context, port).transmitting();
+        await raw.send(hex(magic), new Uint8Array(24));
+        await raw.ended();
+      }
+      await assertServes(context, port);
+    });
+
+    test('nothing after a DISC is done', async (context) => {
+      const { port, bytes } = await servedBy(place, context);
+      const raw = await rawNbd(context, port).transmitting();
+      const write = requestBytes({ command: Command.Write, lengthBytes: 4 });
+      await raw.send(requestBytes({ command: Command.Disc }), write, Uint8Array.of(1, 2, 3, 4));
       await raw.ended();
-    }
-    await assertServes(context, port);
-  });
+      assert.equal(bytes()[0], 0);
+    });
 
-  test('nothing after a DISC is done', async (context) => {
-    const device = new MemoryDevice(SIZE);
-    const { port } = await serveBoards(context, [diskBoard('node1', device)]);
-    const raw = await rawNbd(context, port).transmitting();
-    const write = requestBytes({ command: Command.Write, lengthBytes: 4 });
-    await raw.send(requestBytes({ command: Command.Disc }), write, Uint8Array.of(1, 2, 3, 4));
-    await raw.ended();
-    assert.equal(device.bytes[0], 0);
+    test('a WRITE that breaks off is not done, or not more than its whole pieces', async (context) => {
+      const { port, server, bytes } = await servedBy(place, context, 4 * SIZE);
+      const raw = await rawNbd(context, port).transmitting();
+      await raw.send(requestBytes({ command: Command.Write, lengthBytes: 4096 }), new Uint8Array(4095).fill(1));
+      raw.destroy();
+      await until(() => server.connections().length === 0);
+      assert.ok(bytes().every((byte) => byte === 0));
+    });
   });
-
-  test('a WRITE that breaks off is not done, or not more than its whole pieces', async (context) => {
-    const device = new MemoryDevice(4 * SIZE);
-    const { port, server } = await serveBoards(context, [diskBoard('node1', device)]);
-    const raw = await rawNbd(context, port).transmitting();
-    await raw.send(requestBytes({ command: Command.Write, lengthBytes: 4096 }), new Uint8Array(4095).fill(1));
-    raw.destroy();
-    await until(() => server.connections().length === 0);
-    assert.ok(device.bytes.every((byte) => byte === 0));
-  });
-});
+}

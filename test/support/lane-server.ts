@@ -1,4 +1,4 @@
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { systemClock } from '../../src/base/clock.js';
@@ -32,14 +32,16 @@ export interface FileBoardOptions {
   readonly changing?: (offset: number, lengthBytes: number) => WatchedChange | undefined;
 }
 
+/** `content`: a number is that of a file without any. */
 export async function fileBoard(
   context: Ending,
   name: string,
-  content: Uint8Array,
+  content: Uint8Array | number,
   options: FileBoardOptions = {},
 ): Promise<FileBoard> {
   const path = join(scratchFolder(context), `${name}.img`);
-  writeFileSync(path, content);
+  writeFileSync(path, typeof content === 'number' ? '' : content);
+  if (typeof content === 'number') truncateSync(path, content);
   const device = watched(await openFileDevice(path, { access: 'readWrite', lock: 'exclusive' }));
   whenOver(context, () => device.close());
   const watch = device.watch({ changing: options.changing ?? (() => undefined) });

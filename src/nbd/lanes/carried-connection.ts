@@ -5,8 +5,9 @@ import { addressOf, closeDescriptor, EAGAIN, failedBy, send } from '../../os/str
 import { Readiness, type StreamPoll } from '../../os/stream-poll.js';
 import type { Arrival } from '../framing.js';
 import type { Sink } from '../outbox.js';
+import { decodeRequest, type NbdRequest, REQUEST_BYTES } from '../transmission-wire.js';
 import { type ConnectionOver, weightOf } from './handing.js';
-import { Field, type LaneTable, Payload, Standing, tokenOf, Unsent, Writer } from './lane-table.js';
+import { Field, Figure, type LaneTable, Payload, Standing, tokenOf, Unsent, Writer } from './lane-table.js';
 import type { FromLane } from './messages.js';
 
 /** What the lanes are given, and whom they tell. */
@@ -28,8 +29,16 @@ export interface CarriedTies {
 /** What lanes have read and not looked at. */
 export interface Fetched {
   readonly input: Uint8Array;
-  /** It begins with a request: not in the middle of a payload of which the lanes have dealt with the beginning. */
-  readonly isWhole: boolean;
+  /** Where it begins in the middle of a request. */
+  readonly begun: BegunPayload | undefined;
+}
+
+/** A payload of which the lanes have dealt with what came before: written, handed over or, of one that is refused, dropped. */
+export interface BegunPayload {
+  readonly request: NbdRequest;
+  readonly isRefused: boolean;
+  /** Bytes of it that are still to come. */
+  readonly leftBytes: number;
 }
 
 interface Place {
@@ -203,8 +212,19 @@ export class CarriedConnection implements Sink {
     const { table, record } = this.#place;
     const from = table.inputAt(record);
     const length = table.fields[this.#at(Field.InputBytes)] ?? 0;
-    const isWhole = table.fields[this.#at(Field.Payload)] === Payload.None;
-    return { input: table.bytes.slice(from, from + length), isWhole };
+    return { input: table.bytes.slice(from, from + length), begun: this.#begunPayload() };
+  }
+
+  #begunPayload(): BegunPayload | undefined {
+    const { table, record } = this.#place;
+    const payload = table.fields[this.#at(Field.Payload)];
+    if (payload === Payload.None) return undefined;
+    const header = table.headerAt(record);
+    return {
+      request: decodeRequest(table.bytes.subarray(header, header + REQUEST_BYTES)),
+      isRefused: payload === Payload.Dropped,
+      leftBytes: table.figures[table.figure(record, Figure.PayloadLeft)] ?? 0,
+    };
   }
 
   /** A lane is in it, or what one has said of it has not come yet. */

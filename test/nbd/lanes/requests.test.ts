@@ -1,13 +1,14 @@
 // Requests to a disk that is a file, as lanes take them: in any pieces, in any number, refused and answered.
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { NBD_LANE_INPUT_BYTES } from '../../../src/base/limits.js';
+import { NBD_LANE_INPUT_BYTES, NBD_REQUESTS_IN_FLIGHT_MAX } from '../../../src/base/limits.js';
 import { Command, CommandFlag, Errno, Option } from '../../../src/nbd/constants.js';
 import { encodeExportRequest, encodeOption } from '../../../src/nbd/handshake-wire.js';
-import { until } from '../../support/commands.js';
+import { run, until } from '../../support/commands.js';
 import { assertAnswers, assertDone, assertRead, flush, read, write } from '../../support/lane-requests.js';
 import { fileBoard, serveFiles } from '../../support/lane-server.js';
 import { hex, joined, requestBytes } from '../../support/nbd-bytes.js';
+import { without } from '../../support/programs.js';
 import { noise } from '../../support/random.js';
 import { type RawNbd, rawNbd } from '../../support/raw-nbd.js';
 
@@ -211,6 +212,51 @@ describe('many at once', LIMIT, () => {
   });
 });
 
+describe('what is not in memory', LIMIT, () => {
+  test('is read by the main thread, and the rest of the connection goes on', {
+    skip: without('dd', 'coreutils'),
+  }, async (context) => {
+    const disk = await fileBoard(context, 'node1', CONTENT);
+    const served = await serveFiles(context, [disk]);
+    const raw = await served.raw();
+    await raw.send(flush(1n));
+    await assertDone(raw, 1n);
+    await run('dd', [`if=${disk.path}`, 'iflag=nocache', 'count=0', 'status=none']);
+    const wanted = new Map<bigint, Uint8Array | number>();
+    for (let index = 0; index < 64; index += 1) {
+      const at = ((index * 7919) % 2000) * 4096 + index;
+      const length = index % 8 === 0 ? 300_000 : 5000;
+      wanted.set(BigInt(index), CONTENT.subarray(at, at + length));
+      await raw.send(read(at, length, BigInt(index)));
+    }
+    await assertAnswers(raw, wanted);
+  });
+});
+
+describe('a client that does not read', LIMIT, () => {
+  test('gets all of its replies when it does, each of them whole', async (context) => {
+    const disk = await fileBoard(context, 'node1', CONTENT, { watched: [BOOT] });
+    const served = await serveFiles(context, [disk, await fileBoard(context, 'node2', CONTENT)]);
+    const raw = await served.raw();
+    const wanted = new Map<bigint, Uint8Array | number>();
+    for (let index = 0; index < 300; index += 1) {
+      const at = (index % 90) * 100_001;
+      const length = [100, 4096, 65_536, 262_144, 262_145, 2_000_000][index % 6] ?? 0;
+      const cookie = BigInt(index);
+      if (index % 7 === 0) {
+        wanted.set(cookie, 0);
+        void raw.send(write(BOOT.start, CONTENT.subarray(BOOT.start, BOOT.start + 5000), cookie));
+      } else {
+        wanted.set(cookie, CONTENT.subarray(at, at + length));
+        void raw.send(read(at, length, cookie));
+      }
+    }
+    const other = await served.attach('node2');
+    for (let round = 0; round < 200; round += 1) await other.read(round * 4096, 4096);
+    await assertAnswers(raw, wanted);
+  });
+});
+
 describe('the end', LIMIT, () => {
   const LONG = 12 * MEBI;
 
@@ -254,6 +300,60 @@ describe('the end', LIMIT, () => {
     assert.equal(Buffer.compare(joined(first, rest), CONTENT.subarray(0, LONG)), 0);
     assert.equal(await raw.reply(), undefined);
     await stopped;
+  });
+
+  test('the server stops among writes that wait: every request that was read is answered', async (context) => {
+    let open = () => {};
+    const ready = new Promise<void>((resolve) => {
+      open = resolve;
+    });
+    let waiting = 0;
+    const changing = () => {
+      waiting += 1;
+      return { ready, over() {} };
+    };
+    const disk = await fileBoard(context, 'node1', CONTENT, { watched: [BOOT], changing });
+    const served = await serveFiles(context, [disk]);
+    const raw = await served.raw();
+    const count = NBD_REQUESTS_IN_FLIGHT_MAX + 150;
+    const all = Array.from({ length: count }, (_, index) =>
+      write(BOOT.start + index, Uint8Array.of(index & 0xff), BigInt(index)),
+    );
+    await raw.send(...all);
+    await until(() => waiting >= NBD_REQUESTS_IN_FLIGHT_MAX, 'as many as may be under way');
+    const stopped = served.server.stop();
+    open();
+    await assertAnswers(raw, new Map(all.map((_, index) => [BigInt(index), 0])));
+    assert.equal(await raw.reply(), undefined);
+    await stopped;
+    const bytes = disk.content().subarray(BOOT.start, BOOT.start + count);
+    assert.deepEqual(
+      [...bytes],
+      Array.from({ length: count }, (_, index) => index & 0xff),
+    );
+  });
+
+  test('however and whenever clients go, the disk is free again and others notice nothing', async (context) => {
+    const disk = await fileBoard(context, 'node1', CONTENT, { watched: [BOOT] });
+    const served = await serveFiles(context, [disk, await fileBoard(context, 'node2', CONTENT)]);
+    const other = await served.attach('node2');
+    const words = joined(
+      ...[read(0, 4096), write(4 * MEBI, noise(5000)), read(0, LONG), write(BOOT.start, noise(5000)), flush()],
+      ...[write(BOOT.start + 1, noise(300_000), 3n, CommandFlag.Fua), read(MEBI, 200_000), flush(), DISC],
+    );
+    for (let round = 0; round < 60; round += 1) {
+      const raw = await served.raw();
+      const cut = Math.floor((words.length * round) / 60);
+      void raw.send(words.subarray(0, cut));
+      for (let turns = round % 5; turns > 0; turns -= 1) await new Promise((resolve) => setImmediate(resolve));
+      if (round % 3 === 0) raw.destroy();
+      else if (round % 3 === 1) raw.reset();
+      else raw.socket.end();
+      if (round % 3 === 2) await raw.ended();
+      await other.read(round * 4096, 4096);
+    }
+    await until(() => served.server.connections().length === 1, 'the disk to be free');
+    assert.equal(disk.board.writerLock.holder(), undefined);
   });
 
   test('bytes that are no request end it, and nothing else', async (context) => {
