@@ -28,8 +28,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
 const DOORS: Readonly<Record<string, readonly RegExp[]>> = {
   koffi: [/^os\//],
   'node:dgram': [/^os\//, /^tftp\/udp-socket\.ts$/],
-  'node:net': [/^nbd\/(listening|server|client|transport|tls-door)\.ts$/],
-  'node:tls': [/^nbd\/tls-door\.ts$/, /^inventory\/tls-files\.ts$/],
+  'node:net': [/^nbd\/(listening|server|client\/client|transport|handshake\/tls-door)\.ts$/],
+  'node:tls': [/^nbd\/handshake\/tls-door\.ts$/, /^inventory\/tls-files\.ts$/],
   'node:http': [/^cli\/ask-server\.ts$/],
   'node:fs': [
     /^block\/file-(device|opening)\.ts$/,

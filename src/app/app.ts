@@ -21,8 +21,8 @@ import {
 import type { OpenBoards } from '../boards/open-boards.js';
 import type { Inventory } from '../inventory/inventory.js';
 import { NO_TLS, type TlsReading } from '../inventory/tls-files.js';
+import { TlsDoor } from '../nbd/handshake/tls-door.js';
 import { type NbdServer, nbdServer } from '../nbd/server.js';
-import { TlsDoor } from '../nbd/tls-door.js';
 import { hostTime } from '../os/host-time.js';
 import { neighbourMac } from '../os/neighbours.js';
 import { chooseInterfaces } from '../os/network-interfaces.js';

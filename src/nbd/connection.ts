@@ -8,14 +8,7 @@ import { unreachable } from '../base/unreachable.js';
 import type { Board, TlsMode } from '../boards/board.js';
 import type { BoardLookup } from '../boards/identity/lookup.js';
 import type { DiskUser } from '../boards/writer-lock/writer-lock.js';
-import { type Exports, exportsFor } from './admission.js';
-import type { BufferPool } from './buffer-pool.js';
-import { ByteQueue } from './byte-queue.js';
-import { Command } from './constants.js';
-import { type Arrival, HandshakeFraming, type RequestFraming } from './framing.js';
-import type { ConnectionOver } from './lanes/handing.js';
-import type { Lanes } from './lanes/lanes.js';
-import type { NbdMeter } from './meter.js';
+import { type Exports, exportsFor } from './handshake/admission.js';
 import {
   NEGOTIATION_BEGINS,
   type NegotiationCommand,
@@ -23,13 +16,20 @@ import {
   type NegotiationState,
   negotiate,
   type RefusedDisk,
-} from './negotiation.js';
+} from './handshake/negotiation.js';
+import type { TlsDoor } from './handshake/tls-door.js';
+import type { Channel } from './handshake/tls-peer.js';
+import type { ConnectionOver } from './lanes/handing.js';
+import type { Lanes } from './lanes/lanes.js';
+import type { NbdMeter } from './meter.js';
 import { ServedDisk } from './served-disk.js';
-import type { TlsDoor } from './tls-door.js';
-import type { Channel } from './tls-peer.js';
-import { COMPACT_REQUESTS } from './transmission-wire.js';
+import type { BufferPool } from './session/buffer-pool.js';
+import type { TurnBudget } from './session/turn-budget.js';
 import { Transport } from './transport.js';
-import type { TurnBudget } from './turn-budget.js';
+import { ByteQueue } from './wire/byte-queue.js';
+import { Command } from './wire/constants.js';
+import { type Arrival, HandshakeFraming, type RequestFraming } from './wire/framing.js';
+import { COMPACT_REQUESTS } from './wire/transmission-wire.js';
 
 /** What the server gives a connection and wants to hear of it. */
 export interface ConnectionWorld {

@@ -1,5 +1,5 @@
-import type { ErrnoName } from './constants.js';
-import type { CommandName } from './transmission.js';
+import type { CommandName } from './session/transmission.js';
+import type { ErrnoName } from './wire/constants.js';
 
 /** Requests of one board and command. */
 export interface RequestTally {

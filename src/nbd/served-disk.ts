@@ -1,15 +1,15 @@
 import { WaitingDevice } from '../block/waiting-device.js';
 import type { Board } from '../boards/board.js';
 import type { DiskUser } from '../boards/writer-lock/writer-lock.js';
-import type { Terms } from './agreement.js';
-import type { ByteQueue } from './byte-queue.js';
-import { DiskSession } from './disk-session.js';
-import { type Arrival, RequestFraming } from './framing.js';
+import type { Terms } from './handshake/agreement.js';
 import type { Fetched } from './lanes/carried-connection.js';
 import { Form } from './lanes/lane-table.js';
-import type { SessionWorld } from './session-world.js';
-import { refusal, type Serving } from './transmission.js';
-import type { NbdRequest } from './transmission-wire.js';
+import { DiskSession } from './session/disk-session.js';
+import type { SessionWorld } from './session/session-world.js';
+import { refusal, type Serving } from './session/transmission.js';
+import type { ByteQueue } from './wire/byte-queue.js';
+import { type Arrival, RequestFraming } from './wire/framing.js';
+import type { NbdRequest } from './wire/transmission-wire.js';
 
 /** Whose disk it is, who has it, and what was agreed. */
 export interface DiskUse {

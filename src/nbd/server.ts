@@ -15,14 +15,14 @@ import type { BoardLookup } from '../boards/identity/lookup.js';
 import type { TellBoardEvent } from '../boards/journal/events.js';
 import { probePeer } from '../os/tcp-probe.js';
 import { probeUnixPeer } from '../os/unix-socket.js';
-import { BufferPool } from './buffer-pool.js';
 import { type ConnectionWorld, NbdConnection, type NbdTls } from './connection.js';
+import type { RefusedDisk } from './handshake/negotiation.js';
+import { type Channel, peerWords } from './handshake/tls-peer.js';
 import { Lanes } from './lanes/lanes.js';
 import { type BoundAddress, listenAt, type NbdListener, type NbdPlace, type PeerOrigin } from './listening.js';
 import type { NbdMeter } from './meter.js';
-import type { RefusedDisk } from './negotiation.js';
-import { type Channel, peerWords } from './tls-peer.js';
-import { TurnBudget } from './turn-budget.js';
+import { BufferPool } from './session/buffer-pool.js';
+import { TurnBudget } from './session/turn-budget.js';
 import { isUnixPeer, UnixPeers } from './unix-peers.js';
 
 export interface NbdWorld {

@@ -4,10 +4,10 @@ import type { Clock, Timer } from '../base/clock.js';
 import type { SharedFile } from '../block/shared-file.js';
 import { closeDescriptor, duplicate } from '../os/stream-calls.js';
 import { CurrentSocket, descriptorOf, dropUnsent, keepConnected, OwnSocket } from '../os/tcp-probe.js';
+import type { TlsDoor, TlsVerdict } from './handshake/tls-door.js';
 import type { CarriedConnection, CarriedTies, Fetched } from './lanes/carried-connection.js';
 import type { Lanes } from './lanes/lanes.js';
-import { Outbox, StreamSink } from './outbox.js';
-import type { TlsDoor, TlsVerdict } from './tls-door.js';
+import { Outbox, StreamSink } from './session/outbox.js';
 
 /** Who a socket's events are for, as long as it is Node's. */
 export interface TransportListener {

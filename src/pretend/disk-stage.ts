@@ -3,8 +3,8 @@ import { bytesText } from '../base/amounts.js';
 import type { Clock } from '../base/clock.js';
 import { NBD_CLIENT_PATIENCE_MS } from '../base/limits.js';
 import { NBD_PORT } from '../boards/boot-config/cmdline.js';
-import { connectNbd } from '../nbd/client.js';
-import type { NbdDisk } from '../nbd/client-disk.js';
+import { connectNbd } from '../nbd/client/client.js';
+import type { NbdDisk } from '../nbd/client/client-disk.js';
 import type { Report } from './report.js';
 
 /** Where cmdline.txt says that the root disk is. */

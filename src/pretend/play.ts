@@ -2,7 +2,7 @@ import type { Ipv4Address } from '../base/addresses.js';
 import type { Clock } from '../base/clock.js';
 import { unreachable } from '../base/unreachable.js';
 import type { PretendIdentity } from '../dhcp/discover.js';
-import type { NbdDisk } from '../nbd/client-disk.js';
+import type { NbdDisk } from '../nbd/client/client-disk.js';
 import { type AddressFound, findAddress } from './address-stage.js';
 import { attachDisk, parseNbdRoot } from './disk-stage.js';
 import { FileStage, type FilesRead } from './file-stage.js';

@@ -342,7 +342,7 @@ test('demo leaves image and inventory where it is told to, and what it says to d
 /** Holds the disk of node1, from a process of its own. */
 const ATTACH = `
 import { readFileSync } from 'node:fs';
-import { connectNbd } from '${projectFile('dist/nbd/client.js')}';
+import { connectNbd } from '${projectFile('dist/nbd/client/client.js')}';
 import { systemClock } from '${projectFile('dist/base/clock.js')}';
 const port = Number(/nbd: { port: (\\d+)/.exec(readFileSync(process.argv[1], 'utf8'))[1]);
 await (await connectNbd({ host: '127.0.0.1', port }, systemClock)).go('node1');

@@ -5,7 +5,7 @@ import { STAGE_PATIENCE_MS } from '../../src/base/limits.js';
 import { BLOCK_ERROR_CODES } from '../../src/block/block-error.js';
 import { BOOT_STEP_KINDS } from '../../src/boards/journal/boot-record.js';
 import { ExitStatus } from '../../src/cli/exit-status.js';
-import { errnoOf } from '../../src/nbd/transmission.js';
+import { errnoOf } from '../../src/nbd/session/transmission.js';
 import { projectFile } from '../support/project.js';
 import { sampleHistory, sampleStatus } from '../support/status.js';
 

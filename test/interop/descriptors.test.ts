@@ -5,7 +5,7 @@ import { readdirSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { type TestContext, test } from 'node:test';
 import { systemClock } from '../../src/base/clock.js';
-import { connectNbd } from '../../src/nbd/client.js';
+import { connectNbd } from '../../src/nbd/client/client.js';
 import { fetchFile } from '../../src/tftp/client.js';
 import { whenOver } from '../support/cleanup.js';
 import { until } from '../support/commands.js';

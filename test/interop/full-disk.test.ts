@@ -5,7 +5,7 @@ import { closeSync, openSync, rmSync, statfsSync, truncateSync, writeFileSync, w
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { systemClock } from '../../src/base/clock.js';
-import { connectNbd } from '../../src/nbd/client.js';
+import { connectNbd } from '../../src/nbd/client/client.js';
 import { makeDemoImage } from '../../src/workshop/demo-image.js';
 import { outputOf, run, until } from '../support/commands.js';
 import { type TestPorts, testPorts } from '../support/ports.js';

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { NBD_CONNECTIONS_PER_ADDRESS_MAX, NBD_PAYLOAD_BYTES_MAX } from '../../src/base/limits.js';
-import { Command } from '../../src/nbd/constants.js';
+import { Command } from '../../src/nbd/wire/constants.js';
 import { makeDemoImage } from '../../src/workshop/demo-image.js';
 import { requestBytes } from '../support/nbd-bytes.js';
 import { seeded } from '../support/random.js';

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { systemClock } from '../../src/base/clock.js';
-import { connectNbd } from '../../src/nbd/client.js';
+import { connectNbd } from '../../src/nbd/client/client.js';
 import { anyPort, fetchFile } from '../../src/tftp/client.js';
 import { makeDemoImage } from '../../src/workshop/demo-image.js';
 import { whenOver } from '../support/cleanup.js';

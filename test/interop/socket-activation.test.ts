@@ -6,7 +6,7 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
 import { systemClock } from '../../src/base/clock.js';
-import { connectNbd } from '../../src/nbd/client.js';
+import { connectNbd } from '../../src/nbd/client/client.js';
 import { libcFunction } from '../../src/os/libc.js';
 import { AF_UNIX, bind, SOCK_STREAM, socket } from '../../src/os/socket-calls.js';
 import { unixAddress } from '../../src/os/unix-socket.js';

@@ -3,10 +3,14 @@
 import assert from 'node:assert/strict';
 import { describe, type TestContext, test } from 'node:test';
 import { MemoryDevice } from '../../src/block/memory-device.js';
-import { Command, CommandFlag, Errno, Magic, Option, OptionReply } from '../../src/nbd/constants.js';
-import { encodeClientFlags, encodeExportRequest, encodeOption } from '../../src/nbd/handshake-wire.js';
-import { encodeMetaContextRequest } from '../../src/nbd/meta-context-wire.js';
-import { EXTENDED_REQUEST_BYTES, encodeExtendedRequest, type NbdRequest } from '../../src/nbd/transmission-wire.js';
+import { Command, CommandFlag, Errno, Magic, Option, OptionReply } from '../../src/nbd/wire/constants.js';
+import { encodeClientFlags, encodeExportRequest, encodeOption } from '../../src/nbd/wire/handshake-wire.js';
+import { encodeMetaContextRequest } from '../../src/nbd/wire/meta-context-wire.js';
+import {
+  EXTENDED_REQUEST_BYTES,
+  encodeExtendedRequest,
+  type NbdRequest,
+} from '../../src/nbd/wire/transmission-wire.js';
 import { diskBoard } from '../support/boards.js';
 import { endlessDevice } from '../support/endless-device.js';
 import { fileBoard } from '../support/lane-server.js';

@@ -9,7 +9,7 @@ import {
 } from '../../src/base/limits.js';
 import { SpaceQueue } from '../../src/block/space-queue.js';
 import type { Board } from '../../src/boards/board.js';
-import { Command } from '../../src/nbd/constants.js';
+import { Command } from '../../src/nbd/wire/constants.js';
 import { diskBoard } from '../support/boards.js';
 import { FakeClock } from '../support/fake-clock.js';
 import { FullDevice } from '../support/full-device.js';

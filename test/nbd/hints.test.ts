@@ -6,9 +6,9 @@ import { silentLog } from '../../src/base/log.js';
 import type { ZeroOptions } from '../../src/block/block-device.js';
 import { BlockError } from '../../src/block/block-error.js';
 import { MemoryDevice } from '../../src/block/memory-device.js';
-import { connectNbd } from '../../src/nbd/client.js';
-import type { NbdDisk } from '../../src/nbd/client-disk.js';
-import { NbdFailed } from '../../src/nbd/client-errors.js';
+import { connectNbd } from '../../src/nbd/client/client.js';
+import type { NbdDisk } from '../../src/nbd/client/client-disk.js';
+import { NbdFailed } from '../../src/nbd/client/client-errors.js';
 import { diskBoard } from '../support/boards.js';
 import { serveBoards } from '../support/nbd-server.js';
 

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { NBD_BYTES_IN_FLIGHT_MAX, NBD_PIECE_BYTES } from '../../src/base/limits.js';
-import { Command } from '../../src/nbd/constants.js';
+import { Command } from '../../src/nbd/wire/constants.js';
 import { diskBoard } from '../support/boards.js';
 import { endlessDevice } from '../support/endless-device.js';
 import { requestBytes } from '../support/nbd-bytes.js';

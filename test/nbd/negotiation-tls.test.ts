@@ -3,18 +3,18 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { parseSubnet } from '../../src/base/subnets.js';
 import type { Board, TlsMode } from '../../src/boards/board.js';
-import { exportsFor } from '../../src/nbd/admission.js';
-import { NOTHING_AGREED } from '../../src/nbd/agreement.js';
-import { Option, OptionReply } from '../../src/nbd/constants.js';
-import { decodeName, decodeOptionReplyHeader, encodeExportRequest } from '../../src/nbd/handshake-wire.js';
-import { encodeMetaContextRequest } from '../../src/nbd/meta-context-wire.js';
+import { exportsFor } from '../../src/nbd/handshake/admission.js';
+import { NOTHING_AGREED } from '../../src/nbd/handshake/agreement.js';
 import {
   type NegotiationEvent,
   type NegotiationState,
   type NegotiationStep,
   negotiate,
-} from '../../src/nbd/negotiation.js';
-import { CLEAR, type TlsPeer } from '../../src/nbd/tls-peer.js';
+} from '../../src/nbd/handshake/negotiation.js';
+import { CLEAR, type TlsPeer } from '../../src/nbd/handshake/tls-peer.js';
+import { Option, OptionReply } from '../../src/nbd/wire/constants.js';
+import { decodeName, decodeOptionReplyHeader, encodeExportRequest } from '../../src/nbd/wire/handshake-wire.js';
+import { encodeMetaContextRequest } from '../../src/nbd/wire/meta-context-wire.js';
 import { diskBoard, lookupOf } from '../support/boards.js';
 import { ascii } from '../support/nbd-bytes.js';
 

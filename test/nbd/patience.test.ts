@@ -2,8 +2,8 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { NBD_CONNECTIONS_MAX, NBD_CONNECTIONS_PER_ADDRESS_MAX } from '../../src/base/limits.js';
-import { Command } from '../../src/nbd/constants.js';
-import { GREETING_BYTES } from '../../src/nbd/handshake-wire.js';
+import { Command } from '../../src/nbd/wire/constants.js';
+import { GREETING_BYTES } from '../../src/nbd/wire/handshake-wire.js';
 import { diskBoard } from '../support/boards.js';
 import { until } from '../support/commands.js';
 import { FakeClock } from '../support/fake-clock.js';

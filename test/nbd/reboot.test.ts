@@ -32,7 +32,7 @@ const server = `
 
 /** Attaches, then writes a byte for each line on its input. */
 const board = `
-  ${imports('connectNbd', 'src/nbd/client.js')}
+  ${imports('connectNbd', 'src/nbd/client/client.js')}
   ${imports('systemClock', 'src/base/clock.js')}
   const said = (error) => console.log(error.name);
   try {

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { NBD_REQUESTS_IN_FLIGHT_MAX, NBD_STOP_MS } from '../../src/base/limits.js';
-import { Command } from '../../src/nbd/constants.js';
+import { Command } from '../../src/nbd/wire/constants.js';
 import { diskBoard } from '../support/boards.js';
 import { FakeClock } from '../support/fake-clock.js';
 import { GateDevice } from '../support/gate-device.js';

@@ -125,7 +125,7 @@ async function goFromAnotherProcess(path: string, exportName: string): Promise<s
 function asking(path: string, exportName: string): string {
   return `
     const { RawNbd } = await import(${JSON.stringify(projectFile('build/test/support/raw-nbd.js'))});
-    const { encodeExportRequest, encodeOption } = await import(${JSON.stringify(projectFile('build/src/nbd/handshake-wire.js'))});
+    const { encodeExportRequest, encodeOption } = await import(${JSON.stringify(projectFile('build/src/nbd/wire/handshake-wire.js'))});
     const raw = await new RawNbd(${JSON.stringify(path)}).greeted();
     await raw.send(encodeOption(7, encodeExportRequest({ exportName: '${exportName}', infoRequests: [] })));
     const { reply, body } = await raw.optionReply();

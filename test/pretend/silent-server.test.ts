@@ -3,15 +3,15 @@ import { once } from 'node:events';
 import { createServer } from 'node:net';
 import { type TestContext, test } from 'node:test';
 import { NBD_CLIENT_PATIENCE_MS } from '../../src/base/limits.js';
-import { connectNbd } from '../../src/nbd/client.js';
-import { NbdDisconnected } from '../../src/nbd/client-errors.js';
-import { Option, OptionReply } from '../../src/nbd/constants.js';
+import { connectNbd } from '../../src/nbd/client/client.js';
+import { NbdDisconnected } from '../../src/nbd/client/client-errors.js';
+import { Option, OptionReply } from '../../src/nbd/wire/constants.js';
 import {
   CLIENT_FLAGS_BYTES,
   encodeGreeting,
   encodeInfoReply,
   encodeOptionReply,
-} from '../../src/nbd/handshake-wire.js';
+} from '../../src/nbd/wire/handshake-wire.js';
 import { attachDisk, withinPatience } from '../../src/pretend/disk-stage.js';
 import { FakeClock } from '../support/fake-clock.js';
 

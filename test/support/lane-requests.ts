@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { Command } from '../../src/nbd/constants.js';
+import { Command } from '../../src/nbd/wire/constants.js';
 import { joined, requestBytes } from './nbd-bytes.js';
 import type { RawNbd } from './raw-nbd.js';
 

@@ -1,4 +1,4 @@
-import { encodeRequest, type NbdRequest, REQUEST_BYTES } from '../../src/nbd/transmission-wire.js';
+import { encodeRequest, type NbdRequest, REQUEST_BYTES } from '../../src/nbd/wire/transmission-wire.js';
 
 /** `00 00 00 07` to bytes; blanks mean nothing. */
 export function hex(text: string): Uint8Array {

@@ -3,15 +3,15 @@ import { connect, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { TestContext } from 'node:test';
 import { type ConnectionOptions, connect as connectTls, type TLSSocket } from 'node:tls';
-import { ByteQueue } from '../../src/nbd/byte-queue.js';
+import { ByteQueue } from '../../src/nbd/wire/byte-queue.js';
 import {
   type ChunkBody,
   type ChunkHead,
   decodeChunkBody,
   decodeStructuredHead,
   STRUCTURED_HEAD_BYTES,
-} from '../../src/nbd/chunk-wire.js';
-import { Option, OptionReply } from '../../src/nbd/constants.js';
+} from '../../src/nbd/wire/chunk-wire.js';
+import { Option, OptionReply } from '../../src/nbd/wire/constants.js';
 import {
   decodeOptionReplyHeader,
   decodeServerEntry,
@@ -20,8 +20,8 @@ import {
   encodeOption,
   GREETING_BYTES,
   OPTION_REPLY_HEADER_BYTES,
-} from '../../src/nbd/handshake-wire.js';
-import { decodeSimpleReply, SIMPLE_REPLY_BYTES } from '../../src/nbd/transmission-wire.js';
+} from '../../src/nbd/wire/handshake-wire.js';
+import { decodeSimpleReply, SIMPLE_REPLY_BYTES } from '../../src/nbd/wire/transmission-wire.js';
 
 /** A client that says whatever a test wants, in bytes, and reads only when it is told to. */
 export class RawNbd {

@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs';
 import type { TestContext } from 'node:test';
 import type { Board, TlsMode } from '../../src/boards/board.js';
+import { TlsDoor, type TlsMaterial } from '../../src/nbd/handshake/tls-door.js';
 import type { NbdServerOptions } from '../../src/nbd/server.js';
-import { TlsDoor, type TlsMaterial } from '../../src/nbd/tls-door.js';
 import { diskBoard } from './boards.js';
 import { Authority, pemOf } from './certificates.js';
 import { keptLog, type LogLine } from './log-lines.js';

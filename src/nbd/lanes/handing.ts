@@ -1,5 +1,5 @@
 import { NBD_LANE_HANDED_MAX } from '../../base/limits.js';
-import type { Arrival } from '../framing.js';
+import type { Arrival } from '../wire/framing.js';
 import { Field } from './lane-table.js';
 import type { LaneTies } from './reply-line.js';
 

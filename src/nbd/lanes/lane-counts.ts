@@ -1,5 +1,5 @@
 import { NBD_CONNECTIONS_MAX, NBD_DURATION_BOUNDS_S } from '../../base/limits.js';
-import type { CommandName } from '../transmission.js';
+import type { CommandName } from '../session/transmission.js';
 
 /**
  * What one lane has done, disk by disk, and whether it does something now: numbers in shared memory that only the lane writes and

@@ -1,6 +1,6 @@
 import { NBD_LANE_INPUT_BYTES } from '../../base/limits.js';
 import { addressOf, receive } from '../../os/stream-calls.js';
-import { REQUEST_BYTES } from '../transmission-wire.js';
+import { REQUEST_BYTES } from '../wire/transmission-wire.js';
 import { Field, type LaneTable } from './lane-table.js';
 
 /** What one connection has sent and was not dealt with yet: while a lane is at it here, between two turns in its record. */

@@ -1,5 +1,5 @@
 import type { ToldFile } from '../../block/shared-file.js';
-import type { Arrival } from '../framing.js';
+import type { Arrival } from '../wire/framing.js';
 import type { ConnectionOver } from './handing.js';
 import type { ToldTable } from './lane-table.js';
 

@@ -1,9 +1,9 @@
 import { systemUptimeMs } from '../../base/clock.js';
 import type { SharedFile } from '../../block/shared-file.js';
 import { writeFile } from '../../os/stream-calls.js';
-import { CommandFlag } from '../constants.js';
-import type { Refusal } from '../transmission.js';
-import { decodeRequest, type NbdRequest, REQUEST_BYTES, SIMPLE_REPLY_BYTES } from '../transmission-wire.js';
+import type { Refusal } from '../session/transmission.js';
+import { CommandFlag } from '../wire/constants.js';
+import { decodeRequest, type NbdRequest, REQUEST_BYTES, SIMPLE_REPLY_BYTES } from '../wire/transmission-wire.js';
 import type { Handing } from './handing.js';
 import { Counted } from './lane-counts.js';
 import type { LaneInput } from './lane-input.js';

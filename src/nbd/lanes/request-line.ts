@@ -4,15 +4,15 @@ import { Malformed } from '../../base/malformed.js';
 import type { SharedFile } from '../../block/shared-file.js';
 import { errnoName } from '../../os/libc.js';
 import { CachedFileReader, failedBy, isForLater } from '../../os/stream-calls.js';
-import { Command, CommandFlag, Magic } from '../constants.js';
-import { refusal, type Serving } from '../transmission.js';
+import { refusal, type Serving } from '../session/transmission.js';
+import { Command, CommandFlag, Magic } from '../wire/constants.js';
 import {
   COMPACT_REQUESTS,
   decodeRequest,
   type NbdRequest,
   REQUEST_BYTES,
   SIMPLE_REPLY_BYTES,
-} from '../transmission-wire.js';
+} from '../wire/transmission-wire.js';
 import type { Handing } from './handing.js';
 import { Counted } from './lane-counts.js';
 import { LaneInput } from './lane-input.js';

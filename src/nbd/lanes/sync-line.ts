@@ -1,8 +1,8 @@
 import { systemUptimeMs } from '../../base/clock.js';
 import type { SharedFile } from '../../block/shared-file.js';
 import { syncFile } from '../../os/stream-calls.js';
-import { Command } from '../constants.js';
-import { REQUEST_BYTES } from '../transmission-wire.js';
+import { Command } from '../wire/constants.js';
+import { REQUEST_BYTES } from '../wire/transmission-wire.js';
 import type { Handing } from './handing.js';
 import type { Counted } from './lane-counts.js';
 import { Field } from './lane-table.js';

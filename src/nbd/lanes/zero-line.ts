@@ -1,7 +1,7 @@
 import { NBD_LANE_ZERO_BYTES_MAX } from '../../base/limits.js';
 import type { SharedFile } from '../../block/shared-file.js';
 import { zeroFile } from '../../os/stream-calls.js';
-import { CommandFlag } from '../constants.js';
+import { CommandFlag } from '../wire/constants.js';
 
 /** A TRIM or WRITE_ZEROES, with its flags. */
 export interface Zeroing {

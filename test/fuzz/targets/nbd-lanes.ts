@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { connect } from 'node:net';
 import { systemClock } from '../../../src/base/clock.js';
 import { silentLog } from '../../../src/base/log.js';
-import { connectNbd } from '../../../src/nbd/client.js';
+import { connectNbd } from '../../../src/nbd/client/client.js';
 import { silentMeter } from '../../../src/nbd/meter.js';
 import { startNbdServer } from '../../../src/nbd/server.js';
 import { lookupOf } from '../../support/boards.js';

@@ -13,11 +13,13 @@ import {
 import { silentLog } from '../../../src/base/log.js';
 import { Malformed } from '../../../src/base/malformed.js';
 import { MemoryDevice } from '../../../src/block/memory-device.js';
-import { BufferPool } from '../../../src/nbd/buffer-pool.js';
-import { connectNbd } from '../../../src/nbd/client.js';
-import { NbdDisconnected, NbdFailed, NbdRefused } from '../../../src/nbd/client-errors.js';
+import { connectNbd } from '../../../src/nbd/client/client.js';
+import { NbdDisconnected, NbdFailed, NbdRefused } from '../../../src/nbd/client/client-errors.js';
 import { type ConnectionWorld, NbdConnection } from '../../../src/nbd/connection.js';
-import { Command, CommandFlag, Option, OptionReply } from '../../../src/nbd/constants.js';
+import { silentMeter } from '../../../src/nbd/meter.js';
+import { BufferPool } from '../../../src/nbd/session/buffer-pool.js';
+import { TurnBudget } from '../../../src/nbd/session/turn-budget.js';
+import { Command, CommandFlag, Option, OptionReply } from '../../../src/nbd/wire/constants.js';
 import {
   encodeClientFlags,
   encodeExportRequest,
@@ -26,10 +28,8 @@ import {
   encodeOption,
   encodeOptionReply,
   encodeServerEntry,
-} from '../../../src/nbd/handshake-wire.js';
-import { encodeMetaContext, encodeMetaContextRequest } from '../../../src/nbd/meta-context-wire.js';
-import { silentMeter } from '../../../src/nbd/meter.js';
-import { TurnBudget } from '../../../src/nbd/turn-budget.js';
+} from '../../../src/nbd/wire/handshake-wire.js';
+import { encodeMetaContext, encodeMetaContextRequest } from '../../../src/nbd/wire/meta-context-wire.js';
 import { diskBoard, lookupOf } from '../../support/boards.js';
 import { hex, requestBytes } from '../../support/nbd-bytes.js';
 import { noise, seeded } from '../../support/random.js';

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { truncateSync } from 'node:fs';
 import { describe, test } from 'node:test';
 import { NBD_LANE_READ_BYTES_MAX, NBD_LANE_UNCOPIED_BYTES_MIN } from '../../../src/base/limits.js';
-import { Command, CommandFlag } from '../../../src/nbd/constants.js';
+import { Command, CommandFlag } from '../../../src/nbd/wire/constants.js';
 import { assertAnswers, read } from '../../support/lane-requests.js';
 import { fileBoard, serveFiles } from '../../support/lane-server.js';
 import { requestBytes } from '../../support/nbd-bytes.js';

@@ -2,8 +2,8 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { NBD_LANE_INPUT_BYTES, NBD_REQUESTS_IN_FLIGHT_MAX } from '../../../src/base/limits.js';
-import { Command, CommandFlag, Errno, Option } from '../../../src/nbd/constants.js';
-import { encodeExportRequest, encodeOption } from '../../../src/nbd/handshake-wire.js';
+import { Command, CommandFlag, Errno, Option } from '../../../src/nbd/wire/constants.js';
+import { encodeExportRequest, encodeOption } from '../../../src/nbd/wire/handshake-wire.js';
 import { run, until } from '../../support/commands.js';
 import { assertAnswers, assertDone, assertRead, flush, read, write } from '../../support/lane-requests.js';
 import { fileBoard, serveFiles } from '../../support/lane-server.js';
