@@ -55,8 +55,7 @@ async function bench(): Promise<void> {
   const folder = scratchFolder(ending);
   const disks = await makeDisks(folder);
   const place = { ending, folder, disks };
-  const peers = await startPeers(place); // before ours locks the files that they have copies of
-  const servers = [await startOurs(place, options.node), ...peers];
+  const servers = [await startOurs(place, options.node), ...(await startPeers(place))];
   const clients = { load: compileLoad(folder), source: disks.source };
 
   const measured: MeasuredRow[] = [];

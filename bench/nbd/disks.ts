@@ -30,7 +30,7 @@ export const LOAD_REGION = { firstByte: BOOT.offset + BOOT.lengthBytes, endByte:
 /** What is data of the image that is copied, but for the tables and the few files in front. */
 export const SPARSE = { sizeBytes: 4 * GIB, firstByte: BOOT.offset + BOOT.lengthBytes } as const;
 
-/** One set of files in `folder`, to be copied for every other server. All of them are in the page cache then. */
+/** One set of files in `folder`, to be copied for every server. All of them are in the page cache then. */
 export async function makeDisks(folder: string): Promise<DiskFiles> {
   const files = filesIn(folder);
   await makePartitions(files.load, LOAD_REGION.endByte);

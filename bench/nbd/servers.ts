@@ -32,13 +32,15 @@ export interface NbdPlace {
   readonly ending: Ending;
   /** A folder for each server is made in it. */
   readonly folder: string;
-  /** The files to be served by ours, and to be copied for the others. */
+  /** To be copied for each of them, in the same way: what lies in memory in large pieces is written to more slowly. */
   readonly disks: DiskFiles;
 }
 
 const FIRST_PORT = 42_831;
 
-export async function startOurs({ ending, folder, disks }: NbdPlace, nodeArguments: string): Promise<NbdServer> {
+export async function startOurs(place: NbdPlace, nodeArguments: string): Promise<NbdServer> {
+  const { ending } = place;
+  const { folder, disks } = filesFor(place, 'brambleboot');
   const config = join(folder, 'config.yaml');
   writeFileSync(
     config,
@@ -123,7 +125,10 @@ async function startQemuNbd(place: NbdPlace): Promise<NbdServer | undefined> {
   return { name: 'qemu-nbd', title: `qemu-nbd ${versionOf('qemu-nbd', '--version')}`, address, diskOf };
 }
 
-function filesFor({ folder, disks }: NbdPlace, peer: PeerName): { readonly folder: string; readonly disks: DiskFiles } {
+function filesFor(
+  { folder, disks }: NbdPlace,
+  peer: PeerName | 'brambleboot',
+): { readonly folder: string; readonly disks: DiskFiles } {
   const own = join(folder, peer);
   mkdirSync(own);
   return { folder: own, disks: copyDisks(disks, own) };

@@ -7,7 +7,7 @@ import type { SharedFile } from './shared-file.js';
  */
 export interface BlockDevice {
   readonly sizeBytes: number;
-  /** Where the disk is a file and nothing else: as other threads may use it. They leave to this object what it has to know of. */
+  /** As other threads may use it: they leave to this object what it has to know of. Undefined where every change has to go through it: what is read-only, or on NFS, which tells the error of one write to another. */
   readonly shared?: SharedFile | undefined;
   /** It lies on a disk that turns, as far as that is known: far seeks cost (NBD ROTATIONAL). */
   readonly rotational: boolean;

@@ -1,10 +1,11 @@
-import { DISK_CHANGES_AT_ONCE_MAX } from '../base/limits.js';
+import { DISK_LANES_AT_ONCE_MAX } from '../base/limits.js';
 import { type FileMap, mapFile, unmapFile } from '../os/file-residency.js';
 
 /**
  * A disk that is a file and nothing else, as several threads use it at once. The thread that opened it stays its owner: what
  * somebody must know of before it happens is left to it, and so is whatever fails. All of this is in memory that the threads
- * share, and is touched by Atomics only.
+ * share. Its fields are touched by Atomics only; the bounds are not, and are changed only while WatchesAll keeps everybody from
+ * looking at them.
  *
  * A change is announced (`beginChange`) before it is looked at whether the owner wants to do it: so the owner, having said what it
  * wants from now on, only has to wait for those that were announced before. They are counted in two pots, of which one is
@@ -152,7 +153,7 @@ export class SharedFile {
 
   /** Of the threads that may wait for that disk. */
   #claimDisk(): boolean {
-    if (Atomics.add(this.#onDisk, 0, 1) < DISK_CHANGES_AT_ONCE_MAX) return true;
+    if (Atomics.add(this.#onDisk, 0, 1) < DISK_LANES_AT_ONCE_MAX) return true;
     this.#leaveDisk();
     return false;
   }

@@ -1,5 +1,4 @@
 import type { BlockDevice, Extent, ZeroOptions } from './block-device.js';
-import type { SharedFile } from './shared-file.js';
 import { GivenUp, isFull, type SpaceQueue } from './space-queue.js';
 
 /** Told when a change begins to wait, with the memory that it keeps; what it answers is called when it waits no more. */
@@ -34,10 +33,6 @@ export class WaitingDevice implements BlockDevice {
 
   get rotational(): boolean {
     return this.#device.rotational;
-  }
-
-  get shared(): SharedFile | undefined {
-    return this.#device.shared;
   }
 
   /** From here on nothing waits: it rejects with GivenUp. Its user is gone, and nobody is to be surprised by it later. */

@@ -158,7 +158,8 @@ export class NbdConnection {
     this.#finishing ??= { because, lingerMs };
     const late = this.#world.clock.after(lingerMs, () => void this.close(because, 'abrupt'));
     this.#whenClosed.push(() => late.cancel());
-    if (this.#phase.at === 'carried') await this.#fetchFromLanes(this.#phase);
+    if (this.#phase.at === 'carried')
+      await this.#fetchFromLanes(this.#phase).catch((error: unknown) => this.#fail(error));
     else this.#transport.readBuffered();
     this.#advance();
   }

@@ -14,7 +14,7 @@ export interface RequestTally {
 
 /** Where the server counts; must not throw and must not wait. `board` is always a name of the inventory. */
 export interface NbdMeter {
-  /** `bytes` is the request's length, also where it failed; `seconds` runs from its last byte read to its reply being ready. */
+  /** `bytes` is the request's length, also where it failed; `seconds` runs from its last byte read (in a lane from its header, so that a payload that comes slowly counts) to its reply being ready. */
   requestFinished(
     board: string,
     command: CommandName,

@@ -6,7 +6,7 @@ import { libcFunction } from './libc.js';
 /**
  * What a thread needs that moves bytes between connections and files by itself: each call takes the place of its bytes as a
  * number (`addressOf`), because to name them by an object costs as much as the call. None of them waits for a peer; `readFile`,
- * `writeFile`, `zeroFile` and `syncFile` wait for a disk, and are for threads that may.
+ * `writeFile`, `zeroFile` and `syncFile` wait for a disk, as may FileSender, and are for threads that may.
  *
  * All answer −1 where the kernel said no; `failedBy` tells why, as long as nothing else was called.
  */
@@ -23,7 +23,7 @@ const calls = {
 };
 const dup = libcFunction('fcntl', 'int fcntl(int fd, int command, int value)');
 
-/** Bytes at a place that does not move. Only of memory that threads share or that is as long-lived as its address. */
+/** Where these bytes lie in memory. They must be shared memory, and outlive every use of the address: nothing keeps them. */
 export function addressOf(bytes: Uint8Array): number {
   return Number(koffi.address(bytes));
 }
@@ -121,7 +121,6 @@ const EPERM = 1;
 const EINVAL = 22;
 export const EAGAIN = 11;
 export const EINTR = 4;
-export const EOPNOTSUPP = 95;
 
 const PUNCHED = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
 const ZEROED = FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE;

@@ -28,9 +28,9 @@ export class StreamPoll {
     this.#control(EPOLL_CTL_ADD, descriptor, EPOLLONESHOT, NO_TOKEN, calls.control.now);
   }
 
-  /** Told to all who wait, again and again. */
+  /** Told to all who wait, again and again. Throws as `add`. */
   addForAll(descriptor: number, token: number): void {
-    this.#control(EPOLL_CTL_ADD, descriptor, EPOLLIN, token);
+    this.#control(EPOLL_CTL_ADD, descriptor, EPOLLIN, token, calls.control.now);
   }
 
   /** To be told once: that there is something to read or an end, room to write, or either. */

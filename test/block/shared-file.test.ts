@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { describe, type TestContext, test } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
-import { DISK_CHANGES_AT_ONCE_MAX } from '../../src/base/limits.js';
+import { DISK_LANES_AT_ONCE_MAX } from '../../src/base/limits.js';
 import { SharedFile } from '../../src/block/shared-file.js';
 import { type ChangeWork, Tally } from '../support/change-worker.js';
 import { whenOver } from '../support/cleanup.js';
@@ -88,7 +88,7 @@ describe('a change', () => {
 
   test("is the owner's where as many are under way as may be", async () => {
     const { others } = await shared();
-    const underWay = Array.from({ length: DISK_CHANGES_AT_ONCE_MAX }, (_, index) => begun(others, index, 1));
+    const underWay = Array.from({ length: DISK_LANES_AT_ONCE_MAX }, (_, index) => begun(others, index, 1));
     assert.equal(others.beginChange(100, 1), undefined);
     for (const change of underWay) change.end();
     begun(others, 100, 1).end();

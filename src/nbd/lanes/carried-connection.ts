@@ -1,4 +1,3 @@
-import { NBD_LANE_HANDED_MAX } from '../../base/limits.js';
 import { unreachable } from '../../base/unreachable.js';
 import { errnoName } from '../../os/libc.js';
 import { addressOf, closeDescriptor, EAGAIN, failedBy, send } from '../../os/stream-calls.js';
@@ -7,7 +6,7 @@ import type { Sink } from '../session/outbox.js';
 import type { Arrival } from '../wire/framing.js';
 import { decodeRequest, type NbdRequest, REQUEST_BYTES } from '../wire/transmission-wire.js';
 import { type ConnectionOver, weightOf } from './handing.js';
-import { Field, Figure, type LaneTable, Payload, Standing, tokenOf, Unsent, Writer } from './lane-table.js';
+import { Field, Figure, isHeldUp, type LaneTable, Payload, Standing, tokenOf, Unsent, Writer } from './lane-table.js';
 import type { FromLane } from './messages.js';
 
 /** What the lanes are given, and whom they tell. */
@@ -20,7 +19,7 @@ export interface CarriedTies {
   /** Came already, and was not looked at. */
   readonly input: Uint8Array;
   handed(arrival: Arrival): void;
-  /** Of a lane, that was not the one to write then. */
+  /** A reply that a lane could not write, because somebody else was writing: write it. */
   reply(bytes: Uint8Array): void;
   over(end: ConnectionOver): void;
   failed(error: unknown): void;
@@ -62,7 +61,7 @@ export class CarriedConnection implements Sink {
   readonly #ties: CarriedTies;
   readonly #gone: () => void;
   #written: Written[] = [];
-  /** What was handed before something that has not come yet. */
+  /** Came before one that was handed earlier: lanes speak through different ports. */
   readonly #early = new Map<number, Arrival>();
   #order = 0;
   #isWriting = false;
@@ -143,12 +142,12 @@ export class CarriedConnection implements Sink {
     }
   }
 
-  /** What counted so much is not on its way any more. */
+  /** Something of this weight has come, and counts no more towards NBD_LANE_HANDED_MAX. */
   #received(weight: number): void {
     Atomics.sub(this.#place.table.fields, this.#at(Field.Handed), weight);
   }
 
-  /** In the order of the requests. */
+  /** Passes requests on in the order in which they were read. */
   #handed(order: number, arrival: Arrival): void {
     this.#early.set(order, arrival);
     for (let next = this.#early.get(this.#order); next !== undefined; next = this.#early.get(this.#order)) {
@@ -276,6 +275,7 @@ export class CarriedConnection implements Sink {
     for (let next = this.#written[0]; next !== undefined; next = this.#written[0]) {
       const rest = next.bytes.subarray(next.sentBytes);
       const count = send(this.#ties.descriptor, addressOf(rest), rest.length);
+      // Not isForLater: the probe that makes the kernel say EINVAL runs on this thread, and never within a send.
       if (count < 0 && failedBy() === EAGAIN) return false;
       if (count < 0) return this.#lost(errnoName(failedBy()));
       next.sentBytes += count;
@@ -300,16 +300,9 @@ export class CarriedConnection implements Sink {
   }
 
   #unpark(): void {
-    const { table } = this.#place;
-    if (this.#isClosing() || this.#isHeldUp()) return;
+    const { table, record } = this.#place;
+    if (this.#isClosing() || isHeldUp(table, record)) return;
     if (Atomics.exchange(table.fields, this.#at(Field.Parked), 0) === 1) this.#ask(Readiness.Either);
-  }
-
-  #isHeldUp(): boolean {
-    const { fields } = this.#place.table;
-    const is = (field: Field) => Atomics.load(fields, this.#at(field));
-    if (is(Field.MainFull) === 1 || is(Field.MainWaits) === 1 || is(Field.Unsent) !== Unsent.Nothing) return true;
-    return is(Field.Handed) >= NBD_LANE_HANDED_MAX;
   }
 
   #isClosing(): boolean {

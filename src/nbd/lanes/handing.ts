@@ -1,6 +1,5 @@
-import { NBD_LANE_HANDED_MAX } from '../../base/limits.js';
 import type { Arrival } from '../wire/framing.js';
-import { Field } from './lane-table.js';
+import { Field, mayHand } from './lane-table.js';
 import type { LaneTies } from './reply-line.js';
 
 /** Why there is nothing more to come from a connection. */
@@ -18,11 +17,8 @@ export class Handing {
     this.#ties = ties;
   }
 
-  /** Not more than the main thread keeps up with. */
   mayHand(record: number): boolean {
-    const { table } = this.#ties;
-    if (Atomics.load(table.fields, table.field(record, Field.MainFull)) === 1) return false;
-    return Atomics.load(table.fields, table.field(record, Field.Handed)) < NBD_LANE_HANDED_MAX;
+    return mayHand(this.#ties.table, record);
   }
 
   hand(record: number, arrival: Arrival): void {

@@ -8,7 +8,7 @@ import type { CommandName } from '../session/transmission.js';
  *   busy since (ms, 0: waits for work) | per disk, per command of LANE_COMMANDS: count | bytes | seconds | count per duration bound, and beyond
  */
 export class LaneCounts {
-  /** As many disks in use as there may be connections. */
+  /** Disks that were ever used; clients of those beyond are served by the main thread. */
   static readonly disksMax = NBD_CONNECTIONS_MAX;
   readonly memory: SharedArrayBuffer;
   readonly #numbers: Float64Array;

@@ -1,4 +1,9 @@
-import { NBD_CONNECTIONS_MAX, NBD_LANE_INPUT_BYTES, NBD_LANE_OUTPUT_BYTES } from '../../base/limits.js';
+import {
+  NBD_CONNECTIONS_MAX,
+  NBD_LANE_HANDED_MAX,
+  NBD_LANE_INPUT_BYTES,
+  NBD_LANE_OUTPUT_BYTES,
+} from '../../base/limits.js';
 import { SharedMemory } from '../../os/shared-memory.js';
 import { addressOf } from '../../os/stream-calls.js';
 
@@ -75,6 +80,18 @@ export class LaneTable {
   }
 }
 
+/** Whether lanes may hand more of this connection to the main thread: not more than it keeps up with. */
+export function mayHand(table: LaneTable, record: number): boolean {
+  if (Atomics.load(table.fields, table.field(record, Field.MainFull)) === 1) return false;
+  return Atomics.load(table.fields, table.field(record, Field.Handed)) < NBD_LANE_HANDED_MAX;
+}
+
+/** Whether its next request has to wait for something. Lanes and the main thread have to agree on it: who takes the reason away asks for its next word. */
+export function isHeldUp(table: LaneTable, record: number): boolean {
+  const at = (field: Field) => Atomics.load(table.fields, table.field(record, field));
+  return at(Field.Unsent) !== Unsent.Nothing || at(Field.MainWaits) === 1 || !mayHand(table, record);
+}
+
 export interface ToldTable {
   readonly memory: SharedArrayBuffer;
   readonly at: number;
@@ -96,7 +113,7 @@ export const Field = {
   Socket: 3,
   /** The same socket once more, for the question when there is room to write. */
   Echo: 4,
-  /** Of its disk, in the DiskTable. */
+  /** Index of its disk: Lanes gives it, ToLane tells it. */
   Disk: 5,
   InputBytes: 6,
   /** ⇄ Who writes to the socket: of Writer. */

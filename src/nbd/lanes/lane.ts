@@ -1,6 +1,6 @@
 import { type MessagePort, receiveMessageOnPort } from 'node:worker_threads';
 import { systemUptimeMs } from '../../base/clock.js';
-import { NBD_LANE_HANDED_MAX } from '../../base/limits.js';
+import { unreachable } from '../../base/unreachable.js';
 import { SharedFile } from '../../block/shared-file.js';
 import { NO_TOKEN, Readiness, StreamPoll } from '../../os/stream-poll.js';
 import { Handing } from './handing.js';
@@ -10,12 +10,12 @@ import {
   END_TOKEN,
   Field,
   generationOf,
+  isHeldUp,
   isToWrite,
   LaneTable,
   recordOf,
   Standing,
   tokenOf,
-  Unsent,
 } from './lane-table.js';
 import type { FromLane, LaneBeginning, ToLane } from './messages.js';
 import { ReplyLine } from './reply-line.js';
@@ -97,14 +97,14 @@ export class Lane {
   }
 
   #serve(record: number): void {
-    if (this.#isHeldUp(record) && this.#park(record)) return;
+    if (isHeldUp(this.#table, record) && this.#park(record)) return;
     const file = this.#fileOf(record);
     this.#spin.judge(record);
     let end = this.#requests.serve(record, file);
     while (end === 'wantsInput' && !this.#syncs.isWaiting && this.#spin.finds(record)) {
       if (this.#standing(record) !== Standing.Open) return;
       this.#counts.busySinceMs = systemUptimeMs();
-      end = this.#isHeldUp(record) ? 'held' : this.#requests.serve(record, file);
+      end = isHeldUp(this.#table, record) ? 'held' : this.#requests.serve(record, file);
     }
     this.#spin.left(record);
     this.#goOn(record, file, end);
@@ -133,17 +133,13 @@ export class Lane {
         break;
       case 'over':
         break;
+      default:
+        unreachable(end);
     }
     // From here on another lane may be in the record: a sync takes its time.
+    if (!this.#syncs.isWaiting) return;
     this.#syncs.run(record, file);
-  }
-
-  /** Whether its next request has to wait for something. */
-  #isHeldUp(record: number): boolean {
-    const { fields } = this.#table;
-    const at = (field: Field) => Atomics.load(fields, this.#table.field(record, field));
-    if (at(Field.Unsent) !== Unsent.Nothing || at(Field.MainWaits) === 1) return true;
-    return at(Field.MainFull) === 1 || at(Field.Handed) >= NBD_LANE_HANDED_MAX;
+    this.#spin.left(record); // its client waited for that, and for nothing since
   }
 
   /** False where the reason went away meanwhile and nobody else has taken that up. */
@@ -151,7 +147,7 @@ export class Lane {
     const { fields } = this.#table;
     const parked = this.#table.field(record, Field.Parked);
     Atomics.store(fields, parked, 1);
-    if (this.#isHeldUp(record)) return true;
+    if (isHeldUp(this.#table, record)) return true;
     return Atomics.exchange(fields, parked, 0) === 0;
   }
 

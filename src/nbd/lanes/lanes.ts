@@ -60,6 +60,7 @@ export class Lanes {
   constructor({ clock, log }: LanesOptions) {
     this.#clock = clock;
     this.#log = log;
+    this.#poll.addForAll(this.#ending.descriptor, END_TOKEN);
   }
 
   /** Resolves when there are lanes, or when it is known that there can be none: then `carry` says so. */
@@ -68,7 +69,7 @@ export class Lanes {
     await Promise.all(this.#threads.values());
   }
 
-  /** A place for a connection, until its `begin` nobody's; undefined if there is no room. From then on nobody else may read from its descriptor, or write to it. */
+  /** Takes a connection: from its `begin` on it is served, and nobody else may read from its descriptor or write to it. Undefined if there is no room, or no lane. */
   carry(board: string, file: SharedFile, ties: CarriedTies): CarriedConnection | undefined {
     const disk = this.#diskOf(board, file);
     const record = this.#freeRecord();
@@ -101,7 +102,6 @@ export class Lanes {
     this.#isStopping = true;
     this.#looking?.cancel();
     const gone = [...this.#threads.keys()].map((thread) => new Promise((resolve) => thread.once('exit', resolve)));
-    this.#poll.addForAll(this.#ending.descriptor, END_TOKEN);
     this.#ending.ring();
     await Promise.all(gone);
     this.#ending.close();
@@ -200,7 +200,10 @@ export class Lanes {
 
 /** Descriptors, threads, memory. */
 const LACKS: ReadonlySet<unknown> = new Set([
-  ...['EMFILE', 'ENFILE', 'ERR_WORKER_INIT_FAILED', 'ERR_MEMORY_ALLOCATION_FAILED'],
+  'EMFILE',
+  'ENFILE',
+  'ERR_WORKER_INIT_FAILED',
+  'ERR_MEMORY_ALLOCATION_FAILED',
 ]);
 /** What a lane keeps lies outside. */
 const HEAP_MEBIBYTES = 16;

@@ -98,6 +98,7 @@ export class PayloadLine {
       this.#syncs.add(header, Counted.Write, length, startedMs);
       return 'done';
     }
+    // Held or lost, this one is done: its reply goes to whoever writes, and the flush at the turn's end says what became of it.
     if (!this.#replies.hasRoomFor(SIMPLE_REPLY_BYTES)) this.#replies.flush(record);
     this.#replies.addHeader(view, COOKIE_AT);
     const disk = table.fields[table.field(record, Field.Disk)] ?? 0;

@@ -86,15 +86,13 @@ export class ReplyLine {
     }
     const gathered = this.length;
     const count = this.#writeAll(record);
-    const isAll = count === gathered + this.tail.length;
-    const isLost = count < 0 || !(isAll || this.#takeIn(Math.max(0, count - gathered)));
-    if (!isAll && !isLost) this.#keep(record, Math.min(count, gathered), this.length);
-    // Of a reply that breaks off nobody writes behind it: the right to is kept until the connection is gone.
-    else if (!isLost) this.#release(record);
-    this.length = 0;
-    this.tail.clear();
-    if (isLost) return 'lost';
-    return isAll ? 'sent' : 'held';
+    let sent: Sent = count === gathered + this.tail.length ? 'sent' : 'held';
+    if (count < 0) sent = 'lost';
+    else if (sent === 'sent') this.#release(record);
+    else if (this.#takeIn(Math.max(0, count - gathered))) this.#keep(record, Math.min(count, gathered), this.length);
+    else sent = 'lost'; // a reply breaks off: the right to write is kept, so that nobody writes behind it
+    this.forget();
+    return sent;
   }
 
   /** What is gathered, and the tail. */

@@ -81,7 +81,7 @@ export class RequestLine {
   #begin(record: number, file: SharedFile): 'done' | Break {
     const { view, at } = this.#input;
     const length = view.getUint32(at + LENGTH_AT);
-    // Beyond 2^53 it is rounded, which makes nothing of it lie inside.
+    // Beyond 2^53 the offset is rounded; no disk is that large, so it lies outside all the same.
     const offset = view.getUint32(at + OFFSET_AT) * 2 ** 32 + view.getUint32(at + OFFSET_AT + 4);
     const isInside = offset + length <= file.sizeBytes && length <= NBD_PAYLOAD_BYTES_MAX;
     if (view.getUint32(at) !== Magic.Request || !isInside) return this.#beginUnusual(record, file);
@@ -141,7 +141,7 @@ export class RequestLine {
       if (sent === 'lost') return this.over(record, { kind: 'lost', because: this.#replies.lostBecause });
     }
     this.#replies.addHeader(this.#input.view, this.#input.at + COOKIE_AT);
-    this.#turnBytes += ZEROING_COUNTS_AS;
+    this.#turnBytes += ZEROING_COUNTS_AS_BYTES;
     this.#count(record, isTrim ? Counted.Trim : Counted.WriteZeroes, 0);
     this.#input.at += REQUEST_BYTES;
     return 'done';
@@ -159,15 +159,14 @@ export class RequestLine {
   }
 
   #servingOf(record: number, { sizeBytes }: SharedFile): Serving {
-    const [inChunks, tellsAllocation] = [Form.InChunks, Form.TellsAllocation].map((form) =>
-      this.#isAgreed(record, form),
-    );
-    return { sizeBytes, inChunks: inChunks === true, flagsPayload: false, tellsAllocation: tellsAllocation === true };
+    const inChunks = this.#isAgreed(record, Form.InChunks);
+    const tellsAllocation = this.#isAgreed(record, Form.TellsAllocation);
+    return { sizeBytes, inChunks, flagsPayload: false, tellsAllocation };
   }
 
   /** What is rare is judged by those who judge it everywhere else. */
   #beginUnusual(record: number, file: SharedFile): 'done' | Break {
-    let request: ReturnType<typeof decodeRequest>;
+    let request: NbdRequest;
     try {
       request = decodeRequest(this.#input.header());
     } catch (error) {
@@ -205,8 +204,8 @@ export class RequestLine {
   }
 }
 
-/** What others would have got of the turn meanwhile. */
-const ZEROING_COUNTS_AS = 64 * 1024;
+/** Bytes of NBD_LANE_TURN_BYTES: after sixteen TRIMs or WRITE_ZEROES others have their turn. */
+const ZEROING_COUNTS_AS_BYTES = 64 * 1024;
 /** Of a request. */
 const FLAGS_AT = 4;
 const COMMAND_AT = 6;

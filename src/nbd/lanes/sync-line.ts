@@ -10,7 +10,7 @@ import type { LaneTies, ReplyLine } from './reply-line.js';
 
 /**
  * Requests of one connection that are answered when all that was written is on stable storage: FLUSH, and writes with FUA. One sync
- * serves all that came together. If it can't be done here and now, they are handed on as they came.
+ * serves all that came together. If that can't be done here and now, each is handed on as a FLUSH with its cookie: what it wrote is written.
  */
 export class SyncLine {
   readonly #ties: LaneTies;
