@@ -10,8 +10,9 @@ COPY src ./src
 RUN npm run build && npm prune --omit=dev --ignore-scripts
 
 FROM node:24-trixie-slim
-# Threads that wait for disks, as `serve` would have them by itself: it need not start twice.
-ENV NODE_ENV=production UV_THREADPOOL_SIZE=128
+# Threads that wait for disks, and how much may be made before it is looked what is used: as `serve` would have them by itself, which
+# need not start twice then.
+ENV NODE_ENV=production UV_THREADPOOL_SIZE=128 NODE_OPTIONS=--max-semi-space-size=4
 COPY --from=build /build/package.json /app/
 COPY --from=build /build/node_modules /app/node_modules
 COPY --from=build /build/dist /app/dist

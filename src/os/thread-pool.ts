@@ -7,8 +7,11 @@ import { libcFunction } from './libc.js';
  */
 const POOL_VARIABLE = 'UV_THREADPOOL_SIZE';
 
-/** Does not return where that can be done. A number that somebody has set is not touched, and a channel to a parent that is Node would not survive. */
-export function startWithThreads(count: number): void {
+/**
+ * Does not return where that can be done. `flags` are for Node itself, before those that it was started with. A number of threads that
+ * somebody has set is not touched, and a channel to a parent that is Node would not survive.
+ */
+export function startWithThreads(count: number, flags: readonly string[]): void {
   const { env, argv, execArgv, execPath, channel } = process;
   if (env[POOL_VARIABLE] !== undefined || channel !== undefined) return;
   // Node closes on exec whatever it was given: standard streams, and the sockets of a service manager.
@@ -17,7 +20,7 @@ export function startWithThreads(count: number): void {
     fcntl.attempt(descriptor, F_SETFD, 0);
   }
   const environment = Object.entries({ ...env, [POOL_VARIABLE]: String(count) });
-  const words = [execPath, ...execArgv, ...argv.slice(1)];
+  const words = [execPath, ...flags, ...execArgv, ...argv.slice(1)];
   execve.attempt(execPath, [...words, null], [...environment.map(([name, value]) => `${name}=${value}`), null]);
 }
 

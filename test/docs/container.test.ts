@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { readFileSync, statSync } from 'node:fs';
 import { describe, test } from 'node:test';
 import { parse } from 'yaml';
-import { THREADS_FOR_DISKS } from '../../src/base/limits.js';
+import { THREADS_FOR_DISKS, YOUNG_MEBIBYTES_MAX } from '../../src/base/limits.js';
 import { contextFiles } from '../support/container-image.js';
 import { copyOf, lastOf, parseDockerfile, words } from '../support/dockerfile.js';
 import { anyOf, without } from '../support/programs.js';
@@ -65,10 +65,10 @@ describe('Dockerfile', () => {
     assert.equal(lastOf(final, 'USER'), '', 'as-service needs to start as root');
   });
 
-  test('keeps what one hung disk can hold up small', () => {
+  test('has what serve would start itself anew for', () => {
     assert.match(
       final?.instructions.find(({ word }) => word === 'ENV')?.rest ?? '',
-      new RegExp(`UV_THREADPOOL_SIZE=${THREADS_FOR_DISKS}$`),
+      new RegExp(`UV_THREADPOOL_SIZE=${THREADS_FOR_DISKS} NODE_OPTIONS=--max-semi-space-size=${YOUNG_MEBIBYTES_MAX}$`),
     );
   });
 });

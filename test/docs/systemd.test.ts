@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import { describe, test } from 'node:test';
 import { HANDED_SERVICES } from '../../src/app/handed-sockets.js';
-import { STOP_MS_MAX, THREADS_FOR_DISKS } from '../../src/base/limits.js';
+import { STOP_MS_MAX, THREADS_FOR_DISKS, YOUNG_MEBIBYTES_MAX } from '../../src/base/limits.js';
 import { ExitStatus } from '../../src/cli/exit-status.js';
 import { parseInventory } from '../../src/inventory/parse.js';
 import { KEYS } from '../../src/inventory/schema-reference.js';
@@ -61,6 +61,7 @@ describe('systemd/brambleboot.service', () => {
       assert.deepEqual(valuesOf(key), [wanted.join(' ')]);
     assert.deepEqual(valuesOf('User'), ['brambleboot']);
     assert.ok(valuesOf('Environment').includes(`UV_THREADPOOL_SIZE=${THREADS_FOR_DISKS}`));
+    assert.ok(valuesOf('Environment').includes(`NODE_OPTIONS=--max-semi-space-size=${YOUNG_MEBIBYTES_MAX}`));
   });
 
   test('does not try again what would fail again', () => {
