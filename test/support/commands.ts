@@ -32,22 +32,37 @@ export function background(context: TestContext, program: string, words: readonl
   return child;
 }
 
+/** What `until` looks for. With `said`, what the program has said so far is part of the error where it never comes. */
+export interface Condition {
+  (): boolean | Promise<boolean>;
+  readonly said?: () => string;
+}
+
 /** Looks again and again until it is so; rejects after `patienceMs`. Long: it is there to name what never comes, and a busy machine is slow. */
-export async function until(isSo: () => boolean | Promise<boolean>, what: string, patienceMs = 60_000): Promise<void> {
+export async function until(isSo: Condition, what: string, patienceMs = 60_000): Promise<void> {
   const endMs = performance.now() + patienceMs;
   while (!(await isSo())) {
-    if (performance.now() > endMs) throw new Error(`waited ${patienceMs / 1000} s for ${what}`);
+    if (performance.now() > endMs) throw new Error(`waited ${patienceMs / 1000} s for ${what}${wordsOf(isSo)}`);
     await new Promise((resolve) => setTimeout(resolve, 10));
   }
 }
 
 /** For `until`: whether the program has said this yet. */
-export function outputOf(child: ChildProcess, text: string): () => boolean {
+export function outputOf(child: ChildProcess, text: string): (() => boolean) & { readonly said: () => string } {
   let said = '';
   const listen = (chunk: Buffer) => {
     said += chunk.toString('utf8');
   };
   child.stdout?.on('data', listen);
   child.stderr?.on('data', listen);
-  return () => said.includes(text);
+  return Object.assign(() => said.includes(text), { said: () => said });
 }
+
+/** The end of it: what went wrong comes last. */
+function wordsOf({ said }: Condition): string {
+  if (said === undefined) return '';
+  const words = said();
+  return words === '' ? '; it said nothing' : `; it said:\n${words.slice(-SAID_CHARACTERS_SHOWN)}`;
+}
+
+const SAID_CHARACTERS_SHOWN = 4000;

@@ -58,8 +58,8 @@ function carryOut(stage: Stage, root: string, roots: ReadonlyMap<string | undefi
       mkdirSync(join(root, workingFolder), { recursive: true });
     } else if (word === 'ENV') {
       for (const pair of rest.split(/ +/)) {
-        const [name = '', value = ''] = pair.split('=');
-        environment[name] = value;
+        const [name = ''] = pair.split('=', 1);
+        environment[name] = pair.slice(name.length + 1); // a value may hold further signs: NODE_OPTIONS=--name=value
       }
     } else if (word === 'RUN') {
       execFileSync('sh', ['-c', rest], { cwd: join(root, workingFolder), stdio: ['ignore', 'ignore', 'inherit'] });
