@@ -8,6 +8,8 @@ export interface GptImage {
   readonly sectorCount: number;
   /** First and last LBA by entry from 1. */
   readonly partitions: ReadonlyMap<number, readonly [first: number | bigint, last: number | bigint]>;
+  /** 128 if not said. */
+  readonly entryCount?: number;
 }
 
 export const SMALL_GPT: GptImage = {
@@ -19,17 +21,16 @@ export const SMALL_GPT: GptImage = {
   ]),
 };
 
-const ENTRY_COUNT = 128;
 const ENTRY_BYTES = 128;
 
 /** A disk with a protective MBR and both tables, all CRCs right. */
 export function makeGptImage(image: GptImage): MemoryDevice {
-  const { sectorBytes, sectorCount } = image;
+  const { sectorBytes, sectorCount, entryCount = 128 } = image;
   const device = new MemoryDevice(sectorBytes * sectorCount);
   const protective = { type: MbrType.GptProtective, firstSector: 1, sectorCount: sectorCount - 1 };
   device.bytes.set(encodeMbr({ diskSignature: 0, partitions: [protective] }));
-  const arraySectors = (ENTRY_COUNT * ENTRY_BYTES) / sectorBytes;
-  const array = encodeEntries(image);
+  const arraySectors = Math.ceil((entryCount * ENTRY_BYTES) / sectorBytes);
+  const array = encodeEntries(image, entryCount);
   const last = sectorCount - 1;
   for (const [lba, alternate, entries] of [
     [1, last, 2],
@@ -45,7 +46,7 @@ export function makeGptImage(image: GptImage): MemoryDevice {
     poke(device.bytes, at + 40, 8, 2 + arraySectors);
     poke(device.bytes, at + 48, 8, last - arraySectors - 1);
     poke(device.bytes, at + 72, 8, entries);
-    poke(device.bytes, at + 80, 4, ENTRY_COUNT);
+    poke(device.bytes, at + 80, 4, entryCount);
     poke(device.bytes, at + 84, 4, ENTRY_BYTES);
     poke(device.bytes, at + 88, 4, crc32(array));
     sealHeader(device.bytes, at);
@@ -59,8 +60,8 @@ export function sealHeader(bytes: Uint8Array, at: number): void {
   poke(bytes, at + 16, 4, crc32(bytes.subarray(at, at + 92)));
 }
 
-function encodeEntries({ partitions }: GptImage): Uint8Array {
-  const array = new Uint8Array(ENTRY_COUNT * ENTRY_BYTES);
+function encodeEntries({ partitions }: GptImage, entryCount: number): Uint8Array {
+  const array = new Uint8Array(entryCount * ENTRY_BYTES);
   for (const [number, [first, last]] of partitions) {
     const at = (number - 1) * ENTRY_BYTES;
     array.set(Buffer.from('af3dc60f838472478e793d69d8477de4', 'hex'), at);

@@ -94,6 +94,29 @@ export function headerCrcOf(sector: Uint8Array, headerBytes: number): number {
   return crc32(header);
 }
 
+/** Where a table is, and how far partitions may reach. */
+export interface GptPlace {
+  readonly myLba: bigint;
+  readonly alternateLba: bigint;
+  readonly lastUsableLba: bigint;
+  readonly entriesLba: bigint;
+}
+
+/**
+ * A sound header made anew for another place, its CRC with it. All else stays as it is, also what a longer header than ours
+ * may hold.
+ */
+export function movedGptHeader(sector: Uint8Array, { headerBytes }: GptHeader, place: GptPlace): Uint8Array {
+  const moved = Uint8Array.from(sector);
+  const view = new DataView(moved.buffer);
+  view.setBigUint64(GptAt.MyLba, place.myLba, true);
+  view.setBigUint64(GptAt.AlternateLba, place.alternateLba, true);
+  view.setBigUint64(GptAt.LastUsableLba, place.lastUsableLba, true);
+  view.setBigUint64(GptAt.EntriesLba, place.entriesLba, true);
+  view.setUint32(GptAt.HeaderCrc, headerCrcOf(moved, headerBytes), true);
+  return moved;
+}
+
 /** Takes any 128 bytes or more; throws Malformed for fewer. */
 export function decodeGptEntry(bytes: Uint8Array): GptEntry {
   const reader = new ByteReader(bytes);

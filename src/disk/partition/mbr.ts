@@ -91,6 +91,28 @@ export function encodeMbr(plan: MbrPlan): Uint8Array {
   return writer.done();
 }
 
+/**
+ * A protective MBR (UEFI 5.2.3) for a disk of `sectorCount` sectors: its one record of type 0xEE then covers all of them, or as
+ * many as it can say. Undefined where there is nothing to change: it covers that much already, or lists partitions besides, as
+ * that of a hybrid does, whose records mean something to whoever made them. Boot code and all else stay.
+ */
+export function grownProtectiveMbr(sector: Uint8Array, sectorCount: number): Uint8Array | undefined {
+  const used = decodeMbr(sector).entries.flatMap((entry, index) => (isUsed(entry) ? [{ ...entry, index }] : []));
+  const [record] = used;
+  const covered = Math.min(sectorCount - 1, 0xffff_ffff);
+  const isPlain = used.length === 1 && record?.type === MbrType.GptProtective && record.firstSector === 1;
+  if (!isPlain || record.sectorCount >= covered) return undefined;
+  const entry = new ByteWriter(MBR_ENTRY_BYTES);
+  encodeEntry(entry, { type: record.type, firstSector: 1, sectorCount: covered });
+  const grown = Uint8Array.from(sector);
+  const at = MBR_ENTRIES_AT + record.index * MBR_ENTRY_BYTES;
+  grown.set(entry.done().subarray(LAST_CHS_AT), at + LAST_CHS_AT);
+  return grown;
+}
+
+/** In an entry; behind it stand the type, which is the same, and then what grows. */
+const LAST_CHS_AT = 5;
+
 function decodeEntry(reader: ByteReader): MbrEntry {
   const status = reader.u8();
   reader.skip(3);
