@@ -36,6 +36,7 @@ import { BootHistories } from './boot-histories.js';
 import { Certificates } from './certificates.js';
 import { Doorkeeper } from './doorkeeper.js';
 import { FailedDisk } from './failed-disk.js';
+import { freeDisk } from './free-disk.js';
 import { watchSpace } from './full-disk.js';
 import { type HandedSockets, NONE_HANDED } from './handed-sockets.js';
 import { HistoryFolder } from './history-folder.js';
@@ -119,7 +120,7 @@ class Appliance implements App {
     const lookup = lookupAmong(boards.all, addresses);
     const tell = narration({
       ...{ journal: this.#journal, metrics: this.#metrics, discovery: this.#discovery },
-      ...{ addresses, lookup, log, clock, imageName: this.#freeImage() },
+      ...{ addresses, lookup, log, clock, freeDisk: freeDisk(inventory) },
     });
     this.#watchDisks(tell);
     const shared = { lookup, tell, clock, log };
@@ -132,7 +133,7 @@ class Appliance implements App {
     const waysIn = new WaysIn({
       ...{ inventory, state, shared, sockets: options.sockets ?? NONE_HANDED },
       ...{ nbdServer: this.#nbdServer, doorkeeper: this.#doorkeeper, courier: () => this.#courier },
-      ...{ discovery: this.#discovery, imageName: this.#freeImage(), sources: this.#sources() },
+      ...{ discovery: this.#discovery, freeDisk: freeDisk(inventory), sources: this.#sources() },
     });
     this.#network = new Network({
       interfaces: () => {
@@ -249,10 +250,10 @@ class Appliance implements App {
   }
 
   #unknownBoards(): readonly UnknownBoard[] {
-    const imageName = this.#freeImage();
+    const free = freeDisk(this.#options.inventory);
     const heard = this.#discovery.boards().map((board) => {
       const { serial, mac, model, lastSeenAt } = board;
-      return { serial, mac, model, seenAt: lastSeenAt, suggestion: inventoryLines(board, imageName) };
+      return { serial, mac, model, seenAt: lastSeenAt, suggestion: inventoryLines(board, free) };
     });
     const asking = this.#discovery.asking().map((board) => {
       const { serial, lastSeenAt } = board;
@@ -261,7 +262,7 @@ class Appliance implements App {
         mac: undefined,
         model: undefined,
         seenAt: lastSeenAt,
-        suggestion: inventoryLinesFor(board, imageName),
+        suggestion: inventoryLinesFor(board, free),
       };
     });
     return [...heard, ...asking];
@@ -319,15 +320,6 @@ class Appliance implements App {
 
   #report(all: readonly BootNews[]): void {
     for (const news of all) report(news, { metrics: this.#metrics, log: this.#options.log });
-  }
-
-  /** For the lines that would add a board: a direct disk serves one board, so an image that none has. */
-  #freeImage(): string {
-    const { images, boards } = this.#options.inventory;
-    const taken = new Set([...boards.values()].map(({ image }) => image));
-    return (
-      [...images.keys()].find((name) => !taken.has(name)) ?? 'NAME # of an image of its own: a copy, under `images:`'
-    );
   }
 }
 

@@ -3,7 +3,7 @@ import type { Log } from '../base/log.js';
 import { parseSerial } from '../base/serial.js';
 import { unreachable } from '../base/unreachable.js';
 import type { AddressBook } from '../boards/identity/address-book.js';
-import { type Discovery, inventoryLinesFor } from '../boards/identity/discovery.js';
+import { type Discovery, type FreeDisk, inventoryLinesFor } from '../boards/identity/discovery.js';
 import type { BoardLookup } from '../boards/identity/lookup.js';
 import type { BootNews } from '../boards/journal/boot-record.js';
 import type { BoardEvent, TellBoardEvent } from '../boards/journal/events.js';
@@ -13,7 +13,7 @@ import type { Metrics } from '../web/metrics.js';
 export interface Listening {
   readonly discovery: Discovery;
   /** For the lines that would add a board. */
-  readonly imageName: string;
+  readonly freeDisk: FreeDisk;
   readonly clock: Clock;
   readonly journal: Journal;
   readonly addresses: AddressBook;
@@ -52,14 +52,14 @@ export function report(news: BootNews, { metrics, log }: Pick<Listening, 'metric
 }
 
 /** A serial that is in no inventory, asked for: a board with a fixed address shows itself in no other way. */
-function discover(event: BoardEvent, { discovery, lookup, imageName, clock, log }: Listening): void {
+function discover(event: BoardEvent, { discovery, lookup, freeDisk, clock, log }: Listening): void {
   if (event.kind !== 'transferEnded' || event.board !== undefined) return;
   const [, digits] = /^\/*([0-9a-f]{8})\//i.exec(event.path) ?? [];
   const serial = digits === undefined ? undefined : parseSerial(digits);
   if (serial === undefined || lookup.bySerial(serial) !== undefined) return;
   const board = { serial, peer: event.peer, lastSeenAt: clock.today() };
   if (!discovery.noteAsked(serial, event.peer, board.lastSeenAt)) return;
-  log.info({ serial, peer: event.peer, add: inventoryLinesFor(board, imageName) }, 'tftp.board.unknown');
+  log.info({ serial, peer: event.peer, add: inventoryLinesFor(board, freeDisk) }, 'tftp.board.unknown');
 }
 
 /** What others should know of it: who has which address, and that a board which begins to boot may have let go of its disk. */

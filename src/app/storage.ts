@@ -16,7 +16,7 @@ export interface StoredThing {
   /** `image noble`, `state`. */
   readonly name: string;
   readonly path: string;
-  /** Whose disk it is. */
+  /** Whose disk it is: of a direct one. What overlays take lies in the state folder. */
   readonly board: string | undefined;
 }
 
@@ -53,7 +53,8 @@ interface Seen extends FilesystemSpace {
 }
 
 export function storedThings({ images, boards, server }: Inventory): readonly StoredThing[] {
-  const owners = new Map([...boards.values()].map(({ name, image }) => [image, name]));
+  const direct = [...boards.values()].filter(({ disk }) => disk === 'direct');
+  const owners = new Map(direct.map(({ name, image }) => [image, name]));
   const ofImages = [...images.values()].map(({ name, file }) => ({
     name: `image ${name}`,
     path: file,

@@ -1,6 +1,6 @@
 import type { Clock } from '../base/clock.js';
 import type { Log } from '../base/log.js';
-import type { Discovery } from '../boards/identity/discovery.js';
+import type { Discovery, FreeDisk } from '../boards/identity/discovery.js';
 import type { BoardLookup } from '../boards/identity/lookup.js';
 import type { TellBoardEvent } from '../boards/journal/events.js';
 import { startDhcpServer } from '../dhcp/server.js';
@@ -28,7 +28,7 @@ export interface WaysInWorld {
   readonly courier: () => Courier | undefined;
   readonly discovery: Discovery;
   /** For the lines that would add a board. */
-  readonly imageName: string;
+  readonly freeDisk: FreeDisk;
   readonly sources: ControlSources;
   readonly shared: {
     readonly lookup: BoardLookup;
@@ -57,7 +57,7 @@ export class WaysIn {
   }
 
   #dhcp(found: NetworkInterface): readonly Listener[] {
-    const { inventory, shared, discovery, imageName } = this.#world;
+    const { inventory, shared, discovery, freeDisk } = this.#world;
     const { dhcp, server } = inventory;
     if (!dhcp.enabled) return [];
     const place = { name: found.name, address: addressOn(server.address, found), broadcast: found.broadcast };
@@ -68,7 +68,7 @@ export class WaysIn {
         ...shared,
         watch: this.#watch,
         discovery,
-        imageName,
+        freeDisk,
       });
       const failure = () =>
         running.bound().flatMap((binding) => (binding.answer === 'failed' ? [binding.because] : []))[0];

@@ -575,6 +575,16 @@ export const INVENTORY_ALLOW_MAX = 256;
 /** `cmdline.append`: all of a command line has to fit into the 2,048 bytes that the kernel takes on arm64 (COMMAND_LINE_SIZE). */
 export const INVENTORY_ARGUMENTS_BYTES_MAX = 2048;
 
+/**
+ * `boards.NAME.size`. The file of a board's disk is longer than the disk, and ext4 has none longer than 16 TiB; what counts its
+ * blocks takes 64 MiB of memory for each TiB that is written.
+ */
+export const BOARD_DISK_BYTES_MAX = 8 * 1024 ** 4;
+
+/** `server.state_limit`. Less would not hold the first boot of one board; more no filesystem of Linux has. */
+export const STATE_LIMIT_BYTES_MIN = 1024 ** 2;
+export const STATE_LIMIT_BYTES_MAX = 4096 * 1024 ** 4;
+
 /** A certificate, a bundle of CAs (Debian's has 220 KB), or keys for a thousand boards (90 KB). */
 export const TLS_FILE_BYTES_MAX = 1024 * 1024;
 

@@ -6,6 +6,7 @@ import { type Fault, renderFaults } from '../inventory/fault.js';
 import { checkImageFiles } from '../inventory/files.js';
 import type { Inventory } from '../inventory/inventory.js';
 import { readInventory } from '../inventory/read.js';
+import { sizeText } from '../inventory/size-scalar.js';
 import { NO_TLS, readTlsFiles } from '../inventory/tls-files.js';
 import { chooseInterfaces } from '../os/network-interfaces.js';
 import { reportImage } from '../workshop/image-report.js';
@@ -87,8 +88,8 @@ function block(title: string, lines: readonly string[]): string {
 
 function boardLines({ boards }: Inventory): readonly string[] {
   const lines = [...boards.values()].map(
-    ({ name, serial, mac, image, disk, allow }) =>
-      `${name}: serial ${serial}${mac === undefined ? '' : `, MAC ${mac}`}, ${image} (${disk})${allow === undefined ? '' : ` for ${allow.map(subnetText).join(', ')}`}`,
+    ({ name, serial, mac, image, disk, sizeBytes, allow }) =>
+      `${name}: serial ${serial}${mac === undefined ? '' : `, MAC ${mac}`}, ${image} (${disk}${sizeBytes === undefined ? '' : `, ${sizeText(sizeBytes)}`})${allow === undefined ? '' : ` for ${allow.map(subnetText).join(', ')}`}`,
   );
   return lines.length === 0 ? ['none yet: start the server and it shows those that ask'] : lines;
 }

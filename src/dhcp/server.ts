@@ -5,7 +5,7 @@ import type { Log } from '../base/log.js';
 import { Malformed } from '../base/malformed.js';
 import { unreachable } from '../base/unreachable.js';
 import type { Board } from '../boards/board.js';
-import { type Discovery, inventoryLines } from '../boards/identity/discovery.js';
+import { type Discovery, type FreeDisk, inventoryLines } from '../boards/identity/discovery.js';
 import type { BoardLookup } from '../boards/identity/lookup.js';
 import { describePi, type PiSighting } from '../boards/identity/pi-identity.js';
 import type { TellBoardEvent } from '../boards/journal/events.js';
@@ -30,8 +30,8 @@ export interface DhcpServerOptions {
   readonly discovery: Discovery;
   /** Waits for packets from below IP; left out, all goes by UDP sockets. */
   readonly watch?: DescriptorWatch;
-  /** The image to name in the inventory lines for a new board. */
-  readonly imageName: string;
+  /** What the inventory lines for a new board name. */
+  readonly freeDisk: FreeDisk;
   readonly clock: Clock;
   readonly log: Log;
   readonly tell: TellBoardEvent;
@@ -204,7 +204,7 @@ class UnknownBoardSayings {
   }
 
   unknown(sighting: PiSighting, interfaceName: string): void {
-    const { discovery, clock, log, imageName } = this.#options;
+    const { discovery, clock, log, freeDisk } = this.#options;
     const where = { interfaceName, at: clock.today(), nowMs: clock.nowMs() };
     const { board, answer } = discovery.see(sighting, where);
     if (answer === 'nothingNew') return;
@@ -213,7 +213,7 @@ class UnknownBoardSayings {
       return;
     }
     const { mac, serial, model, memory } = board;
-    const facts = { model, memory, serial, mac, interface: interfaceName, add: inventoryLines(board, imageName) };
+    const facts = { model, memory, serial, mac, interface: interfaceName, add: inventoryLines(board, freeDisk) };
     log.info(facts, 'dhcp.board.unknown');
   }
 

@@ -3,10 +3,10 @@ import { INVENTORY_ALLOW_MAX, INVENTORY_FAULTS_MAX, SOCKET_PATH_BYTES_MAX } from
 import { unlessMalformed } from '../base/malformed.js';
 import { parseSerial } from '../base/serial.js';
 import { parseSubnet, subnetText } from '../base/subnets.js';
-import type { Complaint } from './fault.js';
-import { controlSocketPath } from './inventory.js';
+import { controlSocketPath, type DiskKind } from './inventory.js';
 import { absolute, finding, lineOf, namesUnder, type ParsedFile, textAt } from './parsed-file.js';
 import { quote, shown } from './quotation.js';
+import { type SharingBoard, sharedStorage } from './shared-storage.js';
 import type { Finding, KeyPath, PositionTable, SourceText } from './source.js';
 import { nearest } from './suggestion.js';
 import { tlsClashes } from './tls-clashes.js';
@@ -23,6 +23,7 @@ export function findClashes(tree: Tree, positions: PositionTable, source: Source
     ...sharedBy(file, 'mac', parseMac, 'every board has a MAC address of its own: compare with its `ip link`'),
     ...unknownImages(file),
     ...sharedImages(file),
+    ...sizedDirect(file),
     ...samePartitions(file),
     ...samePorts(file),
     ...unservedInterfaces(file),
@@ -76,31 +77,43 @@ function knownImages(image: string, images: readonly string[]): string {
   return `list it under \`images:\`, where there ${images.length === 1 ? 'is' : 'are'} ${some}${images.length > 5 ? ', …' : ''}`;
 }
 
-/** The first one keeps the image: each further one would overwrite its file system. */
+/** Boards on images that are not listed share nothing yet, and of a kind of disk that there is none of nothing is known. */
 function sharedImages(file: ParsedFile): readonly Finding[] {
   const images = new Set(namesUnder(file, 'images'));
-  const first = new Map<string, string>();
-  return namesUnder(file, 'boards').flatMap((board) => {
-    const image = textAt(file, ['boards', board, 'image']);
-    if (image === undefined || !images.has(image)) return [];
-    if ((textAt(file, ['boards', board, 'disk']) ?? 'direct') !== 'direct') return [];
-    const owner = first.get(image);
-    if (owner === undefined) {
-      first.set(image, board);
-      return [];
-    }
-    const path = ['boards', board, 'image'];
-    const line = lineOf(file, ['boards', owner, 'image']);
-    return [finding(file, path, sharedDisk(`${quote(owner)} (line ${line})`, `image ${quote(image)}`))];
+  const boards = namesUnder(file, 'boards').flatMap((name): SharingBoard[] => {
+    const image = textAt(file, ['boards', name, 'image']);
+    if (image === undefined || !images.has(image) || !DISK_KINDS.has(kindOf(file, name))) return [];
+    const line = lineOf(file, ['boards', name, 'image']);
+    return [
+      {
+        name,
+        storage: image,
+        isDirect: kindOf(file, name) === 'direct',
+        shown: `${quote(name)} (line ${line})`,
+        image,
+      },
+    ];
   });
+  return sharedStorage(boards).map(({ path, complaint }) => finding(file, path, complaint));
 }
 
-/** Also for two images that turn out to be one file. */
-export function sharedDisk(owner: string, what: string): Complaint {
-  return {
-    problem: `${owner} writes to ${what} already, and two boards writing to one disk destroy it`,
-    remedy: 'copy the file, list the copy under `images:` and name that here',
-  };
+const DISK_KINDS: ReadonlySet<string> = new Set<DiskKind>(['direct', 'overlay', 'volatile']);
+
+function kindOf(file: ParsedFile, board: string): string {
+  return textAt(file, ['boards', board, 'disk']) ?? 'direct';
+}
+
+function sizedDirect(file: ParsedFile): readonly Finding[] {
+  const sized = namesUnder(file, 'boards').filter((board) => textAt(file, ['boards', board, 'size']) !== undefined);
+  return sized
+    .filter((board) => kindOf(file, board) === 'direct')
+    .map((board) => {
+      const complaint = {
+        problem: '`size` is for overlay and volatile disks: a direct one is the image file, as large as that is',
+        remedy: 'write `disk: overlay` too, or remove the line and enlarge the file itself',
+      };
+      return finding(file, ['boards', board, 'size'], complaint, 'key');
+    });
 }
 
 function samePartitions(file: ParsedFile): readonly Finding[] {

@@ -2,18 +2,19 @@ import { constants } from 'node:fs';
 import { access, opendir, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { SUGGESTION_CANDIDATES_MAX } from '../base/limits.js';
-import { sharedDisk } from './clashes.js';
 import type { Complaint, Fault } from './fault.js';
 import { byPosition } from './fault.js';
-import type { ImageEntry, Inventory } from './inventory.js';
+import type { BoardEntry, ImageEntry, Inventory } from './inventory.js';
 import { quote, shown } from './quotation.js';
+import { type SharingBoard, sharedStorage } from './shared-storage.js';
+import { sizeText } from './size-scalar.js';
 import type { InventorySource } from './source.js';
 import { nearest } from './suggestion.js';
 import { explainSystemError } from './system-error.js';
 
 /**
  * What can be said of the image files without opening them: missing, unreadable, a folder, empty, and two boards that
- * would write to one file under two names. Every image is looked at, used or not.
+ * would write to one file under two names, or a disk that is smaller than its image. Every image is looked at, used or not.
  */
 export async function checkImageFiles(inventory: Inventory, source: InventorySource): Promise<readonly Fault[]> {
   const looked = await Promise.all([...inventory.images.values()].map((image) => lookAt(image, inventory)));
@@ -21,13 +22,16 @@ export async function checkImageFiles(inventory: Inventory, source: InventorySou
     complaint === undefined ? [] : [source.faultAt(['images', image.name, 'file'], complaint)],
   );
   const identities = new Map(looked.map(({ image, identity }) => [image.name, identity]));
-  return [...faults, ...sharedFiles(inventory, identities, source)].sort(byPosition);
+  const further = [...sharedFiles(inventory, identities, source), ...cutShort(looked, inventory, source)];
+  return [...faults, ...further].sort(byPosition);
 }
 
 interface Look {
   readonly image: ImageEntry;
   /** The same for every name (link, hard link) of one file or device; undefined if it can't be told. */
   readonly identity: string | undefined;
+  /** Of a regular file: what a block device has is known when it is opened. */
+  readonly sizeBytes?: number;
   readonly complaint: Complaint | undefined;
 }
 
@@ -55,9 +59,10 @@ async function lookAt(image: ImageEntry, inventory: Inventory): Promise<Look> {
     if (stats.isFile() && stats.size === 0n) {
       return { image, identity, complaint: { problem: `${named} is empty`, remedy: 'copy the image there again' } };
     }
-    const written = [...inventory.boards.values()].some((board) => board.image === image.name);
+    const written = boardsOn(image, inventory).some(({ disk }) => disk === 'direct');
     await access(image.file, written ? constants.R_OK | constants.W_OK : constants.R_OK);
-    return { image, identity, complaint: undefined };
+    const sizeBytes = stats.isFile() ? Number(stats.size) : undefined;
+    return { image, identity, ...(sizeBytes === undefined ? {} : { sizeBytes }), complaint: undefined };
   } catch (error) {
     const complaint = explainSystemError(error, named, await missingRemedy(image.file, PUT_IMAGE));
     return { image, identity: undefined, complaint };
@@ -87,23 +92,34 @@ async function namesIn(folder: string): Promise<readonly string[]> {
   return names;
 }
 
+/** A board's disk may be larger than its image, not smaller. */
+function cutShort(looked: readonly Look[], inventory: Inventory, source: InventorySource): readonly Fault[] {
+  return looked.flatMap(({ image, sizeBytes: imageBytes = 0 }) =>
+    boardsOn(image, inventory).flatMap(({ name, sizeBytes }) => {
+      if (sizeBytes === undefined || sizeBytes >= imageBytes) return [];
+      const least = sizeText(Math.ceil(imageBytes / 512) * 512);
+      const complaint = {
+        problem: `${sizeText(sizeBytes)} is less than image ${quote(image.name)} has, and would cut off its end`,
+        remedy: `write \`${least}\` or more, or remove the line`,
+      };
+      return [source.faultAt(['boards', name, 'size'], complaint)];
+    }),
+  );
+}
+
+function boardsOn(image: ImageEntry, { boards }: Inventory): readonly BoardEntry[] {
+  return [...boards.values()].filter((board) => board.image === image.name);
+}
+
 /** Boards on one image by name have been found when the text was read: here it is about two names of one file. */
 function sharedFiles(
   inventory: Inventory,
   identities: ReadonlyMap<string, string | undefined>,
   source: InventorySource,
 ): readonly Fault[] {
-  const first = new Map<string, string>();
-  return [...inventory.boards.values()].flatMap((board) => {
-    const identity = identities.get(board.image);
-    if (identity === undefined) return [];
-    const owner = first.get(identity);
-    if (owner === undefined) {
-      first.set(identity, board.name);
-      return [];
-    }
-    const otherImage = inventory.boards.get(owner)?.image ?? '';
-    const what = `image ${quote(otherImage)}, which is the same file as ${quote(board.image)},`;
-    return [source.faultAt(['boards', board.name, 'image'], sharedDisk(quote(owner), what))];
+  const boards = [...inventory.boards.values()].flatMap(({ name, image, disk }): SharingBoard[] => {
+    const storage = identities.get(image);
+    return storage === undefined ? [] : [{ name, image, storage, isDirect: disk === 'direct', shown: quote(name) }];
   });
+  return sharedStorage(boards).map(({ path, complaint }) => source.faultAt(path, complaint));
 }

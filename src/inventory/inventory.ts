@@ -29,6 +29,8 @@ export interface ServerSettings {
   readonly allow: readonly Subnet[];
   /** What becomes of writes that meet a full filesystem: held until there is space, or failed. */
   readonly onFull: 'wait' | 'error';
+  /** What disks and snapshots in the state folder may take together; undefined: whatever is free. */
+  readonly stateLimitBytes: number | undefined;
 }
 
 /** What boards are told to ask. */
@@ -100,14 +102,21 @@ export interface BoardEntry {
   readonly mac: MacAddress | undefined;
   /** Name of an image. */
   readonly image: string;
-  /** The board writes to the image file itself. */
-  readonly disk: 'direct';
+  readonly disk: DiskKind;
+  /** Of its disk: whole sectors of 512. Undefined: as large as the image, which every direct disk is. */
+  readonly sizeBytes: number | undefined;
   /** Who may use its disk, of those that the server answers; undefined: all of them. Never empty. */
   readonly allow: readonly Subnet[] | undefined;
   /** That of `nbd.tls` where the board says nothing. */
   readonly tls: TlsMode;
   readonly cmdline: CmdlineChoice;
 }
+
+/**
+ * `direct`: the board writes to the image file itself, and is the only one on it. `overlay`: its writes are kept in the state
+ * folder, over an image that others may use too. `volatile`: the same, thrown away when it boots anew.
+ */
+export type DiskKind = 'direct' | 'overlay' | 'volatile';
 
 /** `auto`: the arguments that boot from us are put in; `as-is`: the file of the image; else as `auto`, with these changes. */
 export type CmdlineChoice = 'auto' | 'as-is' | CmdlineChanges;

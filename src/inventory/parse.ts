@@ -83,6 +83,7 @@ function completed({ server, dhcp, tftp, nbd, http, images, boards }: InventoryA
       state: resolve(folder, server.state),
       allow: server.allow,
       onFull: server.on_full,
+      stateLimitBytes: server.state_limit,
     },
     dhcp: { enabled: dhcp.enabled, port: dhcp.port, replyPort: dhcp.reply_port, answer: dhcp.answer },
     tftp: {
@@ -115,8 +116,8 @@ function completed({ server, dhcp, tftp, nbd, http, images, boards }: InventoryA
     ),
     boards: mapEntries(
       boards,
-      (name, board): BoardEntry => ({
-        ...{ name, ...board, mac: board.mac, allow: board.allow },
+      (name, { size, ...board }): BoardEntry => ({
+        ...{ name, ...board, mac: board.mac, allow: board.allow, sizeBytes: size },
         tls: board.tls ?? nbd.tls.mode,
       }),
     ),

@@ -142,15 +142,6 @@ export const readMac: Reader<MacAddress> = (text, refuse) => {
   return mac;
 };
 
-export const readDisk: Reader<'direct'> = (text, refuse) => {
-  if (text === 'direct') return text;
-  if (text !== 'overlay' && text !== 'volatile') return refuse();
-  return refuse(
-    `\`disk: ${text}\` is not yet available`,
-    'write `disk: direct`, with an image file of its own for each board',
-  );
-};
-
 export const readCmdlineWord: Reader<'auto' | 'as-is'> = (text, refuse) => {
   if (/[=\s]/.test(text)) return refuse(undefined, `to add arguments write \`cmdline: { append: "${shown(text)}" }\``);
   return oneOf('auto', 'as-is')(text, refuse);

@@ -55,6 +55,13 @@ export const KEYS = {
     meaning:
       'What becomes of writes that the filesystem under a disk has no space for. `wait`: they are held until there is space, and the board waits with them. `error`: the board is told, and a Linux board then makes its root read-only for good.',
   },
+  'server.state_limit': {
+    expects: 'a size such as 200GiB',
+    example: '200GiB',
+    default: 'what the filesystem has',
+    meaning:
+      "How much space the boards' disks and snapshots in the state folder may take together. What would need more meets a full disk (`on_full`).",
+  },
   'dhcp.enabled': {
     expects: SWITCH,
     example: 'true',
@@ -192,10 +199,18 @@ export const KEYS = {
     meaning: 'What the board boots: a name under `images`.',
   },
   'boards.*.disk': {
-    expects: 'direct',
-    example: 'direct',
+    expects: 'direct, overlay or volatile',
+    example: 'overlay',
     default: 'direct',
-    meaning: '`direct`: the board writes to the image file itself, so only one board may use that image.',
+    meaning:
+      '`direct`: the board writes to the image file itself, so only one board may use that image. `overlay`: what it writes is kept in the state folder; the image stays as it is, and other boards may lie over it too. `volatile`: as `overlay`, but thrown away when the board boots anew.',
+  },
+  'boards.*.size': {
+    expects: 'a size such as 32GiB',
+    example: '32GiB',
+    default: 'that of the image',
+    meaning:
+      'How large the board finds its disk, for `overlay` and `volatile`: more than the image has, which is not touched. It takes no space until it is written to.',
   },
   'boards.*.allow': {
     expects: 'an address, a network (CIDR), or a list of them',
@@ -256,8 +271,6 @@ export const SECTIONS = {
 export const NOT_YET: Readonly<Record<string, string>> = {
   'server.watch': 'reloading by itself when this file changes',
   'server.handover_limit': 'keeping connections over a restart',
-  'server.state_limit': 'a limit on the size of the state folder',
-  'boards.*.size': 'a disk larger than its image',
 };
 
 /** A zod shape with exactly the keys that the table has directly under a prefix. */

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { BOARD_DISK_BYTES_MAX, STATE_LIMIT_BYTES_MAX, STATE_LIMIT_BYTES_MIN } from '../base/limits.js';
 import type { CmdlineChanges, ServerAddress } from './inventory.js';
 import {
   oneOf,
@@ -6,7 +7,6 @@ import {
   readArgument,
   readArguments,
   readCmdlineWord,
-  readDisk,
   readInterface,
   readListenAddress,
   readMac,
@@ -18,6 +18,7 @@ import {
   wholeNumber,
 } from './scalars.js';
 import type { Shape } from './schema-reference.js';
+import { sizeWithin } from './size-scalar.js';
 import type { Part } from './source.js';
 import { readSubnet } from './subnet-scalar.js';
 
@@ -57,6 +58,7 @@ const server = section({
   state: stateFolder,
   allow: oneOrMore(readSubnet).default([]),
   on_full: scalar(oneOf('wait', 'error')).default('wait'),
+  state_limit: scalar(sizeWithin({ least: STATE_LIMIT_BYTES_MIN, most: STATE_LIMIT_BYTES_MAX })).optional(),
 } satisfies Fields<'server'>);
 
 const dhcp = section({
@@ -112,7 +114,8 @@ const board = section({
   serial: scalar(readSerial),
   mac: scalar(readMac).optional(),
   image: scalar((text) => text),
-  disk: scalar(readDisk).default('direct'),
+  disk: scalar(oneOf('direct', 'overlay', 'volatile')).default('direct'),
+  size: scalar(sizeWithin({ least: 512, most: BOARD_DISK_BYTES_MAX, sectorBytes: 512 })).optional(),
   allow: oneOrMore(readSubnet).optional(),
   tls: tlsMode.optional(),
   cmdline: z.union([scalar(readCmdlineWord), cmdlineChanges]).default('auto'),

@@ -119,13 +119,14 @@ describe('storage', () => {
   });
 
   test('is about every image and the state folder', () => {
-    const yaml = `images: { one: { file: one.img }, spare: { file: /img/spare.img } }
-boards: { node1: { serial: 1, image: one } }`;
+    const yaml = `images: { one: { file: one.img }, spare: { file: /img/spare.img }, shared: { file: shared.img } }
+boards: { node1: { serial: 1, image: one }, node2: { serial: 2, image: shared, disk: overlay } }`;
     const verdict = parseInventory(yaml, '/srv/config.yaml');
     assert.ok(verdict.answer === 'inventory');
     assert.deepEqual(storedThings(verdict.inventory), [
       { name: 'image one', path: '/srv/one.img', board: 'node1' },
       { name: 'image spare', path: '/img/spare.img', board: undefined },
+      { name: 'image shared', path: '/srv/shared.img', board: undefined },
       { name: 'state', path: '/srv/state', board: undefined },
     ]);
   });

@@ -69,7 +69,7 @@ describe('beside dnsmasq', { skip: anyOf(withoutNamespaces(), without('dnsmasq',
       startDhcpServer({
         interfaces: [{ name: 'host', address: SERVER, broadcast: '255.255.255.255' }],
         ...{ port: 67, replyPort: 68, answer: 'any', lookup: lookupOf(), discovery: new Discovery() },
-        ...{ imageName: 'noble', clock, log: silentLog },
+        ...{ freeDisk: { image: 'noble', disk: 'direct' as const }, clock, log: silentLog },
         tell: () => clock.advance(ROM_DELAY_MS),
       }),
     );

@@ -330,7 +330,12 @@ function optionsFor(context: TestContext) {
     arrived = undefined;
   });
   return {
-    ...{ answer: 'known' as const, imageName: 'noble', discovery: new Discovery(), clock: new FakeClock() },
+    ...{
+      answer: 'known' as const,
+      freeDisk: { image: 'noble', disk: 'direct' as const },
+      discovery: new Discovery(),
+      clock: new FakeClock(),
+    },
     lookup: lookupOf(boardOf('node1', identity.serial, identity.mac), boardOf('node3', pi3.serial)),
     log: recording,
     lines: log,

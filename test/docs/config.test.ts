@@ -32,7 +32,7 @@ describe('docs/config.md', () => {
 
   test('shows inventories that are sound', () => {
     const blocks = [...documentation.matchAll(/```yaml\n(.*?)```/gs)].map(([, yaml = '']) => yaml);
-    assert.equal(blocks.length, 1);
+    assert.equal(blocks.length, 2);
     for (const yaml of blocks) assert.equal(faultsOf(yaml), '');
   });
 
@@ -59,7 +59,7 @@ describe('config.example.yaml', () => {
     // With what stands beneath it.
     const defaults = inventoryOf(inFull.replace(/^( *)[a-z_]+:.* # example.*\n(\1 +.*\n)*/gm, ''));
     const nothing = inventoryOf(example);
-    assert.equal(example.match(examples)?.length, 5);
+    assert.equal(example.match(examples)?.length, 6);
     assert.deepEqual(
       [defaults.server, defaults.dhcp, defaults.tftp, defaults.nbd, defaults.http],
       [nothing.server, nothing.dhcp, nothing.tftp, nothing.nbd, nothing.http],
@@ -95,7 +95,8 @@ function withKey(pattern: string, value: string): string {
   const [section = '', ...rest] = pattern.split('.');
   const key = rest.at(-1) ?? '';
   const image = section === 'images' && key !== 'file' ? `, ${key}: ${value}` : '';
-  const inner = rest.length === 3 ? `cmdline: { ${key}: ${value} }` : `${key}: ${value}`;
+  const plain = key === 'size' ? `disk: overlay, size: ${value}` : `${key}: ${value}`;
+  const inner = rest.length === 3 ? `cmdline: { ${key}: ${value} }` : plain;
   const board = section === 'boards' && key !== 'serial' && key !== 'image' ? `, ${inner}` : '';
   const other = section === 'images' || section === 'boards' ? '' : `${section}: { ${key}: ${value} }`;
   return `images: { noble: { file: noble.img${image} } }

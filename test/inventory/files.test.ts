@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { linkSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
+import { linkSync, mkdirSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { renderFaults } from '../../src/inventory/fault.js';
@@ -79,7 +79,7 @@ describe('image files', () => {
       assert.equal(
         await printed(folder, yaml),
         [
-          'config.yaml:4:30: "node1" writes to image "noble", which is the same file as "copy", already, and two boards writing to one disk destroy it',
+          'config.yaml:4:30: "node1" writes to image "noble" (the same file as "copy") already, and two boards writing to one disk destroy it',
           '    4 |   node2: { serial: 2, image: copy }',
           '      |                              ^^^^',
           '      = copy the file, list the copy under `images:` and name that here',
@@ -88,6 +88,67 @@ describe('image files', () => {
       );
     });
   }
+});
+
+describe('an image that boards have disks over', () => {
+  test('may be read-only, and one file under two names', async (context) => {
+    const folder = scratchFolder(context);
+    writeFileSync(join(folder, 'noble.img'), 'x', { mode: 0o444 });
+    symlinkSync('noble.img', join(folder, 'copy.img'));
+    const yaml = [
+      'images: { noble: { file: noble.img }, copy: { file: copy.img } }',
+      'boards:',
+      '  node1: { serial: 1, image: noble, disk: overlay }',
+      '  node2: { serial: 2, image: copy, disk: volatile }',
+    ].join('\n');
+    assert.equal(await printed(folder, yaml), '');
+  });
+
+  test('is no direct disk under another name, for the board that would change it', async (context) => {
+    const folder = scratchFolder(context);
+    writeFileSync(join(folder, 'noble.img'), 'x');
+    symlinkSync('noble.img', join(folder, 'copy.img'));
+    const yaml = [
+      'images: { noble: { file: noble.img }, copy: { file: copy.img } }',
+      'boards:',
+      '  node1: { serial: 1, image: noble, disk: overlay }',
+      '  node2: { serial: 2, image: copy, disk: direct }',
+      '',
+    ].join('\n');
+    assert.equal(
+      await printed(folder, yaml),
+      [
+        'config.yaml:4:42: a direct disk changes the image itself, which destroys the disk that "node1" has over image "noble" (the same file as "copy")',
+        '    4 |   node2: { serial: 2, image: copy, disk: direct }',
+        '      |                                          ^^^^^^',
+        '      = write `disk: overlay` for "node2" too, or give it a copy of the file, listed under `images:`',
+        '',
+      ].join('\n'),
+    );
+  });
+
+  test('is no larger than the disks', async (context) => {
+    const folder = scratchFolder(context);
+    writeFileSync(join(folder, 'noble.img'), '');
+    truncateSync(join(folder, 'noble.img'), 3 * 2 ** 30 + 100);
+    const yaml = [
+      'images: { noble: { file: noble.img } }',
+      'boards:',
+      '  node1: { serial: 1, image: noble, disk: overlay, size: 3GiB }',
+      '  node2: { serial: 2, image: noble, disk: overlay, size: 4GiB }',
+      '',
+    ].join('\n');
+    assert.equal(
+      await printed(folder, yaml),
+      [
+        'config.yaml:3:58: 3GiB is less than image "noble" has, and would cut off its end',
+        '    3 |   node1: { serial: 1, image: noble, disk: overlay, size: 3GiB }',
+        '      |                                                          ^^^^',
+        '      = write `3221225984B` or more, or remove the line',
+        '',
+      ].join('\n'),
+    );
+  });
 });
 
 async function printed(folder: string, yaml: string): Promise<string> {

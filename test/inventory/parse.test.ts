@@ -42,6 +42,7 @@ describe('a sound inventory', () => {
       mac: undefined,
       image: 'noble',
       disk: 'direct',
+      sizeBytes: undefined,
       allow: undefined,
       tls: 'off',
       cmdline: 'auto',
@@ -52,10 +53,30 @@ describe('a sound inventory', () => {
       mac: 'dc:a6:32:01:02:03',
       image: 'trixie',
       disk: 'direct',
+      sizeBytes: undefined,
       allow: undefined,
       tls: 'off',
       cmdline: { append: 'console=ttyS0,115200', remove: ['quiet', 'splash'] },
     });
+  });
+
+  test('has for each board a disk of its own kind and size', () => {
+    const yaml = `images: { noble: { file: a } }
+boards:
+  node1: { serial: 1, image: noble, disk: overlay }
+  node2: { serial: 2, image: noble, disk: overlay, size: 32GiB }
+  node3: { serial: 3, image: noble, disk: volatile, size: 16GB }
+server: { state_limit: 200GiB }`;
+    const { boards, server } = sound(yaml);
+    assert.deepEqual(
+      [...boards.values()].map(({ disk, sizeBytes }) => [disk, sizeBytes]),
+      [
+        ['overlay', undefined],
+        ['overlay', 32 * 2 ** 30],
+        ['volatile', 16e9],
+      ],
+    );
+    assert.equal(server.stateLimitBytes, 200 * 2 ** 30);
   });
 
   test('has every default where nothing is said', () => {
@@ -66,6 +87,7 @@ describe('a sound inventory', () => {
       state: '/srv/state',
       allow: [],
       onFull: 'wait',
+      stateLimitBytes: undefined,
     });
     assert.deepEqual(dhcp, { enabled: true, port: 67, replyPort: 68, answer: 'known' });
     assert.deepEqual(tftp, { enabled: true, port: 69, blockSizeMax: 1468, windowSizeMax: 64, singlePort: false });

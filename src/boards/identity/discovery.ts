@@ -39,6 +39,12 @@ export interface Discovered {
   readonly answer: 'announce' | 'withhold' | 'nothingNew';
 }
 
+/** What the lines for a new board name: an image that it may use, and how. */
+export interface FreeDisk {
+  readonly image: string;
+  readonly disk: 'direct' | 'overlay';
+}
+
 const MINUTE_MS = 60_000;
 
 /** A bounded table by MAC, least recently seen first. Boards that the inventory learns of are taken out with `forget`. */
@@ -110,7 +116,7 @@ export class Discovery {
  * What to write under `boards:`, ready to paste. Where the serial is not known yet its place is held by question marks,
  * which the inventory refuses: better than a guess that boots the wrong board.
  */
-export function inventoryLines(board: DiscoveredBoard, imageName: string): string {
+export function inventoryLines(board: DiscoveredBoard, free: FreeDisk): string {
   const { serial, mac, model } = board;
   const followsFromSerial = serial !== undefined && mac === macOfPi1To3(serial);
   const name = `pi-${serial ?? mac.slice(9).replaceAll(':', '')}`;
@@ -118,19 +124,19 @@ export function inventoryLines(board: DiscoveredBoard, imageName: string): strin
     `  ${name}: # ${model}`,
     `    serial: ${serial ?? serialHint(mac)}`,
     ...(followsFromSerial ? [] : [`    mac: ${mac}`]),
-    `    image: ${imageName}`,
-    '    disk: direct',
+    `    image: ${free.image}`,
+    `    disk: ${free.disk}`,
   ];
   return lines.join('\n');
 }
 
 /** The same for a board of which only the serial is known. */
-export function inventoryLinesFor({ serial, peer }: AskingBoard, imageName: string): string {
+export function inventoryLinesFor({ serial, peer }: AskingBoard, free: FreeDisk): string {
   return [
     `  pi-${serial}: # asked for files from ${peer}`,
     `    serial: ${serial}`,
-    `    image: ${imageName}`,
-    '    disk: direct',
+    `    image: ${free.image}`,
+    `    disk: ${free.disk}`,
   ].join('\n');
 }
 

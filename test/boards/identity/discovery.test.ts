@@ -78,11 +78,13 @@ describe('Discovery', () => {
   });
 });
 
+const NOBLE = { image: 'noble', disk: 'direct' } as const;
+
 describe('inventoryLines', () => {
   test('of a Pi 4', () => {
     const { board } = new Discovery().see(PI_4, at(0));
     assert.equal(
-      inventoryLines(board, 'noble'),
+      inventoryLines(board, NOBLE),
       [
         '  pi-91cdf03d: # Pi 4 Model B, 8 GB',
         '    serial: 91cdf03d',
@@ -93,14 +95,19 @@ describe('inventoryLines', () => {
     );
   });
 
+  test('for an image that boards have overlays on', () => {
+    const { board } = new Discovery().see(PI_4, at(0));
+    assert.match(inventoryLines(board, { image: 'noble', disk: 'overlay' }), /\n {4}image: noble\n {4}disk: overlay$/);
+  });
+
   test('of a Pi 3, whose MAC follows from its serial', () => {
     const { board } = new Discovery().see({ ...ROM, generation: 'bootcode', serial: 'a2ef5644' }, at(0));
-    assert.doesNotMatch(inventoryLines(board, 'noble'), /mac:/);
+    assert.doesNotMatch(inventoryLines(board, NOBLE), /mac:/);
   });
 
   test('of a boot ROM that does not tell its serial: its low three bytes, and how to get the rest', () => {
     const { board } = new Discovery().see(ROM, at(0));
-    assert.match(inventoryLines(board, 'noble'), /serial: "\?\?ef5644" # .*cpuinfo/);
+    assert.match(inventoryLines(board, NOBLE), /serial: "\?\?ef5644" # .*cpuinfo/);
   });
 });
 
