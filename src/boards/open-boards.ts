@@ -22,6 +22,7 @@ import { type BootMemory, BootPartition } from './boot-files/boot-partition.js';
 import { ImageBootFiles } from './boot-files/image-boot-files.js';
 import { type ImageLayout, locateBoot, readLayout } from './boot-files/image-layout.js';
 import { PieceStore } from './boot-files/piece-store.js';
+import { twinIdentity } from './identity/twin.js';
 import { addressLock } from './writer-lock/address-lock.js';
 
 export interface OpenBoards {
@@ -143,6 +144,7 @@ function boardOf(
   const bootFiles = new ImageBootFiles(partition, {
     cmdline: entry.cmdline,
     exportName: entry.name,
+    twin: twinIdentity(entry),
     nbdPort,
     serverAddress,
   });

@@ -231,7 +231,7 @@ export const KEYS = {
     example: 'auto',
     default: 'auto',
     meaning:
-      "The kernel's command line. `auto`: the image's `cmdline.txt` with the arguments put in that boot from this server. `as-is`: the file untouched. A mapping: as `auto`, with the changes below.",
+      "The kernel's command line. `auto`: the image's `cmdline.txt` with the arguments put in that boot from this server and, for `overlay` and `volatile`, give the board a hostname and a machine id of its own. `as-is`: the file untouched. A mapping: as `auto`, with the changes below.",
   },
   'boards.*.cmdline.append': {
     expects: 'kernel arguments on one line',

@@ -1,5 +1,6 @@
 import type { Ipv4Address } from '../../base/addresses.js';
 import { CMDLINE_BYTES_MAX } from '../../base/limits.js';
+import type { TwinIdentity } from '../identity/twin.js';
 
 /** `cmdline:` of a board in the inventory. */
 export type CmdlineWish =
@@ -15,6 +16,8 @@ export interface BootArgumentsOptions {
   readonly exportName: string;
   /** As Linux counts: 2 for `/dev/nbd0p2`. */
   readonly rootPartition: number;
+  /** What tells the board from others on its image; undefined where there are none. */
+  readonly twin: TwinIdentity | undefined;
   readonly cmdline: CmdlineWish;
 }
 
@@ -37,6 +40,10 @@ const REPLACED: ReadonlySet<string> = new Set(['root', 'ip', 'nbdroot', 'nbddev'
  *
  *     ip=dhcp nbdroot=ADDRESS/EXPORT netroot=nbd:ADDRESS:EXPORT root=/dev/nbd0pN
  *
+ * and behind them, where the image is not this board's alone and does not say it itself,
+ *
+ *     systemd.hostname=NAME systemd.machine_id=ID
+ *
  * `nbdroot=` is for initramfs-tools with nbd-client, `netroot=` for dracut; each ignores the other's. All else stays where it
  * is, `rootfstype=` and `rootwait` too. So do the first-boot arguments of Raspberry Pi OS (`init=…/firstboot`,
  * `init=…/init_resize.sh`, `resize`): they work on whatever `/` is mounted from, make the SSH keys that the board needs, and
@@ -58,9 +65,11 @@ export function bootArguments(original: string, options: BootArgumentsOptions): 
   const isOurs = (argument: string) => REPLACED.has(nameOf(argument));
   const isKept = (argument: string) => !isOurs(argument) && !isRemoved(argument);
   const appendedNames = new Set(append.kernel.map(nameOf));
-  const ours = networkRoot(found, options).filter(
-    (argument) => !appendedNames.has(nameOf(argument)) && !isRemoved(argument),
-  );
+  const present = new Set([...found, ...line.init].map(nameOf));
+  const ours = [
+    ...networkRoot(found, options),
+    ...twinArguments(options.twin).filter((argument) => !present.has(nameOf(argument))),
+  ].filter((argument) => !appendedNames.has(nameOf(argument)) && !isRemoved(argument));
 
   const place = placeOfRoot(found, isOurs);
   const kernel = [
@@ -158,6 +167,11 @@ function networkRoot(found: readonly string[], options: BootArgumentsOptions): r
     `netroot=${dracutNetroot(options)}`,
     `root=/dev/nbd0p${rootPartition}`,
   ];
+}
+
+/** systemd takes either before what lies in /etc (hostname(5), machine-id(5)); whatever else is init does not know them. */
+function twinArguments(twin: TwinIdentity | undefined): readonly string[] {
+  return twin === undefined ? [] : [`systemd.hostname=${twin.hostname}`, `systemd.machine_id=${twin.machineId}`];
 }
 
 /** Values of `ip=` with which an initramfs would bring up no IPv4 at all. */

@@ -4,6 +4,7 @@ import { BlockError } from '../../block/block-error.js';
 import { DiskFault } from '../../disk/disk-fault.js';
 import { type BootPlan, readBootPlan } from '../boot-config/boot-plan.js';
 import { type CmdlineWish, virtualCmdline } from '../boot-config/cmdline.js';
+import type { TwinIdentity } from '../identity/twin.js';
 import type { BootFile, BootFileRequest, BootFileRole, BootFiles, OpenVerdict } from './boot-file.js';
 import { type BootPartition, type FoundFile, readFrom, type View } from './boot-partition.js';
 import type { HeldFileReader, PieceFollower } from './held-file.js';
@@ -12,6 +13,7 @@ export interface BootFilesOptions {
   /** `cmdline:` of the board in the inventory. */
   readonly cmdline: CmdlineWish;
   readonly exportName: string;
+  readonly twin: TwinIdentity | undefined;
   readonly nbdPort: number;
   /** What the board is told to ask for its disk, given the address of ours that it asked for files. */
   readonly serverAddress: (askedAt: Ipv4Address) => Ipv4Address;
@@ -62,9 +64,9 @@ export class ImageBootFiles implements BootFiles {
     const original = await readFrom(view, path, CMDLINE_FILE_BYTES_MAX);
     const { rootPartition } = view.layout;
     if (original === undefined || rootPartition === undefined) return { answer: 'notFound' };
-    const { cmdline, exportName, nbdPort, serverAddress } = this.#options;
+    const { cmdline, exportName, twin, nbdPort, serverAddress } = this.#options;
     const address = serverAddress(askedAt);
-    const verdict = virtualCmdline(original, { address, port: nbdPort, exportName, rootPartition, cmdline });
+    const verdict = virtualCmdline(original, { address, port: nbdPort, exportName, rootPartition, twin, cmdline });
     if (verdict.answer === 'file') return verdict;
     return {
       answer: 'failed',

@@ -19,8 +19,11 @@ const OPTIONS: BootArgumentsOptions = {
   port: 10809,
   exportName: 'node1',
   rootPartition: 2,
+  twin: undefined,
   cmdline: 'auto',
 };
+const TWIN = { hostname: 'node1', machineId: 'ee9d809829634419948746cbeb729118' };
+const TOLD_APART = `systemd.hostname=node1 systemd.machine_id=${TWIN.machineId}`;
 const OURS = 'ip=dhcp nbdroot=192.168.1.10/node1 netroot=nbd:192.168.1.10:node1 root=/dev/nbd0p2';
 
 describe('the virtual cmdline.txt', () => {
@@ -122,6 +125,34 @@ describe('the virtual cmdline.txt', () => {
     );
   });
 
+  test('of a board that shares its image says which one it is', () => {
+    assert.equal(
+      lineOf('console=tty1 root=PARTUUID=1-02 rootwait\n', { twin: TWIN }),
+      `console=tty1 ${OURS} ${TOLD_APART} rootwait\n`,
+    );
+    const changes = { append: 'console=ttyS0', remove: ['quiet'] };
+    assert.equal(lineOf('root=x quiet', { twin: TWIN, cmdline: changes }), `${OURS} ${TOLD_APART} console=ttyS0`);
+    assert.equal(lineOf('root=x', { twin: TWIN, cmdline: 'as-is' }), 'root=x');
+  });
+
+  test('leaves to the image what it says of that itself, however it is spelled', () => {
+    const [hostname, machineId] = TOLD_APART.split(' ');
+    const own = 'systemd.hostname=kiosk';
+    assert.equal(lineOf(`root=x quiet ${own}`, { twin: TWIN }), `${OURS} ${machineId} quiet ${own}`);
+    assert.equal(lineOf('root=x systemd.machine-id=1', { twin: TWIN }), `${OURS} ${hostname} systemd.machine-id=1`);
+    assert.equal(lineOf(`root=x -- ${own}`, { twin: TWIN }), `${OURS} ${machineId} -- ${own}`);
+  });
+
+  test('does without it where the inventory takes it away, or appends its own', () => {
+    const remove = ['systemd.hostname', 'systemd.machine_id'];
+    assert.equal(lineOf('root=x', { twin: TWIN, cmdline: { remove } }), OURS);
+    assert.equal(lineOf('root=x systemd.hostname=a', { twin: TWIN, cmdline: { remove } }), OURS);
+    assert.equal(
+      lineOf('root=x', { twin: TWIN, cmdline: { append: 'systemd.hostname=kiosk', remove: remove.slice(1) } }),
+      `${OURS} systemd.hostname=kiosk`,
+    );
+  });
+
   test('as it is, is as it is', () => {
     const original = 'root=x\n\nroot=y  "';
     assert.deepEqual(bootArguments(original, { ...OPTIONS, cmdline: 'as-is' }), { answer: 'line', text: original });
@@ -161,6 +192,8 @@ describe('the virtual cmdline.txt', () => {
       ...[
         'quiet',
         'console=tty1',
+        'systemd.hostname=a',
+        'systemd.machine-id=b',
         '--',
         '"',
         'a="b',
@@ -178,18 +211,23 @@ describe('the virtual cmdline.txt', () => {
     const text = fc.array(part, { maxLength: 12 }).map((parts) => parts.join(' '));
     const wish = fc.oneof(
       fc.constant('auto' as const),
-      fc.record({ append: text, remove: fc.array(fc.constantFrom('quiet', 'root', 'ip', 'console=tty1', 'a', '--')) }),
+      fc.record({
+        append: text,
+        remove: fc.array(fc.constantFrom('quiet', 'root', 'ip', 'systemd.hostname', 'console=tty1', 'a', '--')),
+      }),
     );
     const port = fc.constantFrom(10809, 10810);
     const name = fc.constantFrom('node1', '7', 'a-b');
+    const anyTwin = fc.constantFrom(undefined, TWIN);
     fc.assert(
       fc.property(
         fc.oneof(text, fc.string({ unit: 'binary' })),
         wish,
         port,
         name,
-        (original, cmdline, port, exportName) => {
-          const options = { ...OPTIONS, cmdline, port, exportName };
+        anyTwin,
+        (original, cmdline, port, exportName, twin) => {
+          const options = { ...OPTIONS, cmdline, port, exportName, twin };
           const made = bootArguments(original, options);
           if (made.answer === 'tooLong') return assert.ok(made.lengthBytes > CMDLINE_BYTES_MAX);
           assert.match(made.text, /^[^\r\n\0]*\n?$/);

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { Budget } from '../../../src/base/budget.js';
+import { parseSerial } from '../../../src/base/serial.js';
 import { MemoryDevice } from '../../../src/block/memory-device.js';
 import { slice } from '../../../src/block/slice.js';
 import { watched } from '../../../src/block/watched-device.js';
@@ -9,6 +10,7 @@ import type { BootFile } from '../../../src/boards/boot-files/boot-file.js';
 import { BootPartition } from '../../../src/boards/boot-files/boot-partition.js';
 import { ImageBootFiles } from '../../../src/boards/boot-files/image-boot-files.js';
 import { PieceStore } from '../../../src/boards/boot-files/piece-store.js';
+import { machineIdOf, type TwinIdentity } from '../../../src/boards/identity/twin.js';
 import { formatFat } from '../../../src/disk/fat/format.js';
 
 const SIZE = 8 * 1024 * 1024;
@@ -22,7 +24,12 @@ const FILES = {
 };
 
 async function fixture(
-  options: { cmdline?: CmdlineWish; rootPartition?: number | undefined; files?: Record<string, string> } = {},
+  options: {
+    cmdline?: CmdlineWish;
+    twin?: TwinIdentity;
+    rootPartition?: number | undefined;
+    files?: Record<string, string>;
+  } = {},
 ) {
   const disk = watched(new MemoryDevice(SIZE));
   const rewrite = (files: Record<string, string>) => {
@@ -39,6 +46,7 @@ async function fixture(
   const bootFiles = new ImageBootFiles(partition, {
     cmdline: options.cmdline ?? 'auto',
     exportName: 'node1',
+    twin: options.twin,
     nbdPort: 10809,
     serverAddress: (askedAt) => askedAt,
   });
@@ -70,6 +78,17 @@ describe('boot files of an image', () => {
     assert.equal(await text('other.txt'), 'plain');
     assert.equal(await text('cmdline.txt'), SERVED);
     assert.equal(await text('CURRENT/CmdLine.TXT'), SERVED);
+  });
+
+  test('tell a board from others on the image', async () => {
+    const { text } = await fixture({ twin: { hostname: 'node1', machineId: machineIdOf(parseSerial('bf9fed6f')) } });
+    assert.equal(
+      await text('cmdline.txt'),
+      SERVED.replace(
+        ' rootwait',
+        ' systemd.hostname=node1 systemd.machine_id=ee9d809829634419948746cbeb729118 rootwait',
+      ),
+    );
   });
 
   test('cmdline: as-is, or a disk without a root partition, leaves it as it is', async () => {

@@ -63,6 +63,7 @@ export const cmdlineTxt: FuzzTarget = {
     words(
       'console=serial0,115200 console=tty1 root=PARTUUID=1-02 rootfstype=ext4 fsck.repair=yes rootwait quiet init=/x\n',
       'a="b c" root=/dev/mmcblk0p2 ip=192.0.2.7::192.0.2.1:255.255.255.0::eth0:off nbdroot=1/2 -- x y',
+      'root=x systemd.hostname=a systemd.machine-id=b -- systemd.hostname=c',
       'netroot=nbd:a:b root-x=1 "root=/dev/sda" ip=off ip=dhcp -- --\r\nroot=/dev/x\n',
     ),
   words: words(' ', '"', '=', ' -- ', 'root=', 'ip=', ' nbdroot=', '\n', '\r', '\t', 'é', '-_'),
@@ -70,7 +71,8 @@ export const cmdlineTxt: FuzzTarget = {
   caseCpuMsMax: 1000,
   start: async () => ({
     check(input) {
-      const options = { address: '192.0.2.1', port: 10_809, exportName: 'node1', rootPartition: 2 };
+      const twin = { hostname: 'node1', machineId: '0'.repeat(31).concat('1') };
+      const options = { address: '192.0.2.1', port: 10_809, exportName: 'node1', rootPartition: 2, twin };
       const original = Buffer.from(input).toString('latin1');
       for (const cmdline of ['auto', { append: 'quiet console=x "a b"', remove: ['console', 'b'] }] as const) {
         const made = bootArguments(original, { ...options, cmdline });
