@@ -1,16 +1,10 @@
-import { constants } from 'node:fs';
-import { lstat, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
+import { lstat, mkdir, readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { BOOT_HISTORY_BYTES_MAX } from '../base/limits.js';
+import { type FileVerdict, readWholeFile, replaceWholeFile, settleFolder } from '../os/whole-file.js';
 
 const FILE = /^([a-z0-9-]{1,63})\.jsonl(?:\.faulty)?$/;
 const HALF_WRITTEN = /^[a-z0-9-]{1,63}\.jsonl\.new$/;
-
-export type FileVerdict =
-  | { readonly answer: 'content'; readonly content: string }
-  | { readonly answer: 'none' }
-  /** Something is there that can't be a history. */
-  | { readonly answer: 'foreign'; readonly because: string };
 
 /**
  * `state/boots/`: a file for each board. A file is never changed: a new one takes its place in one step, so that what is read is
@@ -32,52 +26,17 @@ export class HistoryFolder {
   }
 
   async read(board: string): Promise<FileVerdict> {
-    // Whatever lies there must neither be waited for (a pipe) nor lead elsewhere (a link).
-    const flags = constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOFOLLOW;
-    const file = await open(this.#file(board), flags).catch((error: unknown) => {
-      if (codeOf(error) === 'ENOENT') return undefined;
-      if (codeOf(error) === 'ELOOP') return 'it is a symbolic link';
-      throw error;
-    });
-    if (file === undefined) return { answer: 'none' };
-    if (typeof file === 'string') return { answer: 'foreign', because: file };
-    try {
-      const status = await file.stat();
-      if (!status.isFile()) return { answer: 'foreign', because: 'it is no file' };
-      const buffer = Buffer.alloc(Math.min(status.size, BOOT_HISTORY_BYTES_MAX));
-      const { bytesRead } = await file.read(buffer, 0, buffer.length, 0);
-      return { answer: 'content', content: buffer.toString('utf8', 0, bytesRead) };
-    } finally {
-      await file.close();
-    }
+    return readWholeFile(this.#file(board), BOOT_HISTORY_BYTES_MAX);
   }
 
   /** On stable storage when it resolves; its name is after `settle`. */
   async write(board: string, content: string): Promise<void> {
-    const half = `${this.#file(board)}.new`;
-    try {
-      const file = await open(half, 'w', 0o600);
-      try {
-        await file.writeFile(content);
-        await file.datasync();
-      } finally {
-        await file.close();
-      }
-      await rename(half, this.#file(board));
-    } catch (error) {
-      await rm(half, { force: true }).catch(() => {}); // on a full disk its bytes are wanted back
-      throw error;
-    }
+    await replaceWholeFile(this.#file(board), content);
   }
 
   /** The names of what was written outlive the host too. */
   async settle(): Promise<void> {
-    const folder = await open(this.#path, 'r');
-    try {
-      await folder.sync();
-    } finally {
-      await folder.close();
-    }
+    await settleFolder(this.#path);
   }
 
   /** Out of the way but not lost; answers where it is now. What was put aside of this board before is replaced: one is enough. */
@@ -107,8 +66,4 @@ export class HistoryFolder {
   #file(board: string): string {
     return join(this.#path, `${board}.jsonl`);
   }
-}
-
-function codeOf(error: unknown): unknown {
-  return error instanceof Error && 'code' in error ? error.code : undefined;
 }
