@@ -1,4 +1,4 @@
-import { closeSync, openSync } from 'node:fs';
+import { accessSync, closeSync, constants, fstatSync, openSync } from 'node:fs';
 import { libcFunction } from './libc.js';
 import { addressOf } from './stream-calls.js';
 
@@ -25,8 +25,27 @@ export function mapFile(descriptor: number, lengthBytes: number): FileMap | unde
   return address === MAP_FAILED ? undefined : { address, lengthBytes };
 }
 
+/**
+ * Whether the kernel tells us the truth about this file. Of one that is neither ours nor ours to write to it says since Linux 5.2 that
+ * all of it is there, so that nobody learns by it what others read.
+ */
+export function mayAskResidency(descriptor: number): boolean {
+  try {
+    if (fstatSync(descriptor).uid === process.geteuid?.()) return true;
+    accessSync(`/proc/self/fd/${descriptor}`, constants.W_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 export function unmapFile({ address, lengthBytes }: FileMap): void {
   calls.munmap(address, lengthBytes);
+}
+
+export interface FileRange {
+  readonly offset: number;
+  readonly lengthBytes: number;
 }
 
 /** A thread's own way of asking. */
@@ -41,12 +60,35 @@ export class FileResidency {
   }
 
   /** Whether all of it can be read without waiting for a disk, but for what is dropped this very moment. */
-  has({ address }: FileMap, offset: number, lengthBytes: number): boolean {
+  has(map: FileMap, offset: number, lengthBytes: number): boolean {
+    const { pages } = this.#ask(map, offset, lengthBytes);
+    for (let page = 0; page < pages; page += 1) if (!this.#isResident(page)) return false;
+    return pages > 0;
+  }
+
+  /** The runs of whole pages that are not there. */
+  absent(map: FileMap, offset: number, lengthBytes: number): readonly FileRange[] {
+    const { from, pages } = this.#ask(map, offset, lengthBytes);
+    const runs: FileRange[] = [];
+    for (let page = 0; page < pages; page += 1) {
+      if (this.#isResident(page)) continue;
+      const first = page;
+      while (page < pages && !this.#isResident(page)) page += 1;
+      runs.push({ offset: from + first * PAGE_BYTES, lengthBytes: (page - first) * PAGE_BYTES });
+    }
+    return pages > 0 ? runs : [{ offset, lengthBytes }];
+  }
+
+  /** No pages where the kernel does not answer. */
+  #ask({ address }: FileMap, offset: number, lengthBytes: number): { readonly from: number; readonly pages: number } {
     const from = offset - (offset % PAGE_BYTES);
     const pages = Math.ceil((offset + lengthBytes - from) / PAGE_BYTES);
-    if (calls.mincore(address + from, pages * PAGE_BYTES, this.#pagesAddress) !== 0) return false;
-    for (let page = 0; page < pages; page += 1) if (((this.#pages[page] ?? 0) & IS_RESIDENT) === 0) return false;
-    return true;
+    const isAnswered = calls.mincore(address + from, pages * PAGE_BYTES, this.#pagesAddress) === 0;
+    return { from, pages: isAnswered ? pages : 0 };
+  }
+
+  #isResident(page: number): boolean {
+    return ((this.#pages[page] ?? 0) & IS_RESIDENT) !== 0;
   }
 }
 
