@@ -33,6 +33,7 @@ const DOORS: Readonly<Record<string, readonly RegExp[]>> = {
   'node:http': [/^cli\/ask-server\.ts$/],
   'node:fs': [
     /^block\/file-(device|opening)\.ts$/,
+    /^boards\/images\/(image-facts|image-file|digest-thread|pin-folder)\.ts$/,
     /^inventory\/(read|files|tls-files)\.ts$/,
     /^os\//,
     /^app\/(state|history)-folder\.ts$/,

@@ -598,3 +598,32 @@ export const CERTIFICATE_ENDS_SOON_MS = 30 * 24 * 3600 * 1000;
 /** Looked at so often; and it is said once a day. */
 export const CERTIFICATE_LOOK_MS = 3600 * 1000;
 export const CERTIFICATE_LOG_AGAIN_MS = 24 * 3600 * 1000;
+
+// ── images that overlays lie on ─────────────────────────────────────────────────────────────────────────────────
+
+/** Versions of images that are known: each takes a file of some 400 bytes, all of which are read at a start. Thirty images a year for thirty years. */
+export const PINS_MAX = 1024;
+
+/** Of one such file: a path has 4096 bytes at most (PATH_MAX), six times that in JSON's \u escapes. */
+export const PIN_BYTES_MAX = 32 * 1024;
+
+/** Images in use are looked at so often (two stat(2) each): a change of one should be said before many boards have booted into it. */
+export const IMAGE_LOOK_MS = 120_000;
+
+/** Read at once for a digest, and its memory: less makes disks that turn seek more, more keeps another reader of the disk waiting longer. */
+export const IMAGE_DIGEST_PIECE_BYTES = 1024 * 1024;
+
+/** While an image is read for its digest, it is looked at so often whether it is being written: after that, the rest would be read in vain. */
+export const IMAGE_DIGEST_LOOK_BYTES = 256 * 1024 * 1024;
+
+/** Who reads for a digest rests so long for each millisecond that it has read and reckoned: at most half of what the disk can do. */
+export const IMAGE_DIGEST_REST_RATIO = 1;
+
+/** Rests are taken when there is so much of them: less than what a timer is good for. */
+export const IMAGE_DIGEST_REST_MS_MIN = 5;
+
+/** After a digest that failed (a disk that can't be read, no thread to be had) it is begun anew. */
+export const IMAGE_DIGEST_RETRY_MS = 600_000;
+
+/** Boards that one sentence names; the rest are counted. */
+export const IMAGE_BOARDS_NAMED_MAX = 20;

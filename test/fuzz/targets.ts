@@ -6,6 +6,7 @@ import { bootHistory } from './targets/history.js';
 import { initramfs, initramfsZstd } from './targets/initramfs.js';
 import { nbdClient, nbdServer } from './targets/nbd.js';
 import { nbdLanes } from './targets/nbd-lanes.js';
+import { pin } from './targets/pin.js';
 import { tftpDownload, tftpServer, tftpSinglePort, tftpWire } from './targets/tftp.js';
 
 /** Everything that takes bytes from a network, an image or a file that people write. */
@@ -16,5 +17,5 @@ export const FUZZ_TARGETS: readonly FuzzTarget[] = [
   ...[fat, partitions],
   ...[configTxt, cmdlineTxt, inventory],
   ...[initramfs, initramfsZstd],
-  bootHistory,
+  ...[bootHistory, pin],
 ];
