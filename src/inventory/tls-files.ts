@@ -101,7 +101,10 @@ class Look {
 
   async #content(key: Key, file: string, handle: FileHandle): Promise<Uint8Array | undefined> {
     const stats = await handle.stat();
-    if (!stats.isFile()) return this.#fault(key, { problem: `${quote(file)} is no file`, remedy: 'name a PEM file' });
+    if (!stats.isFile()) {
+      const remedy = key === 'psk' ? 'name a file of keys, as `psktool` makes it' : 'name a PEM file';
+      return this.#fault(key, { problem: `${quote(file)} is no file`, remedy });
+    }
     const isSecret = key === 'key' || key === 'psk';
     if (isSecret && (stats.mode & 0o007) !== 0) {
       this.warnings.push(`nbd.tls.${key}: everybody on this machine may read ${file}: \`chmod o= ${file}\``);
@@ -134,6 +137,7 @@ class Look {
         `nbd.tls.certificate: it is valid from ${dayOf(new Date(own.validFrom))} on: is the clock right?`,
       );
     }
+    this.#servesClients(own);
     const privateKey = key === undefined ? undefined : this.#privateKey(key);
     if (privateKey === undefined || key === undefined) return;
     if (!own.checkPrivateKey(privateKey)) {
@@ -142,6 +146,17 @@ class Look {
       return;
     }
     this.#tryOut(chain, key);
+  }
+
+  /** A certificate without the extension is for everything (RFC 5280, 4.2.1.12); clients hold one with it to what it says. */
+  #servesClients(own: X509Certificate): void {
+    // Node's types promise a list, and without the extension there is none.
+    const uses: readonly string[] | undefined = own.keyUsage;
+    if (uses === undefined || uses.includes(SERVER_AUTH) || uses.includes(ANY_USE)) return;
+    const { subject } = factsOf(own);
+    this.warnings.push(
+      `nbd.tls.certificate: ${subject} is not for servers, so clients turn away: have it issued with extendedKeyUsage=serverAuth`,
+    );
   }
 
   /** OpenSSL has rules of its own, of which the length of a key is the one that is met. */
@@ -218,6 +233,9 @@ class Look {
   }
 }
 
+/** RFC 5280, 4.2.1.12: id-kp-serverAuth, anyExtendedKeyUsage. */
+const SERVER_AUTH = '1.3.6.1.5.5.7.3.1';
+const ANY_USE = '2.5.29.37.0';
 const PEM_CERTIFICATE = /-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----/g;
 const NAME_CERTIFICATE = 'name the file with -----BEGIN CERTIFICATE-----';
 const NEW_CERTIFICATE = 'have a new one issued, for a key of 2048 bits RSA or P-256 at least';

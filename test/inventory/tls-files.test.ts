@@ -98,6 +98,9 @@ describe('certificates and keys', { skip }, () => {
         '/dev/zero: "/dev/zero" is no file (name a PEM file)',
       ],
     );
+    assert.deepEqual(await faults(folder, 'mode: required, psk: folder'), [
+      'folder: "folder" is no file (name a file of keys, as `psktool` makes it)',
+    ]);
     place(folder, 'large', new Uint8Array(1024 * 1024 + 1));
     assert.match(String(await faults(folder, 'mode: required, psk: large')), /more than 1048576 bytes/);
   });
@@ -194,6 +197,18 @@ describe('certificates and keys', { skip }, () => {
         'nbd.tls.psk: no board has the name of these keys: node9',
       ],
     );
+    const wrong = ca.issue({ subject: '/CN=node1', purpose: 'clientAuth' });
+    const pair = (files: { certificate: string; key: string }) =>
+      `certificate: ${files.certificate}, key: ${files.key}`;
+    chmodSync(wrong.key, 0o640);
+    assert.deepEqual(await said(folder, `mode: allowed, ${pair(wrong)}`), [
+      'nbd.tls.certificate: CN=node1 is not for servers, so clients turn away: have it issued with extendedKeyUsage=serverAuth',
+    ]);
+    const any = ca.issue({ subject: '/CN=any', purpose: 'anyExtendedKeyUsage' });
+    chmodSync(any.key, 0o640);
+    assert.deepEqual(await said(folder, `mode: allowed, ${pair(any)}`), []);
+    openssl('req', '-x509', '-key', any.key, '-out', join(folder, 'plain'), '-subj', '/CN=plain');
+    assert.deepEqual(await said(folder, `mode: allowed, certificate: plain, key: ${any.key}`), []);
     place(folder, 'p', `node1:${KEY}\n`);
     const boards = 'node1: {}; node2: {}; node3: {tls: allowed}';
     assert.deepEqual(await said(folder, 'mode: required, psk: p', { boards }), [
