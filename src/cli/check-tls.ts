@@ -1,4 +1,5 @@
 import { endsSoon, leftText } from '../app/certificates.js';
+import { shortened } from '../base/printable.js';
 import type { Inventory } from '../inventory/inventory.js';
 import { type DatedCertificate, servesTls, type TlsReading } from '../inventory/tls-files.js';
 
@@ -15,14 +16,12 @@ export function tlsReport(inventory: Inventory, { files, certificates, warnings 
   const modes = [`${nbd.tls.mode}`, ...others.map(({ name, tls }) => `${name}: ${tls}`)];
   const keys = files?.psk === undefined ? [] : [`keys: ${files.psk.size} in ${nbd.tls.psk ?? ''}`];
   return {
-    lines: [
-      modes.join('; '),
-      ...certificates.map((one) => line(one, today)),
-      ...keys,
-      ...whoComes(inventory),
-      ...aboutBoot(inventory),
+    lines: [modes.join('; '), ...certificates.map((one) => line(one, today)), ...keys, ...whoComes(inventory)],
+    warnings: [
+      ...warnings,
+      ...certificates.filter((one) => endsSoon(one, today)).map((one) => ending(one, today)),
+      ...cannotBoot(inventory),
     ],
-    warnings: [...warnings, ...certificates.filter((one) => endsSoon(one, today)).map((one) => ending(one, today))],
   };
 }
 
@@ -44,10 +43,10 @@ function whoComes({ nbd }: Inventory): readonly string[] {
 }
 
 /** The Linux kernel's client knows no TLS, and what cmdline.txt is given by us starts it in the clear. */
-function aboutBoot({ boards }: Inventory): readonly string[] {
+function cannotBoot({ boards }: Inventory): readonly string[] {
   const secret = [...boards.values()].filter(({ tls }) => tls === 'required').map(({ name }) => name);
   if (secret.length === 0) return [];
-  return [
-    `over TLS only: ${secret.join(', ')}; an initramfs needs more than nbd-client for that (docs/howto/nbd-over-tls.md)`,
-  ];
+  const names = shortened(secret.join(', '), 200);
+  const fail = secret.length === 1 ? 'it does not boot' : 'they do not boot';
+  return [`${names}: over TLS only; with nbd-client alone ${fail} (docs/howto/nbd-over-tls.md)`];
 }

@@ -39,7 +39,8 @@ function filesWithoutMode(file: ParsedFile): readonly Finding[] {
   if (named === undefined || has(file, 'mode') || wantedAt(file).length > 0) return [];
   const complaint = {
     problem: '`nbd.tls` has no `mode`, and without one nothing is served over TLS',
-    remedy: 'add `mode: required`, or `mode: allowed` for as long as some clients come without',
+    remedy:
+      'add `mode: allowed`, or `mode: required` once every client has TLS: boards with nbd-client alone do not boot then',
   };
   return [finding(file, ['nbd', 'tls'], complaint, 'key')];
 }

@@ -155,8 +155,8 @@ describe('check', () => {
       sound.stdout,
       /\nTLS\n {2}required\n {2}certificate: CN=bramble \(DNS:bramble\.lan\), for (20|19) days/,
     );
-    assert.match(sound.stdout, /\n {2}over TLS only: node1; /);
     assert.match(sound.stdout, /\nwarnings\n {2}nbd\.tls\.certificate: CN=bramble ends in (20|19) days/);
+    assert.match(sound.stdout, /\n {2}node1: over TLS only; with nbd-client alone it does not boot \(/);
     const expired = withFiles(ca.issue({ subject: '/CN=bramble', days: -1 }));
     assert.equal(expired.status, 78);
     assert.match(expired.stderr, /config\.yaml:4:\d+: it has expired, on \d{4}-\d\d-\d\d\n/);

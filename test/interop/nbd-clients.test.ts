@@ -241,5 +241,9 @@ describe('a board that is refused', { skip: without('nbdinfo', 'libnbd-bin') }, 
       events.map(({ kind }) => kind),
       ['refused'],
     );
+    // As docs/config.md and the how-to say it: without it the sentence is not shown.
+    assert.doesNotMatch(stderr, /server error message/);
+    const told = await runForeign('env', 'LIBNBD_DEBUG=1', 'nbdinfo', `${root}/node9`);
+    assert.match(told.stderr, /server error message: .*node9/);
   });
 });
