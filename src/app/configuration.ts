@@ -1,10 +1,10 @@
 import type { Clock } from '../base/clock.js';
+import { whoWeAre } from '../base/own-user.js';
 import { type OpenBoards, openBoards } from '../boards/open-boards.js';
 import { byPosition, type Fault } from '../inventory/fault.js';
 import { checkImageFiles } from '../inventory/files.js';
 import type { Inventory } from '../inventory/inventory.js';
 import { readInventory } from '../inventory/read.js';
-import { whoWeAre } from '../inventory/system-error.js';
 import { readTlsFiles, type TlsReading } from '../inventory/tls-files.js';
 import { addressForBoot } from './addresses.js';
 import { type StateFolder, StateFolderInUse, takeStateFolder } from './state-folder.js';

@@ -11,7 +11,12 @@ export class Listener {
   #state: ListenerState = { at: 'missing', because: 'not started yet' };
 
   /** `start` binds, or throws what Node or the kernel said. */
-  constructor(name: string, start: () => Promise<Stoppable>, log: Log, place = { slot: name, identity: name }) {
+  constructor(
+    name: string,
+    start: () => Promise<Stoppable>,
+    log: Log,
+    place: ListenerPlace = { slot: name, identity: name },
+  ) {
     this.name = name;
     this.place = place;
     this.#start = start;
@@ -37,7 +42,7 @@ export class Listener {
       this.#log.info({ listener: this.name }, 'listener.ready');
     } catch (error) {
       if (this.#isStopped()) return;
-      const because = explainBindFailure(error);
+      const because = explainBindFailure(error, this.place.service);
       this.#state = { at: 'missing', because };
       if (because !== before) this.#log.error({ listener: this.name, because }, 'listener.missing');
     }
@@ -91,6 +96,8 @@ export interface Stoppable {
 export interface ListenerPlace {
   readonly slot: string;
   readonly identity: string;
+  /** Said where it makes a difference to what one can do. */
+  readonly service?: 'tftp';
 }
 
 type ListenerState =
@@ -98,9 +105,9 @@ type ListenerState =
   | { readonly at: 'bound'; readonly listener: Stoppable }
   | { readonly at: 'stopped' };
 
-/** For people. */
-export function explainBindFailure(error: unknown): string {
+/** For people. `service`: where its ports are not for us to choose. */
+export function explainBindFailure(error: unknown, service?: 'tftp'): string {
   const message = error instanceof Error ? error.message : String(error);
   const code = error instanceof Error && 'code' in error ? error.code : undefined;
-  return typeof code === 'string' ? withBindAdvice(message, code) : message;
+  return typeof code === 'string' ? withBindAdvice(message, code, service) : message;
 }

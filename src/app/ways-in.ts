@@ -90,7 +90,8 @@ export class WaysIn {
     // One for each address: transfers at the others go on when one comes or goes.
     return found.addresses.map(({ address }) => {
       const start = () => startTftpServer({ ...this.#tftpSettings(), addresses: [address] });
-      return new Listener(`tftp ${address} port ${tftp.port}`, start, shared.log);
+      const name = `tftp ${address} port ${tftp.port}`;
+      return new Listener(name, start, shared.log, { slot: name, identity: name, service: 'tftp' });
     });
   }
 

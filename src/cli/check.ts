@@ -2,7 +2,7 @@ import { handedLines, handedWarnings, takeHandedSockets } from '../app/handed-so
 import { systemClock } from '../base/clock.js';
 import { printable } from '../base/printable.js';
 import { subnetText } from '../base/subnets.js';
-import { type Fault, renderFaults } from '../inventory/fault.js';
+import { byPosition, type Fault, renderFaults } from '../inventory/fault.js';
 import { checkImageFiles } from '../inventory/files.js';
 import type { Inventory } from '../inventory/inventory.js';
 import { readInventory } from '../inventory/read.js';
@@ -11,6 +11,7 @@ import { NO_TLS, readTlsFiles } from '../inventory/tls-files.js';
 import { chooseInterfaces } from '../os/network-interfaces.js';
 import { reportImage } from '../workshop/image-report.js';
 import { networkReport } from './check-network.js';
+import { socketReport } from './check-socket.js';
 import { storageReport } from './check-storage.js';
 import { tlsReport } from './check-tls.js';
 import { configPath } from './config-path.js';
@@ -30,10 +31,11 @@ export async function check(options: CheckOptions): Promise<ExitStatus> {
   const missing = await checkImageFiles(inventory, source);
   const today = systemClock.today();
   const tls = await readTlsFiles(inventory, source, today);
-  const faults = [...missing, ...(tls.answer === 'faults' ? tls.faults : [])];
+  const socket = socketReport(inventory, source);
+  const faults = [...missing, ...(tls.answer === 'faults' ? tls.faults : []), ...socket.faults];
   const encryption = tlsReport(inventory, tls.answer === 'read' ? tls.reading : NO_TLS, today);
   const network = networkReport(chooseInterfaces(inventory.server.interfaces), inventory);
-  const warnings = [...network.warnings];
+  const warnings = [...network.warnings, ...socket.warnings];
   if (handed.answer === 'refused') warnings.push(...handed.because.map((why) => `sockets from systemd: ${why}`));
   else warnings.push(...handedWarnings(handed.sockets, inventory));
   const listening = handed.answer === 'sockets' ? handedLines(handed.sockets) : [];
@@ -61,12 +63,12 @@ export async function check(options: CheckOptions): Promise<ExitStatus> {
     [
       block('storage', storage.lines),
       block('boards', boardLines(inventory)),
-      block('network', [...network.lines, ...listening]),
+      block('network', [...network.lines, ...socket.lines, ...listening]),
       ...(encryption.lines.length > 0 ? [block('TLS', encryption.lines)] : []),
     ].join(''),
   );
   if (warnings.length > 0) process.stdout.write(block('warnings', warnings));
-  if (faults.length > 0) return complain(faults);
+  if (faults.length > 0) return complain([...faults].sort(byPosition));
   process.stdout.write(
     `${path}: no faults${warnings.length === 0 ? '' : `, but ${warnings.length === 1 ? 'a warning' : 'warnings'} above`}\n`,
   );

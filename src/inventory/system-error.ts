@@ -1,4 +1,4 @@
-import { userInfo } from 'node:os';
+import { whoWeAre } from '../base/own-user.js';
 import type { Complaint } from './fault.js';
 
 /** Why the kernel would not let us at a file, for somebody who did not write the program. */
@@ -34,15 +34,5 @@ export function explainSystemError(error: unknown, what: string, ifMissing: stri
       throw error;
     default:
       return { problem: `${what} can't be opened: ${code}`, remedy: 'look into the kernel log: `dmesg`' };
-  }
-}
-
-/** By name, and by the number that counts where names differ: a container has its own. */
-export function whoWeAre(): string {
-  try {
-    const { username, uid } = userInfo();
-    return `user ${username} (${uid})`;
-  } catch {
-    return `user ${process.getuid?.() ?? '?'}`;
   }
 }

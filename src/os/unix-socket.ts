@@ -1,5 +1,7 @@
 /** Unix sockets as Node does not know them: who is at the other end, and whether somebody listens at a path. */
-import { chmodSync, closeSync, lstatSync, readFileSync, rmSync } from 'node:fs';
+import { accessSync, chmodSync, closeSync, constants, lstatSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { whoWeAre } from '../base/own-user.js';
 import { hasFailedBy, libcFunction } from './libc.js';
 import {
   AF_UNIX,
@@ -20,13 +22,47 @@ export class SocketPathTaken extends Error {
 
 /** Removes a socket that nobody listens at any more (its server was killed). Throws SocketPathTaken; other files are left alone. */
 export function removeStaleSocket(path: string): void {
-  const found = lstatSync(path, { throwIfNoEntry: false });
-  if (found === undefined) return;
-  if (!found.isSocket()) throw new SocketPathTaken(`${path} is there already, and is no socket: choose another path`);
+  const obstacle = socketPathObstacle(path);
+  if (obstacle !== undefined) throw new SocketPathTaken(`${obstacle.problem}: ${obstacle.remedy}`);
+  if (lstatSync(path, { throwIfNoEntry: false }) === undefined) return;
   if (isListening(path)) {
     throw new SocketPathTaken(`another program listens at ${path}: stop it, or choose another path`);
   }
   rmSync(path, { force: true });
+}
+
+export interface SocketPathObstacle {
+  readonly kind: 'noFolder' | 'noSocket' | 'notAllowed';
+  readonly problem: string;
+  readonly remedy: string;
+}
+
+/**
+ * What keeps a socket from being made at a path, or from taking the place of one that is there; whether somebody listens at that is not
+ * asked. It has to be looked at beforehand: Node says EACCES of a folder that is not there, as of one that may not be written in.
+ */
+export function socketPathObstacle(path: string): SocketPathObstacle | undefined {
+  const folder = dirname(path);
+  try {
+    const place = statSync(folder, { throwIfNoEntry: false });
+    if (place === undefined)
+      return { kind: 'noFolder', problem: `the folder ${folder} does not exist`, remedy: 'make it' };
+    if (!place.isDirectory())
+      return { kind: 'noSocket', problem: `${folder} is no folder`, remedy: 'choose another path' };
+    const found = lstatSync(path, { throwIfNoEntry: false });
+    if (found?.isSocket() === false) {
+      return { kind: 'noSocket', problem: `${path} is there already, and is no socket`, remedy: 'choose another path' };
+    }
+    accessSync(folder, constants.W_OK | constants.X_OK);
+    return undefined;
+  } catch {
+    const problem = `${whoWeAre()} may not write in the folder ${folder}`;
+    return {
+      kind: 'notAllowed',
+      problem,
+      remedy: 'let that user (`chown`, `chmod`; see `namei -l`), or choose another path',
+    };
+  }
 }
 
 /** Owner and group may connect: to be allowed to write to a socket is to be allowed to connect (unix(7)). */

@@ -175,5 +175,8 @@ test('what keeps a listener from binding is explained', () => {
   const failure = (code: string) => explainBindFailure(Object.assign(new Error(`bind ${code}`), { code }));
   assert.match(failure('EACCES'), /root or CAP_NET_BIND_SERVICE/);
   assert.match(failure('EADDRNOTAVAIL'), /on no interface/);
+  assert.match(failure('EADDRINUSE'), /or set another port here$/);
+  const inUse = Object.assign(new Error('bind EADDRINUSE'), { code: 'EADDRINUSE' });
+  assert.match(explainBindFailure(inUse, 'tftp'), /stop it there \(boards themselves know no TFTP port but 69\)$/);
   assert.equal(explainBindFailure('odd'), 'odd');
 });

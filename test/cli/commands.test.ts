@@ -164,6 +164,32 @@ describe('check', () => {
     assert.deepEqual([served.status, served.stderr], [78, expired.stderr]);
   });
 
+  test('looks where the Unix socket would be made', async (context) => {
+    const { config } = await setup(context);
+    const folder = join(config, '..');
+    const inventory = readFileSync(config, 'utf8');
+    const withSocket = (path: string) => {
+      writeFileSync(config, inventory.replace(/nbd: \{ (port: \d+)/, `nbd: { $1, socket: ${path}`));
+      return brambleboot('check', '--config', config);
+    };
+    const sound = withSocket('nbd.sock');
+    assert.equal(sound.status, 0, sound.stderr);
+    assert.match(sound.stdout, /\n {2}NBD: \S+\/nbd\.sock \(not there now\)\n/);
+    const missing = withSocket('nowhere/nbd.sock');
+    assert.equal(missing.status, 78);
+    assert.match(missing.stderr, /config\.yaml:4:\d+: the folder \S+nowhere does not exist\n[^=]*= make it\n/);
+    writeFileSync(join(folder, 'file'), '');
+    const file = withSocket('file');
+    assert.equal(file.status, 78);
+    assert.match(file.stderr, /file is there already, and is no socket\n/);
+    const later = withSocket('/run/brambleboot-nowhere/nbd.sock');
+    assert.equal(later.status, 0, later.stderr);
+    assert.match(
+      later.stdout,
+      /\nwarnings\n {2}nbd\.socket: the folder \S+ does not exist: make it, or have systemd make it/,
+    );
+  });
+
   test('looks at an image that a running server uses', async (context) => {
     const { config } = await setup(context);
     await running(context, config);
