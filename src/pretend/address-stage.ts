@@ -117,7 +117,8 @@ class Conversation {
   }
 
   complaint(): string {
-    if (this.#tftpServer === undefined) return 'nobody offered a boot server';
+    if (this.#tftpServer === undefined)
+      return 'nobody offered a boot server (a server is silent to boards that it does not know: `brambleboot boards` there shows them)';
     return this.#offer === undefined ? 'no router offered an address' : 'the router did not acknowledge the address';
   }
 

@@ -30,6 +30,7 @@ export class FileStage {
   readonly #files = new Map<string, Uint8Array>();
   readonly #known = new Map<string, boolean>();
   #refusal: string | undefined;
+  #heard = false;
 
   /** `prefix` ends with a slash, or is empty. */
   constructor(profile: Profile, place: FileStagePlace, prefix: string) {
@@ -41,6 +42,11 @@ export class FileStage {
   /** In the server's words, why the first file that was not there was not. */
   get refusal(): string | undefined {
     return this.#refusal;
+  }
+
+  /** Whether anything at all has come from the server. */
+  get heard(): boolean {
+    return this.#heard;
   }
 
   /** All files in the order of the profile, up to the kernel; or why the board stops. `refused`: by which words it was told so under a prefix that it gave up. */
@@ -78,6 +84,7 @@ export class FileStage {
       return undefined;
     }
     if (verdict.outcome === 'refused') return `${name}: refused with ERROR ${verdict.code}, "${verdict.message}"`;
+    if (verdict.outcome === 'timeout' && bytes.length === 0) return `${name}: no answer from ${this.#serverText()}`;
     if (verdict.outcome !== 'complete') return `${name}: ${verdict.outcome} after ${bytes.length} bytes`;
     this.#place.report('tftp', `${this.#prefix}${name}: ${bytesText(bytes.length)} in ${durationText(durationMs)}`);
     this.#known.set(name, true);
@@ -110,9 +117,15 @@ export class FileStage {
     const { rollsOver, hangsOnDuplicate } = this.#profile;
     const settings = { path: this.#prefix + name, options: this.#options(), rollsOver, hangsOnDuplicate, ...how };
     const result = await fetchFile({ ...settings, server, local: anyPort(localAddress), clock });
-    const { verdict } = result;
+    const { verdict, seen } = result;
+    if (verdict.outcome === 'refused' || seen.optionAcks + seen.dataBlocks > 0) this.#heard = true;
     if (verdict.outcome === 'refused' && verdict.code === ErrorCode.FileNotFound) this.#refusal ??= verdict.message;
     return result;
+  }
+
+  #serverText(): string {
+    const { address, port } = this.#place.server;
+    return `${address} port ${port}`;
   }
 
   #options(): TftpOptions {

@@ -87,12 +87,29 @@ function findByDhcp(
 async function readFiles(play: Play, server: Ipv4Address, localAddress: Ipv4Address): Promise<FilesRead | string> {
   const { profile, clock, report, tftpPort } = play;
   const place = { server: { address: server, port: tftpPort }, localAddress, clock, report };
-  if (profile.loader === 'rom3') {
-    const failure = await runBootcode(play, new FileStage(profile, place, ''));
+  const stages: FileStage[] = [];
+  const stage = (prefix: string) => {
+    const files = new FileStage(profile, place, prefix);
+    stages.push(files);
+    return files;
+  };
+  report('tftp', `asks ${server} port ${tftpPort}`);
+  const read = await readByPrefix(play, stage, server);
+  if (typeof read !== 'string' || stages.some(({ heard }) => heard)) return read;
+  return `nobody answers at ${server} UDP port ${tftpPort}: is the server running there, on another port (--tftp-port), behind a firewall?`;
+}
+
+async function readByPrefix(
+  play: Play,
+  stage: (prefix: string) => FileStage,
+  server: Ipv4Address,
+): Promise<FilesRead | string> {
+  if (play.profile.loader === 'rom3') {
+    const failure = await runBootcode(play, stage(''));
     if (failure !== undefined) return failure;
   }
-  const { prefix, refused } = await prefixInUse(play, (text) => new FileStage(profile, place, text));
-  return new FileStage(profile, place, prefix).readAll(refused);
+  const { prefix, refused } = await prefixInUse(play, stage, server);
+  return stage(prefix).readAll(refused);
 }
 
 /** The ROM reads bootcode.bin, in RFC 1350's plain way and without a prefix; that asks for its server once more by DHCP. */
@@ -110,6 +127,7 @@ async function runBootcode(play: Play, files: FileStage): Promise<string | undef
 async function prefixInUse(
   play: Play,
   stage: (prefix: string) => FileStage,
+  server: Ipv4Address,
 ): Promise<{ readonly prefix: string; readonly refused?: string }> {
   const wished = prefixText(play);
   if (wished === '') return { prefix: '' };
@@ -119,11 +137,11 @@ async function prefixInUse(
   for (const name of firmware[generation]) {
     if ((await files.probe(name)) !== undefined) return { prefix: wished };
   }
-  const { refusal } = files;
-  play.report(
-    'tftp',
-    `no file under ${wished}${refusal === undefined ? '' : ` ("${refusal}")`}: asks without a prefix`,
-  );
+  const { refusal, heard } = files;
+  const why = heard
+    ? `no file under ${wished}${refusal === undefined ? '' : ` ("${refusal}")`}`
+    : `no answer from ${server} port ${play.tftpPort}`;
+  play.report('tftp', `${why}: asks without a prefix`);
   return refusal === undefined ? { prefix: '' } : { prefix: '', refused: refusal };
 }
 

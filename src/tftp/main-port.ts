@@ -132,7 +132,7 @@ export class MainPort {
         this.#serve(request, peer, verdict.board, verdict.path);
         break;
       case 'unknown':
-        this.#refuse(peer, ErrorCode.FileNotFound, `no board of the inventory is asked for by "${verdict.asked}"`);
+        this.#refuse(peer, ErrorCode.FileNotFound, verdict.because);
         this.#reportNotFound(peer, printable(request.path));
         break;
       case 'illegal':

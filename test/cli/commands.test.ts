@@ -322,7 +322,7 @@ describe('pretend', () => {
     await running(context, config);
     const place = ['--server', '127.0.0.1', '--tftp-port', String(ports.tftp), '--http-port', String(ports.http)];
     const { status, stderr } = brambleboot('pretend', '--serial', '0badcafe', ...place);
-    const words = 'no board of the inventory is asked for by "serial 0badcafe"';
+    const words = 'no board of the inventory has the serial 0badcafe';
     assert.deepEqual(
       [status, stderr],
       [1, `stuck at tftp: there is no file for this board: the server says "${words}"\n`],

@@ -45,9 +45,10 @@ class InventoryLookup implements BoardLookup {
     const fault = pathFault(path, parts);
     if (fault !== undefined) return { answer: 'illegal', because: fault };
     const [first = '', ...rest] = parts;
-    if (isSerial(first)) return verdict(this.#bySerial.get(parseSerial(first)), rest, `serial ${first.toLowerCase()}`);
-    if (isMacFolder(first)) return verdict(this.byMac(parseMac(first)), rest, `MAC ${parseMac(first)}`);
-    return verdict(this.#byAddress(peer), parts, `address ${peer}`);
+    if (isSerial(first))
+      return verdict(this.#bySerial.get(parseSerial(first)), rest, `has the serial ${first.toLowerCase()}`);
+    if (isMacFolder(first)) return verdict(this.byMac(parseMac(first)), rest, `has the MAC ${parseMac(first)}`);
+    return verdict(this.#byAddress(peer), parts, `is known to have the address ${peer}`);
   }
 
   names(): readonly string[] {
@@ -73,8 +74,10 @@ class InventoryLookup implements BoardLookup {
   }
 }
 
-function verdict(board: Board | undefined, parts: readonly string[], asked: string): BootPathVerdict {
-  return board === undefined ? { answer: 'unknown', asked } : { answer: 'board', board, path: parts.join('/') };
+/** `lack`: what it would take to be the one asked for. */
+function verdict(board: Board | undefined, parts: readonly string[], lack: string): BootPathVerdict {
+  if (board === undefined) return { answer: 'unknown', because: `no board of the inventory ${lack}` };
+  return { answer: 'board', board, path: parts.join('/') };
 }
 
 /** Names that FAT can't have, or that would mean something else to it, lead nowhere: refused here once, for all protocols. */

@@ -17,7 +17,7 @@ export interface BoardLookup {
 
 export type BootPathVerdict =
   | { readonly answer: 'board'; readonly board: Board; readonly path: string }
-  /** A serial or MAC that is not in the inventory, or a peer of which nothing is known. `asked` is printable as it is. */
-  | { readonly answer: 'unknown'; readonly asked: string }
+  /** A serial or MAC that is not in the inventory, or a peer of which nothing is known. `because` is printable as it is. */
+  | { readonly answer: 'unknown'; readonly because: string }
   /** No path any board could have: `..`, a NUL, a backslash, too long. */
   | { readonly answer: 'illegal'; readonly because: string };

@@ -14,7 +14,7 @@ const lookup = lookupAmong([node1, node3], addresses);
 function asked(path: string, peer = '10.0.0.77'): string {
   const verdict = lookup.byBootPath(path, peer);
   if (verdict.answer === 'board') return `${verdict.board.name}:${verdict.path}`;
-  return verdict.answer === 'unknown' ? `unknown ${verdict.asked}` : 'illegal';
+  return verdict.answer === 'unknown' ? verdict.because : 'illegal';
 }
 
 describe('whose path it is', () => {
@@ -28,17 +28,17 @@ describe('whose path it is', () => {
   test('the MAC says it', () => {
     assert.equal(asked('dc-a6-32-01-02-03/config.txt'), 'node1:config.txt');
     assert.equal(asked('b8-27-eb-1b-2c-3d/config.txt'), 'node3:config.txt');
-    assert.equal(asked('dc-a6-32-ff-ff-ff/config.txt'), 'unknown MAC dc:a6:32:ff:ff:ff');
+    assert.equal(asked('dc-a6-32-ff-ff-ff/config.txt'), 'no board of the inventory has the MAC dc:a6:32:ff:ff:ff');
   });
 
   test('without a prefix the peer says it: overheard from DHCP, or from the neighbour table', () => {
     assert.equal(asked('config.txt', '10.0.0.5'), 'node1:config.txt');
     assert.equal(asked('bootcode.bin', '10.0.0.9'), 'node3:bootcode.bin');
-    assert.equal(asked('bootcode.bin'), 'unknown address 10.0.0.77');
+    assert.equal(asked('bootcode.bin'), 'no board of the inventory is known to have the address 10.0.0.77');
   });
 
   test('a serial that is in no inventory is unknown, whoever asks: no board gets files by a guess', () => {
-    assert.equal(asked('deadbeef/config.txt', '10.0.0.5'), 'unknown serial deadbeef');
+    assert.equal(asked('deadbeef/config.txt', '10.0.0.5'), 'no board of the inventory has the serial deadbeef');
   });
 
   test('no path leads out of a board', () => {
