@@ -6,6 +6,14 @@ export type MacAddress = string;
 /** Dotted quad, `192.168.1.10`. */
 export type Ipv4Address = string;
 
+/** What a peer that comes by a Unix socket is called has this in front, where one of the network has its address. */
+export const UNIX_PEER_PREFIX = 'unix:';
+
+/** A process of this host. */
+export function isUnixPeer(peer: string): boolean {
+  return peer.startsWith(UNIX_PEER_PREFIX);
+}
+
 /** Accepts colons or dashes between the bytes, any case. */
 export function parseMac(text: string): MacAddress {
   if (!/^[0-9a-fA-F]{2}([:-][0-9a-fA-F]{2}){5}$/.test(text)) throw new Malformed(`"${text}" is not a MAC address`);

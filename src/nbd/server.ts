@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net';
-import { plainAddress } from '../base/addresses.js';
+import { isUnixPeer, plainAddress } from '../base/addresses.js';
 import { Budget } from '../base/budget.js';
 import type { Clock } from '../base/clock.js';
 import {
@@ -23,7 +23,7 @@ import { type BoundAddress, listenAt, type NbdListener, type NbdPlace, type Peer
 import type { NbdMeter } from './meter.js';
 import { BufferPool } from './session/buffer-pool.js';
 import { TurnBudget } from './session/turn-budget.js';
-import { isUnixPeer, UnixPeers } from './unix-peers.js';
+import { UnixPeers } from './unix-peers.js';
 
 export interface NbdWorld {
   /** Whether who comes from this address is answered at all. Asked once, at accept: no change of mind closes a connection. */

@@ -1,6 +1,5 @@
+import { UNIX_PEER_PREFIX } from '../base/addresses.js';
 import { peerProcess } from '../os/unix-socket.js';
-
-const PREFIX = 'unix:';
 
 /**
  * How those who come by a Unix socket are told apart, since the writer lock lets one peer have a disk: by the process that
@@ -12,12 +11,8 @@ export class UnixPeers {
 
   nameOf(connection: object): string {
     const process = peerProcess(connection);
-    if (process !== undefined) return `${PREFIX}${process.pid}@${process.startedAt}`;
+    if (process !== undefined) return `${UNIX_PEER_PREFIX}${process.pid}@${process.startedAt}`;
     this.#unknownCount += 1;
-    return `${PREFIX}#${this.#unknownCount}`;
+    return `${UNIX_PEER_PREFIX}#${this.#unknownCount}`;
   }
-}
-
-export function isUnixPeer(peer: string): boolean {
-  return peer.startsWith(PREFIX);
 }

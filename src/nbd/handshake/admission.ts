@@ -1,7 +1,7 @@
+import { isUnixPeer } from '../../base/addresses.js';
 import { addressBytes, contains } from '../../base/subnets.js';
 import type { Board, TlsMode } from '../../boards/board.js';
 import type { BoardLookup } from '../../boards/identity/lookup.js';
-import { isUnixPeer } from '../unix-peers.js';
 import type { Export } from './export-info.js';
 import { type Channel, isBoard, peerWords } from './tls-peer.js';
 
