@@ -221,18 +221,18 @@ class Floor {
   #refused(peer: string, { board, exportName, reason, because }: RefusedDisk): void {
     const { tell, log } = this.#options;
     tell({ kind: 'refused', board, peer, exportName, reason, because });
-    const level = this.#isNews(`${peer} ${exportName}`) ? 'warn' : 'debug';
+    const level = this.#isNews(`${peer} ${exportName} ${because}`) ? 'warn' : 'debug';
     log[level]({ peer, board, exportName, because }, 'nbd.disk.refused');
   }
 
   #tlsFailed(peer: string, because: string): void {
     const { meter, log } = this.#options;
     meter.tlsFailed();
-    const level = this.#isNews(`${peer} TLS`) ? 'warn' : 'debug';
+    const level = this.#isNews(`${peer} TLS ${because}`) ? 'warn' : 'debug';
     log[level]({ peer, because }, 'nbd.tls.failed');
   }
 
-  /** Whether this refusal was not logged in the last while: a board that tries again each second is said once. */
+  /** Whether this refusal was not logged in the last while: a board that tries again each second is said once, and who mended one thing is told the next. */
   #isNews(refusal: string): boolean {
     const nowMs = this.#options.clock.nowMs();
     if (nowMs - this.#refusalsForgottenMs > NBD_LOG_AGAIN_MS) {

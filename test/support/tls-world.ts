@@ -15,6 +15,7 @@ export const KEY = Buffer.from('00112233445566778899aabbccddeeff', 'hex');
 export interface TlsWorld extends ServedBoards {
   readonly ca: Authority;
   readonly lines: readonly LogLine[];
+  readonly warnings: readonly LogLine[];
   /** Past the greeting. */
   begun(): Promise<RawNbd>;
 }
@@ -34,7 +35,13 @@ export async function serveTls(context: TestContext, options: TlsWorldOptions = 
   const kept = keptLog();
   const door = new TlsDoor(materialOf(ca, options.with ?? ['certificate']));
   const served = await serveBoards(context, boards, { log: kept.log, tls: { mode, door }, ...options.server });
-  return { ...served, ca, lines: kept.lines, begun: () => rawNbd(context, served.port).greeted() };
+  return {
+    ...served,
+    ca,
+    lines: kept.lines,
+    warnings: kept.warnings,
+    begun: () => rawNbd(context, served.port).greeted(),
+  };
 }
 
 export function boardWith(name: string, tls: TlsMode = 'required', board: Board = diskBoard(name, 1024 * 1024)): Board {

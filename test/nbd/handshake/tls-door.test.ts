@@ -69,6 +69,14 @@ for (const version of VERSIONS) {
       assert.equal(await shown({ subject: '/CN=node1', purpose: 'serverAuth' }), 'its certificate is not for clients');
     });
 
+    test('a CA for clients says each reason of a client loudly once, so that who mends one is told the next', async (context) => {
+      const world = await serveTls(context, { with: ['certificate', 'clientCa'] });
+      const expired = pemOf(world.ca.issue({ subject: '/CN=node1', days: -1 }));
+      for (const options of [{}, {}, expired, {}, expired]) await seen(world, { ...only, ...options });
+      assert.equal(failures(world.lines).length, 5);
+      assert.deepEqual(failures(world.warnings), ['it showed no certificate', 'its certificate has expired']);
+    });
+
     test('keys comes who has one, as the board of that name', async (context) => {
       const world = await serveTls(context, { with: ['psk'] });
       assert.deepEqual(await seen(world, { ...only, ...pskClient('node1') }), ['node1']);
