@@ -90,6 +90,9 @@ export const BOOT_STEPS_MAX = 200;
 /** Of one step: a path of ours has under a hundred, a stranger's is cut. With BOOT_STEPS_MAX a boot stays under 200 kB in any alphabet. */
 export const BOOT_TEXT_CHARACTERS_MAX = 300;
 
+/** Addresses remembered of one boot: a board has two (its loader's and Linux's), the others are strangers'. */
+export const BOOT_PEERS_MAX = 16;
+
 /** Boots remembered of one board. */
 export const BOOTS_REMEMBERED_MAX = 20;
 
@@ -405,7 +408,7 @@ export const NBD_STOP_MS = 2_000;
 /** After DISC or ABORT, as long for the peer to take its last replies. */
 export const NBD_LINGER_MS = 5_000;
 
-/** Refusals logged as warnings within NBD_LOG_AGAIN_MS, one each per peer and name; a scan must not fill a disk with log. */
+/** Refusals logged as warnings within NBD_LOG_AGAIN_MS, one each per peer, name and reason; a scan must not fill a disk with log. */
 export const NBD_REFUSALS_LOGGED_MAX = 256;
 
 /** After as long the same trouble is worth another warning. */

@@ -1,5 +1,7 @@
+import { isUnixPeer } from '../../base/addresses.js';
 import { bytesText, durationText } from '../../base/amounts.js';
 import {
+  BOOT_PEERS_MAX,
   BOOT_STEPS_MAX,
   BOOT_TEXT_CHARACTERS_MAX,
   KERNEL_LAST_FILES_MS,
@@ -10,6 +12,7 @@ import { printable } from '../../base/printable.js';
 import type { BootMemory, BootNews, BootRecord, BootStage, BootState, BootStep, FirstSign } from './boot-record.js';
 import type {
   AddressRequested,
+  BootFileRequested,
   DiscoverSeen,
   DiskAttached,
   DiskDetached,
@@ -62,6 +65,11 @@ export class BootDiary {
   #bytesRead: number;
   #probes: number;
   #restarted = false;
+  /** Where files and addresses were asked from. */
+  readonly #askedFrom = new Set<string>();
+  /** Who was refused the disk, and why the last of them was. */
+  readonly #refused = new Set<string>();
+  #refusedBecause: string | undefined;
 
   /** Goes on where `memory` ends; its times are reckoned from `startedMs`, which may lie before this process. */
   constructor(memory: BootMemory, { startedMs, nowMs }: { readonly startedMs: number; readonly nowMs: number }) {
@@ -131,13 +139,15 @@ export class BootDiary {
   }
 
   address(event: AddressRequested, nowMs: number): readonly BootNews[] {
+    remember(this.#askedFrom, event.address);
     const kernel = this.#stage() === 'kernel';
     this.#step(nowMs, 'address', `${kernel ? 'Linux ' : ''}takes the address ${event.address}`);
     return kernel ? this.#reach('nbd', 'Linux runs and has asked for an address') : [];
   }
 
-  fileRequested(nowMs: number): readonly BootNews[] {
+  fileRequested({ peer }: BootFileRequested, nowMs: number): readonly BootNews[] {
     this.#lastSignMs = nowMs;
+    remember(this.#askedFrom, peer);
     return this.#stage() === 'dhcp' ? this.#reach('tftp', 'asks for boot files') : [];
   }
 
@@ -173,7 +183,7 @@ export class BootDiary {
   /** `again`: by who had it before the server was restarted, which ends no boot. */
   attached(event: DiskAttached, nowMs: number, again: boolean): readonly BootNews[] {
     this.#step(nowMs, 'attached', `disk attached by ${event.peer}${again ? ', which had it before' : ''}`);
-    if (!this.underWay || again) return [];
+    if (!this.underWay || again || !this.#mayBeTheBoard(event.peer)) return [];
     const afterMs = nowMs - this.#startedMs;
     if (this.#attachCompletes()) return this.#booted(afterMs);
     const last = this.#steps.at(-1);
@@ -187,6 +197,8 @@ export class BootDiary {
   }
 
   refused(event: DiskRefused, nowMs: number): readonly BootNews[] {
+    remember(this.#refused, event.peer);
+    this.#refusedBecause = event.because;
     this.#step(nowMs, 'refused', `${event.peer} asked for the disk: ${event.because}`);
     return this.#kernelReadMs === undefined ? [] : this.#reach('nbd', 'asks for its disk');
   }
@@ -239,7 +251,7 @@ export class BootDiary {
       this.#state = { at: 'dismissed' };
       return [];
     }
-    const because = `${this.#restarted ? 'the server was restarted in the middle, and ' : ''}${WHY_STUCK[stage]}`;
+    const because = `${this.#restarted ? 'the server was restarted in the middle, and ' : ''}${this.#whyStuck(stage)}`;
     this.#fail(nowMs, because);
     return [{ kind: 'failed', board: this.board, stage, because }];
   }
@@ -272,6 +284,21 @@ export class BootDiary {
     return this.#kernelReadMs !== undefined || !this.#kernelCanBeTold;
   }
 
+  /**
+   * A board that was refused its disk has not booted because somebody else then takes that, and what comes from this host is no board
+   * at all. A stranger's refusal says nothing of a board that was seen itself.
+   */
+  #mayBeTheBoard(peer: string): boolean {
+    if (isUnixPeer(peer)) return false;
+    if (this.#refused.size === 0 || this.#refused.has(peer)) return true;
+    return this.#askedFrom.has(peer) && [...this.#refused].every((refused) => !this.#askedFrom.has(refused));
+  }
+
+  #whyStuck(stage: BootStage): string {
+    const isRefused = stage === 'nbd' && this.#refusedBecause !== undefined;
+    return isRefused ? `it asked for its disk and did not get it: ${this.#refusedBecause}` : WHY_STUCK[stage];
+  }
+
   #reach(stage: BootStage, text: string): readonly BootNews[] {
     if (this.#state.at !== 'underWay' || this.#state.stage === stage) return [];
     this.#state = { at: 'underWay', stage };
@@ -293,6 +320,10 @@ export class BootDiary {
     if (this.#steps.length >= BOOT_STEPS_MAX) return;
     this.#steps.push({ afterMs: Math.round(nowMs - this.#startedMs), kind, text });
   }
+}
+
+function remember(peers: Set<string>, peer: string): void {
+  if (peers.size < BOOT_PEERS_MAX) peers.add(peer);
 }
 
 function bounded(text: string): string {

@@ -67,6 +67,7 @@ export interface TransferEnded {
 /** The board's disk is in use by a peer from here on (first connection of an address that took the writer lock). */
 export interface DiskAttached {
   readonly kind: 'attached';
+  /** An address, or a process of this host (`isUnixPeer`). */
   readonly peer: string;
 }
 

@@ -108,7 +108,7 @@ export class Journal {
       case 'addressRequested':
         return current?.address(event, nowMs) ?? [];
       case 'bootFileRequested':
-        return current?.fileRequested(nowMs) ?? [];
+        return current?.fileRequested(event, nowMs) ?? [];
       case 'transferEnded':
         return current?.transferEnded(event, nowMs) ?? [];
       case 'attached': {

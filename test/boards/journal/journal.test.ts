@@ -90,6 +90,55 @@ describe('the journal of boots', () => {
     );
   });
 
+  test('a board that was refused its disk has not booted because another address then has it', () => {
+    const clock = new FakeClock();
+    const { journal, tell, state } = journalAt(clock);
+    const refused = (peer: string): BoardEvent => ({
+      ...{ ...BOARD, kind: 'refused', peer, exportName: 'node1', reason: 'tls', because: 'it is served over TLS only' },
+    });
+    const by = (peer: string): BoardEvent[] => [
+      { ...BOARD, kind: 'attached', peer },
+      { ...BOARD, kind: 'detached', peer, because: 'disconnected' },
+    ];
+    const boot = [discover, asks('kernel8.img'), read('kernel8.img', 'kernel')];
+    tell(...boot, refused('10.0.0.5'));
+    assert.deepEqual(tell(...by('10.0.0.9')), []);
+    assert.equal(state()?.at, 'underWay');
+    assert.match(journal.life('node1').boots[0]?.steps.at(-2)?.text ?? '', /disk attached by 10\.0\.0\.9/);
+    clock.advance(600_000);
+    assert.deepEqual(
+      journal.expire().map(({ kind }) => kind),
+      ['failed'],
+    );
+    assert.deepEqual(state(), {
+      at: 'failed',
+      stage: 'nbd',
+      because: 'it asked for its disk and did not get it: it is served over TLS only',
+    });
+
+    tell(...boot, refused('10.0.0.5'));
+    assert.deepEqual(tell(...by('10.0.0.5')), ['booted'], 'the board itself, at another try');
+    tell(...boot, refused('10.0.0.6'));
+    assert.deepEqual(tell(...by('10.0.0.9')), [], 'an address that was never seen may be Linux with one of its own');
+    tell(...boot, refused('10.0.0.9'));
+    assert.deepEqual(
+      tell(...by('10.0.0.5')),
+      ['booted'],
+      'a stranger who is refused keeps no board from having booted',
+    );
+  });
+
+  test('a program of this host that takes the disk ends no boot', () => {
+    const { tell, state } = journalAt(new FakeClock());
+    tell(discover, asks('kernel8.img'));
+    const peer = 'unix:812@4711';
+    const taken: BoardEvent = { ...BOARD, kind: 'attached', peer };
+    assert.deepEqual(tell(taken), []);
+    assert.deepEqual(tell(read('kernel8.img', 'kernel')), ['stage']);
+    assert.deepEqual(tell({ ...BOARD, kind: 'detached', peer, because: 'disconnected' }, taken), []);
+    assert.equal(state()?.at, 'underWay');
+  });
+
   test('a disk attached a moment before the kernel’s last ACK is seen ends the boot with it, in the true order', () => {
     const clock = new FakeClock();
     const { journal, tell, state } = journalAt(clock);
