@@ -3,7 +3,8 @@ import { addressOn } from '../app/addresses.js';
 import { servedSubnets } from '../app/audience.js';
 import { whyNotServed } from '../app/network.js';
 import type { Ipv4Address } from '../base/addresses.js';
-import { type Subnet, subnetText } from '../base/subnets.js';
+import { shortened } from '../base/printable.js';
+import { contains, LOOPBACK, type Subnet, subnetText } from '../base/subnets.js';
 import type { Inventory } from '../inventory/inventory.js';
 import type { InterfaceVerdict, NetworkInterface } from '../os/network-interfaces.js';
 import { whyNoPacketSocket } from '../os/packet-socket.js';
@@ -36,7 +37,13 @@ export function networkReport(verdicts: readonly InterfaceVerdict[], inventory: 
       ...ports.lines,
       `answers ${audience(verdicts, inventory.server.allow)}`,
     ],
-    warnings: [...notServed, ...unansweredAddresses(served, inventory), ...dhcp.warnings, ...ports.warnings],
+    warnings: [
+      ...notServed,
+      ...unansweredAddresses(served, inventory),
+      ...unansweredClients(verdicts, inventory),
+      ...dhcp.warnings,
+      ...ports.warnings,
+    ],
   };
 }
 
@@ -55,6 +62,23 @@ function unansweredAddresses(served: readonly NetworkInterface[], { server }: In
     if (ours.has(told)) return [];
     return [`${found.name}: boards are told to ask ${told}, but no served interface has that address (server.address)`];
   });
+}
+
+/** `allow` of a board only narrows: who is not answered at all does not get as far as to be asked for it. */
+function unansweredClients(verdicts: readonly InterfaceVerdict[], { server, boards }: Inventory): readonly string[] {
+  const served = servedSubnets(verdicts);
+  if (served.length === 0) return []; // as long as the network is away nobody is, which is said already
+  const answered = [...LOOPBACK, ...server.allow, ...served];
+  return [...boards.values()].flatMap(({ name, allow = [] }) => {
+    const shut = allow.filter((entry) => !answered.some((subnet) => overlap(entry, subnet)));
+    if (shut.length === 0) return [];
+    const who = shut.length === allow.length ? 'nobody in its allow' : 'not everybody in its allow';
+    return [`${name}: ${who} is answered: add ${shortened(shut.map(subnetText).join(', '), 200)} to server.allow`];
+  });
+}
+
+function overlap(one: Subnet, other: Subnet): boolean {
+  return contains(one, other.address) || contains(other, one.address);
 }
 
 function dhcpReport(served: readonly NetworkInterface[], { dhcp, server }: Inventory): NetworkReport {

@@ -96,6 +96,17 @@ describe('check', () => {
       stdout,
       /\n {2}answers this machine, 127\.0\.0\.0\/8; by server\.allow also 10\.9\.0\.0\/16, 10\.0\.0\.7\n/,
     );
+    const inventory = readFileSync(config, 'utf8');
+    const warnedOf = (entries: string) => {
+      writeFileSync(config, inventory.replace('disk: direct', `disk: direct, allow: [${entries}]`));
+      return brambleboot('check', '--config', config).stdout.match(/ {2}node1: .* server\.allow$/m)?.[0];
+    };
+    assert.equal(warnedOf('10.9.1.0/24, 127.0.0.1, 0.0.0.0/0'), undefined);
+    assert.equal(warnedOf('10.8.9.9'), '  node1: nobody in its allow is answered: add 10.8.9.9 to server.allow');
+    assert.equal(
+      warnedOf('10.9.9.9, 10.8.0.0/16, "fd00::1"'),
+      '  node1: not everybody in its allow is answered: add 10.8.0.0/16, fd00::1 to server.allow',
+    );
   });
 
   test('says who has the ports of files, disks and metrics, and warns where that is not the server of this inventory', async (context) => {
