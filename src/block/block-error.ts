@@ -63,5 +63,7 @@ export function blockErrorFrom(error: unknown, facts: BlockFacts): BlockError {
   const known = CODES[code];
   if (known !== undefined) return new BlockError(known, facts);
   const said = error instanceof Error ? error.message : String(error);
+  // `EIO: i/o error, fdatasync` would say the code once more, and behind a detail nothing that is not there already.
+  if (code === 'EIO') return new BlockError('EIO', { ...facts, detail: facts.detail ?? said.replace(/^EIO: /, '') });
   return new BlockError('EIO', { ...facts, detail: facts.detail === undefined ? said : `${facts.detail} (${said})` });
 }
