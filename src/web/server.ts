@@ -11,7 +11,7 @@ import {
   HTTP_REQUEST_MS,
   HTTP_REQUESTS_PER_CONNECTION_MAX,
 } from '../base/limits.js';
-import { printableJson } from '../base/printable.js';
+import { printable, printableJson, shortened } from '../base/printable.js';
 import type { BoardVerdict, ListenerStatus, ReopenVerdict, ServerStatus } from '../boards/journal/status.js';
 import { boardPage, unknownBoardPage } from './board-page.js';
 import { Connections } from './connections.js';
@@ -167,6 +167,12 @@ export function webServer(sources: WebSources, patience = PATIENCE): FastifyInst
   server.server.on('error', () => {});
   server.addHook('onSend', async (_request, reply) => {
     reply.headers(SECURITY_HEADERS);
+  });
+  server.setNotFoundHandler(async ({ method, url }, reply) => {
+    const because = `there is no ${method} ${shortened(url, 200)} here: / is the page, /api/boards the same as JSON, /metrics for Prometheus`;
+    reply.code(404);
+    if (url.startsWith('/api/')) return reply.send({ error: because });
+    return reply.type('text/plain; charset=utf-8').send(`${printable(because)}\n`);
   });
   // Whoever looks at the API with curl looks at it in a terminal.
   server.setReplySerializer((payload) => printableJson(JSON.stringify(payload)));

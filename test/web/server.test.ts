@@ -120,7 +120,9 @@ describe('the web server', () => {
     const server = serverWith(ready);
     assert.match(String((await server.inject('/')).headers['content-security-policy']), /default-src 'none'/);
     for (const method of ['POST', 'PUT', 'DELETE', 'PATCH'] as const) {
-      assert.equal((await server.inject({ method, url: '/api/boards' })).statusCode, 404);
+      const refused = await server.inject({ method, url: '/api/boards' });
+      assert.equal(refused.statusCode, 404);
+      assert.match(refused.json().error, new RegExp(`^there is no ${method} /api/boards here: `));
     }
   });
 });
