@@ -6,7 +6,7 @@ import type { Ipv4Address } from '../base/addresses.js';
 import { shortened } from '../base/printable.js';
 import { contains, LOOPBACK, type Subnet, subnetText } from '../base/subnets.js';
 import type { Inventory } from '../inventory/inventory.js';
-import type { InterfaceVerdict, NetworkInterface } from '../os/network-interfaces.js';
+import { type InterfaceVerdict, type NetworkInterface, servableNames } from '../os/network-interfaces.js';
 import { whyNoPacketSocket } from '../os/packet-socket.js';
 import { type PortHolder, portHolders } from '../os/port-holders.js';
 import { holderText, portsReport } from './check-ports.js';
@@ -19,7 +19,7 @@ export interface NetworkReport {
 export function networkReport(verdicts: readonly InterfaceVerdict[], inventory: Inventory): NetworkReport {
   const served = verdicts.flatMap((verdict) => (verdict.answer === 'serve' ? [verdict.interface] : []));
   const notServed = verdicts.flatMap((verdict) =>
-    verdict.answer === 'serve' ? [] : [`${verdict.name}: ${whyNotServed(verdict)}`],
+    verdict.answer === 'serve' ? [] : [`${verdict.name}: ${whyNotServed(verdict)}${othersText(verdict)}`],
   );
   const interfaces = served.map((found) => {
     const told = addressOn(inventory.server.address, found);
@@ -45,6 +45,12 @@ export function networkReport(verdicts: readonly InterfaceVerdict[], inventory: 
       ...ports.warnings,
     ],
   };
+}
+
+/** A misspelt name is mended by those that there are. */
+function othersText({ answer }: InterfaceVerdict): string {
+  const names = answer === 'missing' ? servableNames() : [];
+  return names.length === 0 ? '' : `; there ${names.length === 1 ? 'is' : 'are'} ${shortened(names.join(', '), 200)}`;
 }
 
 /** Whom TFTP, NBD and HTTP answer. */

@@ -7,6 +7,7 @@ import { printable, printableJson } from '../base/printable.js';
 import type { Serial } from '../base/serial.js';
 import { setInterfaceAddress } from '../os/interface-address.js';
 import { SystemCallError } from '../os/libc.js';
+import { servableNames } from '../os/network-interfaces.js';
 import type { AddressFound } from '../pretend/address-stage.js';
 import { withinPatience } from '../pretend/disk-stage.js';
 import { type DhcpLine, type LinePlace, loopbackLine, packetLine } from '../pretend/line.js';
@@ -84,7 +85,10 @@ function openLine(options: PretendOptions): DhcpLine {
     serverPort: options.dhcpPort,
     clientPort: options.dhcpReplyPort,
   };
-  if (!existsSync(`/sys/class/net/${options.interface}`)) throw new Error(`there is no interface ${options.interface}`);
+  if (!existsSync(`/sys/class/net/${options.interface}`)) {
+    const names = servableNames().join(', ');
+    throw new Error(`there is no interface ${options.interface}${names === '' ? '' : `; there are: ${names}`}`);
+  }
   return isLoopbackOnly([options.interface]) ? loopbackLine(place) : belowIp(place);
 }
 

@@ -71,6 +71,11 @@ const NO_MAC: MacAddress = '00:00:00:00:00:00';
 /** Docker's bridges, virtual machines' and containers' ends of a cable, and tunnels: no Pi boots there. */
 const CONTAINERS_AND_TUNNELS = /^(docker|veth|tun|wg|br-[0-9a-f]+$)/;
 
+/** Those that one could have meant, by name. */
+export function servableNames(interfaces: readonly NetworkInterface[] = listInterfaces()): readonly string[] {
+  return interfaces.filter(isWorthServing).map(({ name }) => name);
+}
+
 function isWorthServing({ name, mac, address }: NetworkInterface): boolean {
   return mac !== NO_MAC && !isLoopback(address) && !CONTAINERS_AND_TUNNELS.test(name);
 }

@@ -1,6 +1,11 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { chooseInterfaces, listInterfaces, type NetworkInterface } from '../../src/os/network-interfaces.js';
+import {
+  chooseInterfaces,
+  listInterfaces,
+  type NetworkInterface,
+  servableNames,
+} from '../../src/os/network-interfaces.js';
 import { connectNamespaces, networkNamespace, withoutNamespaces } from '../support/network-namespace.js';
 
 describe('chooseInterfaces', () => {
@@ -15,6 +20,7 @@ describe('chooseInterfaces', () => {
       chosen.map(({ name, answer }) => [name, answer]),
       good.map((name) => [name, 'serve']),
     );
+    assert.deepEqual(servableNames([loopback, tunnel, ...interfaces]), good);
   });
 
   test('what is named is served whatever it is', () => {
