@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { basename, join, resolve } from 'node:path';
 import { setTimeout as passed } from 'node:timers/promises';
 import { type App, startApp } from '../app/app.js';
 import { openConfiguration } from '../app/configuration.js';
@@ -91,8 +91,14 @@ interface DemoPorts {
 function howToGoOn(folder: string, { tftp, http }: DemoPorts): string {
   return `
 Image and inventory stay in ${folder}. To go on with them:
-  brambleboot serve --config ${join(folder, 'config.yaml')}
-  brambleboot pretend --serial ${SERIAL} --server 127.0.0.1 --tftp-port ${tftp} --http-port ${http}`;
+  ${asStarted()} serve --config ${join(folder, 'config.yaml')}
+  ${asStarted()} pretend --serial ${SERIAL} --server 127.0.0.1 --tftp-port ${tftp} --http-port ${http}`;
+}
+
+/** `brambleboot` where it is on the PATH under that name, else with what runs it: what is printed is to be copied. */
+function asStarted(): string {
+  const [, script = 'brambleboot'] = process.argv;
+  return basename(script) === 'brambleboot' ? 'brambleboot' : `node ${script}`;
 }
 
 interface Running {
