@@ -8,8 +8,14 @@ import type { Wire } from './ask-server.js';
 export function historyText(board: Wire<BoardHistory>): string {
   const boots = [...board.boots].reverse().map((boot) => `${bootText(boot)}\n`);
   const use = board.attachedFrom === undefined ? '' : `, disk in use by ${board.attachedFrom}`;
-  const now = `${board.name}: ${board.state}, serial ${board.serial}, image ${board.image} (${board.disk})${use}`;
+  const now = `${board.name}: ${stateText(board)}, serial ${board.serial}, image ${board.image} (${board.disk})${use}`;
   return `${boots.join('')}${printable(now)}${boots.length === 0 ? '; not seen yet' : ''}\n${waitLine(board)}${failureLine(board)}`;
+}
+
+/** `running, disk full`. */
+export function stateText({ state, waitingForSpace, diskFailure }: Wire<BoardFacts>): string {
+  const full = waitingForSpace === undefined ? '' : ', disk full';
+  return `${state}${full}${diskFailure === undefined ? '' : ', disk failed'}`;
 }
 
 /** What a full disk holds up, and what to do; nothing where it holds up nothing. */

@@ -1,8 +1,8 @@
 import { printable, printableJson, printableLines } from '../base/printable.js';
 import { unreachable } from '../base/unreachable.js';
-import { type BoardFacts, type ServerStatus, spaceText } from '../boards/journal/status.js';
+import { type ServerStatus, spaceText } from '../boards/journal/status.js';
 import { askForBoard, askServer, type Wire } from './ask-server.js';
-import { bootLine, failureLine, historyText, waitLine } from './board-history.js';
+import { bootLine, failureLine, historyText, stateText, waitLine } from './board-history.js';
 import { ExitStatus } from './exit-status.js';
 import { controlSocketOf, fail, noServer } from './running-server.js';
 import { table } from './table.js';
@@ -69,11 +69,6 @@ function overview(status: Wire<ServerStatus>): string {
     ...unknown,
     ...missing,
   ].join('');
-}
-
-function stateText({ state, waitingForSpace, diskFailure }: Wire<BoardFacts>): string {
-  const full = waitingForSpace === undefined ? '' : ', disk full';
-  return `${state}${full}${diskFailure === undefined ? '' : ', disk failed'}`;
 }
 
 function lowText({ filesystems }: Wire<ServerStatus>): readonly string[] {

@@ -128,7 +128,7 @@ describe('check', () => {
     writeFileSync(config, readFileSync(config, 'utf8').replace('interface: lo', 'interface: [lo, nosuch0]'));
     const { status, stdout } = brambleboot('check', '--config', config);
     assert.equal(status, 0);
-    assert.match(stdout, /warnings\n {2}nosuch0: there is no such interface\n/);
+    assert.match(stdout, /warnings\n {2}nosuch0: there is no such interface(; there (is|are) \S.*)?\n/);
     assert.match(stdout, /no faults, but a warning above\n$/);
   });
 
@@ -325,7 +325,8 @@ describe('pretend', () => {
     assert.equal(played.status, 0, played.stderr);
     assert.match(played.stdout, /OFFER from 127\.0\.0\.1/);
     const nowhere = brambleboot('pretend', '--serial', '1', '--interface', 'nosuch0');
-    assert.deepEqual([nowhere.status, nowhere.stderr], [1, 'brambleboot: there is no interface nosuch0\n']);
+    assert.equal(nowhere.status, 1);
+    assert.match(nowhere.stderr, /^brambleboot: there is no interface nosuch0(; there are: \S.*)?\n$/);
   });
 
   test('of a board that is not in the inventory says so, in the words of the server', async (context) => {
@@ -366,7 +367,8 @@ test('demo leaves image and inventory where it is told to, and what it says to d
   const { status, stdout } = brambleboot('demo', '--keep', folder);
   assert.equal(status, 0);
   await running(context, join(folder, 'config.yaml'));
-  const [, words = ''] = /\n {2}brambleboot (pretend .*)\n/.exec(stdout) ?? [];
+  const [, program = '', words = ''] = /\n {2}(.*) (pretend .*)\n/.exec(stdout) ?? [];
+  assert.equal(program, `node ${MAIN}`, 'as it was started itself');
   const played = brambleboot(...words.split(' '));
   assert.equal(played.status, 0, played.stderr);
   const again = brambleboot('demo', '--keep', folder);

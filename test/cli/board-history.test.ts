@@ -1,0 +1,14 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { historyText } from '../../src/cli/board-history.js';
+import { sampleHistory } from '../support/status.js';
+
+test('a board alone is said to be as it is in the list: with what its disk lacks', () => {
+  const board = JSON.parse(JSON.stringify(sampleHistory('x')));
+  assert.match(
+    historyText(board),
+    /^node1: failed, disk full, disk failed, serial bf9fed6f, image noble \(direct\)\n/m,
+  );
+  const sound = { ...board, waitingForSpace: undefined, diskFailure: undefined };
+  assert.match(historyText(sound), /^node1: failed, serial bf9fed6f/m);
+});
