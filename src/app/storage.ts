@@ -9,7 +9,7 @@ import {
 import type { Log } from '../base/log.js';
 import type { FilesystemStatus } from '../boards/journal/status.js';
 import type { Inventory } from '../inventory/inventory.js';
-import { allocationOf, type FilesystemSpace, filesystemOf, spaceOf } from '../os/filesystem.js';
+import { allocationOf, type FileAllocation, type FilesystemSpace, filesystemOf, spaceOf } from '../os/filesystem.js';
 
 /** Something of ours that takes space: an image, or the state folder. */
 export interface StoredThing {
@@ -43,6 +43,10 @@ interface Watched {
   things: readonly StoredThing[];
   seen: Seen | undefined;
   low: boolean;
+  /** By path, the files of disks as they were found first, soon after they were opened. */
+  readonly identities: Map<string, string>;
+  /** Of the files of disks, those that are not at their path any more. */
+  missing: ReadonlySet<StoredThing>;
   /** At most one at a time, so that a filesystem that hangs holds one thread of libuv's few and no more. */
   look: Promise<void> | undefined;
 }
@@ -106,8 +110,9 @@ export class Storage {
   }
 
   filesystems(): readonly FilesystemStatus[] {
-    return this.#known().map(({ mountPoint, things, low, seen: { sizeBytes, freeBytes } }) => {
-      return { mountPoint, sizeBytes, freeBytes, low, holds: things.map(({ name }) => name) };
+    return this.#known().map(({ mountPoint, things, low, missing, seen: { sizeBytes, freeBytes } }) => {
+      const names = (list: Iterable<StoredThing>) => [...list].map(({ name }) => name);
+      return { mountPoint, sizeBytes, freeBytes, low, holds: names(things), missing: names(missing) };
     });
   }
 
@@ -135,8 +140,11 @@ export class Storage {
     const place = await this.#options.calls.filesystemOf(thing.path).catch(() => undefined);
     if (place === undefined || !place.holdsIt) return;
     const { mountPoint, device } = place;
-    const fresh = { mountPoint, things: [], seen: undefined, low: false, look: undefined };
-    const watched = this.#filesystems.get(device) ?? fresh;
+    const watched = this.#filesystems.get(device) ?? {
+      ...{ mountPoint, things: [], seen: undefined, low: false, look: undefined },
+      identities: new Map(),
+      missing: new Set(),
+    };
     this.#filesystems.set(device, watched);
     const there = [...watched.things, thing];
     watched.things = this.#options.things.filter((one) => there.includes(one));
@@ -148,11 +156,20 @@ export class Storage {
     try {
       const space = await calls.spaceOf(watched.mountPoint);
       const allocated = new Map<string, number>();
-      for (const { board, path } of watched.things) {
+      const missing = new Set<StoredThing>();
+      for (const thing of watched.things) {
+        const { board, path } = thing;
         if (board === undefined) continue;
-        const allocation = await calls.allocationOf(path).catch(() => undefined);
-        if (allocation !== undefined) allocated.set(board, allocation.allocatedBytes);
+        const allocation = await calls.allocationOf(path).catch(goneOrUnknown);
+        if (allocation === undefined) {
+          if (watched.missing.has(thing)) missing.add(thing);
+        } else if (allocation === 'gone' || this.#isAnother(watched, path, allocation)) {
+          missing.add(thing);
+        } else {
+          allocated.set(board, allocation.allocatedBytes);
+        }
       }
+      this.#tellMissing(watched, missing);
       watched.seen = { ...space, atMs: clock.nowMs(), allocated };
       this.#judge(watched, space);
     } catch {
@@ -170,6 +187,29 @@ export class Storage {
     else this.#options.log.info(facts, 'storage.enough');
   }
 
+  #isAnother({ identities }: Watched, path: string, { identity }: FileAllocation): boolean {
+    const first = identities.get(path) ?? identity;
+    identities.set(path, first);
+    return first !== identity;
+  }
+
+  /** The disk goes on: an open file is there for as long as it is open, and gone when the server stops. */
+  #tellMissing(watched: Watched, missing: ReadonlySet<StoredThing>): void {
+    const before = watched.missing;
+    watched.missing = missing;
+    for (const thing of missing) {
+      if (before.has(thing)) continue;
+      const { board, path } = thing;
+      const means =
+        'the board goes on with a file that is not where it was: if it was deleted, it is lost when this server stops';
+      const remedy = `shut the board down and copy its disk by NBD, before the server stops: nbdcopy nbd://localhost/${board} FILE`;
+      this.#options.log.warn({ board, file: path, means, remedy }, 'image.missing');
+    }
+    for (const thing of before) {
+      if (!missing.has(thing)) this.#options.log.info({ board: thing.board, file: thing.path }, 'image.found');
+    }
+  }
+
   #lookLater(): void {
     if (this.#isStopped) return;
     this.#timer = this.#options.clock.after(STORAGE_LOOK_MS, () => void this.look().then(() => this.#lookLater()));
@@ -184,4 +224,9 @@ export class Storage {
       });
     });
   }
+}
+
+/** What can't be looked at for another reason is not known to be gone. */
+function goneOrUnknown(error: unknown): 'gone' | undefined {
+  return error instanceof Error && 'code' in error && error.code === 'ENOENT' ? 'gone' : undefined;
 }

@@ -66,6 +66,7 @@ function overview(status: Wire<ServerStatus>): string {
     ...status.boards.map(waitLine),
     ...status.boards.map(failureLine),
     ...lowText(status),
+    ...goneText(status),
     ...unknown,
     ...missing,
   ].join('');
@@ -78,4 +79,13 @@ function lowText({ filesystems }: Wire<ServerStatus>): readonly string[] {
       const facts = `${filesystem.mountPoint}: ${spaceText(filesystem)}; it holds ${filesystem.holds.join(', ')}`;
       return `\nLittle space left: ${printable(facts)}\n`;
     });
+}
+
+function goneText({ filesystems }: Wire<ServerStatus>): readonly string[] {
+  return filesystems
+    .flatMap(({ missing = [] }) => missing) // a server that runs on from before an upgrade does not tell
+    .map(
+      (name) =>
+        `\nFile deleted, moved or replaced: ${printable(name)}. Its board goes on; if the file was deleted, it is lost when the server stops: shut the board down and copy its disk by NBD first (nbdcopy).\n`,
+    );
 }

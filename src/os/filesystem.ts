@@ -11,6 +11,8 @@ export interface FilesystemSpace {
 export interface FileAllocation {
   readonly sizeBytes: number;
   readonly allocatedBytes: number;
+  /** Another one for another file that has taken its path. */
+  readonly identity: string;
 }
 
 /** Which filesystem a path lies on: two paths on the same one have the same `device`. */
@@ -32,8 +34,8 @@ export async function spaceOf(path: string): Promise<FilesystemSpace> {
 
 /** What a file takes of its filesystem (st_blocks, which counts in 512 bytes whatever the filesystem's blocks are); a sparse one less than its size. */
 export async function allocationOf(file: string): Promise<FileAllocation> {
-  const { size, blocks } = await stat(file);
-  return { sizeBytes: size, allocatedBytes: blocks * 512 };
+  const { size, blocks, dev, ino } = await stat(file);
+  return { sizeBytes: size, allocatedBytes: blocks * 512, identity: `${dev} ${ino}` };
 }
 
 export async function filesystemOf(path: string): Promise<FilesystemPlace> {

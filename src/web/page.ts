@@ -14,6 +14,7 @@ import { type Markup, markup } from './markup.js';
 export function statusPage(status: ServerStatus): string {
   const missing = status.listeners.filter((listener) => listener.missing !== undefined);
   const low = status.filesystems.filter((filesystem) => filesystem.low);
+  const gone = status.filesystems.flatMap((filesystem) => filesystem.missing);
   return markup`<!doctype html>
 <html lang="en">
 <head>
@@ -26,6 +27,7 @@ export function statusPage(status: ServerStatus): string {
 <body>
 <header><h1>Brambleboot</h1><p>${summary(status.boards)} · version ${status.version} · up since ${instant(status.startedAt)}</p></header>
 <main>
+${gone.length === 0 ? markup`` : goneSection(gone)}
 ${low.length === 0 ? markup`` : storageSection(low)}
 ${missing.length === 0 ? markup`` : listenersSection(missing)}
 ${byUrgency(status.boards).map(boardSection)}
@@ -84,6 +86,12 @@ ${lastBoot === undefined || steps === 'notShown' ? markup`` : timeline(lastBoot)
 function storageSection(filesystems: readonly FilesystemStatus[]): Markup {
   return markup`<section><h2><span class="state failed">little space left</span></h2>
 <table>${filesystems.map((filesystem) => markup`<tr><td>${filesystem.mountPoint}</td><td class="why">${spaceText(filesystem)}; it holds ${filesystem.holds.join(', ')}</td></tr>`)}</table>
+</section>`;
+}
+
+function goneSection(images: readonly string[]): Markup {
+  return markup`<section><h2><span class="state failed">file deleted, moved or replaced</span></h2>
+<p class="why">${images.join(', ')}: its board goes on; if the file was deleted, it is lost when the server stops. Shut the board down and copy its disk by NBD first.</p>
 </section>`;
 }
 

@@ -20,7 +20,7 @@ async function fixture() {
     calls: {
       filesystemOf: async () => ({ device: 1, mountPoint: '/srv', holdsIt: true }),
       spaceOf: async () => ({ sizeBytes: 100, freeBytes: 50 }),
-      allocationOf: async () => ({ sizeBytes: 1, allocatedBytes: 1 }),
+      allocationOf: async () => ({ sizeBytes: 1, allocatedBytes: 1, identity: 'x' }),
     },
     clock,
     log,

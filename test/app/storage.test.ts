@@ -19,7 +19,7 @@ function fixture() {
   const clock = new FakeClock();
   const said: string[] = [];
   const write = (facts: object, event: string) =>
-    void said.push(`${event} ${'filesystem' in facts && facts.filesystem}`);
+    void said.push(`${event} ${'filesystem' in facts ? facts.filesystem : 'file' in facts && facts.file}`);
   const log: Log = { debug: write, info: write, warn: write, error: write };
   const free = new Map([
     ['/srv', 500],
@@ -27,6 +27,7 @@ function fixture() {
   ]);
   /** Those that do not answer, and how many of their calls wait. */
   const stuck = new Map<string, number>();
+  const disk = { identity: 'first' };
   const calls: StorageCalls = {
     async filesystemOf(path) {
       if (path.includes('gone')) throw new Error('ENOENT');
@@ -42,10 +43,14 @@ function fixture() {
       if (freeBytes === undefined) throw new Error('ESTALE');
       return { sizeBytes: 1000, freeBytes };
     },
-    allocationOf: async () => ({ sizeBytes: 100, allocatedBytes: 42 }),
+    async allocationOf() {
+      if (disk.identity === 'deleted') throw Object.assign(new Error('ENOENT'), { code: 'ENOENT' });
+      if (disk.identity === 'unreachable') throw Object.assign(new Error('ESTALE'), { code: 'ESTALE' });
+      return { sizeBytes: 100, allocatedBytes: 42, identity: disk.identity };
+    },
   };
   const storage = new Storage({ things: THINGS, calls, clock, log });
-  return { clock, said, free, stuck, storage };
+  return { clock, said, free, stuck, disk, storage };
 }
 
 async function turns(): Promise<void> {
@@ -56,7 +61,7 @@ describe('storage', () => {
   test('tells each filesystem once, with what it holds and what the disks there take', async () => {
     const { storage } = fixture();
     await storage.start();
-    const common = { sizeBytes: 1000, freeBytes: 500, low: false };
+    const common = { sizeBytes: 1000, freeBytes: 500, low: false, missing: [] };
     assert.deepEqual(storage.filesystems(), [
       { mountPoint: '/srv', ...common, holds: ['image one', 'image spare'] },
       { mountPoint: '/var', ...common, holds: ['state'] },
@@ -81,6 +86,21 @@ describe('storage', () => {
     clock.advance(STORAGE_LOOK_MS);
     await turns();
     assert.equal(said.length, 3, 'nothing is looked at any more');
+  });
+
+  test('says once that the file of a disk was deleted or replaced, and that it is back', async () => {
+    const { storage, disk, said, clock } = fixture();
+    await storage.start();
+    const missing: (readonly string[] | undefined)[] = [];
+    for (const identity of ['first', 'unreachable', 'deleted', 'another', 'unreachable', 'first']) {
+      disk.identity = identity;
+      clock.advance(STORAGE_LOOK_MS);
+      await turns();
+      missing.push(storage.filesystems()[0]?.missing);
+    }
+    assert.deepEqual(missing, [[], [], ['image one'], ['image one'], ['image one'], []]);
+    assert.deepEqual(said, ['image.missing /srv/one.img', 'image.found /srv/one.img']);
+    storage.stop();
   });
 
   test('a filesystem that hangs keeps nobody waiting, holds one call, and is forgotten after a minute', async () => {

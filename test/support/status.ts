@@ -31,7 +31,9 @@ export function sampleStatus(text: string): ServerStatus {
       },
     ],
     unknownBoards: [{ serial: text, mac: 'dc:a6:32:00:00:01', model: text, seenAt: STARTED, suggestion: text }],
-    filesystems: [{ mountPoint: text, sizeBytes: 100e9, freeBytes: 3e9, low: true, holds: ['image noble', text] }],
+    filesystems: [
+      { mountPoint: text, sizeBytes: 100e9, freeBytes: 3e9, low: true, holds: ['image noble', text], missing: [] },
+    ],
   };
 }
 

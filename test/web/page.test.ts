@@ -50,6 +50,12 @@ describe('the status page', () => {
     assert.ok(page.indexOf('node1') < page.indexOf('node0'));
     assert.match(page, /3 writes \(12\.3 kB\) waiting since 2026-01-02 03:04:05 UTC/);
     assert.match(page, /3 GB of 100 GB free \(3 %\); it holds image noble, \/srv/);
+    assert.doesNotMatch(page, /file deleted, moved or replaced/);
+    const filesystems = status.filesystems.map((filesystem) => ({ ...filesystem, missing: ['image noble'] }));
+    assert.match(
+      statusPage({ ...status, boards, filesystems }),
+      /file deleted, moved or replaced[\s\S]*image noble: its board/,
+    );
     assert.equal(page.split('waiting for space').length, 2);
     assert.match(
       page,

@@ -21,6 +21,8 @@ export interface FilesystemStatus {
   readonly low: boolean;
   /** `image noble`, `state`. */
   readonly holds: readonly string[];
+  /** Of them, those whose file was deleted, moved or replaced while it is served. */
+  readonly missing: readonly string[];
 }
 
 export interface ListenerStatus {
