@@ -10,6 +10,11 @@ export const LOG_LINES_PER_EVENT_AND_MINUTE_MAX = 60;
 /** Lines that wait for whoever reads the log; beyond it they are dropped: a stalled reader must not eat the memory. */
 export const LOG_BUFFER_BYTES_MAX = 4 * 1024 * 1024;
 
+// ── overlays ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** The map of an overlay has room for a disk of this size at least, so that a board's disk can grow: 64 MiB of places in a sparse file, and no space. */
+export const OVERLAY_CAPACITY_BYTES_MIN = 1024 ** 4;
+
 // ── disk ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 /** Linux gives a disk at most 256 partitions (DISK_MAX_PARTS): a chain of logical partitions is followed no further. */

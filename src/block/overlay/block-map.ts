@@ -1,0 +1,268 @@
+/** What a block of an overlay is. */
+export const BlockState = {
+  /** As in the image beneath. */
+  Base: 0,
+  /** In the overlay's own file. */
+  Own: 1,
+  /** All zeroes, and takes no space. */
+  Zero: 2,
+  /** Being made the overlay's own by somebody. It still reads as the image beneath. Never written down. */
+  Claimed: 3,
+} as const;
+export type BlockState = (typeof BlockState)[keyof typeof BlockState];
+
+/** What is recorded and claimed at once; also the unit in which an overlay takes space. Of page caches and of most filesystems. */
+export const OVERLAY_BLOCK_BYTES = 4096;
+
+/** Blocks that one sector of the map on the disk tells of: 127 words of 16 blocks, and the checksum's word. */
+export const BLOCKS_PER_SECTOR = 127 * 16;
+const WORDS_PER_SECTOR = BLOCKS_PER_SECTOR / 16;
+
+/** Sectors of the map that get their place in the file together: one page of it. */
+const SECTORS_RESERVED_TOGETHER = 8;
+
+export interface SectorRange {
+  readonly first: number;
+  readonly end: number;
+}
+
+/** The states that one sector of the map should have on the disk. */
+export interface SectorStates {
+  readonly sector: number;
+  /** Two bits for each block, lowest first; none is claimed. */
+  readonly words: Uint32Array;
+}
+
+/**
+ * Which blocks of an overlay are its own, in memory that several threads share: two bits for each block, 4 MiB for a disk of 64 GiB.
+ * Pages of it that nobody touched are none of the process's.
+ *
+ * Who wants to make a block the overlay's own claims it first, writes the block, then says that it is; so of two who want to, only
+ * one does, and nobody reads what is half written. Threads other than the owner's leave blocks of zeroes to the owner, and all that
+ * touches a sector of the map that has no place in the file yet.
+ *
+ * It also keeps which sectors of it differ from those on the disk. One counts as undurable from its change on until it was flushed:
+ * with none, everybody may flush the file alone and has flushed the map too.
+ */
+export class BlockMap {
+  readonly blockCount: number;
+  readonly memory: SharedArrayBuffer;
+  readonly #words: Int32Array;
+  readonly #sectors: Int32Array;
+  readonly #fields: Int32Array;
+
+  constructor(memory: SharedArrayBuffer, blockCount: number) {
+    const sectorCount = sectorCountOf(blockCount);
+    this.memory = memory;
+    this.blockCount = blockCount;
+    this.#fields = new Int32Array(memory, 0, FIELDS);
+    this.#sectors = new Int32Array(memory, FIELDS * 4, sectorCount);
+    this.#words = new Int32Array(memory, (FIELDS + sectorCount) * 4, sectorCount * WORDS_PER_SECTOR);
+  }
+
+  static create(blockCount: number): BlockMap {
+    const sectorCount = sectorCountOf(blockCount);
+    const words = FIELDS + sectorCount + sectorCount * WORDS_PER_SECTOR;
+    return new BlockMap(new SharedArrayBuffer(words * 4), blockCount);
+  }
+
+  get sectorCount(): number {
+    return this.#sectors.length;
+  }
+
+  /** Claimed ones are Base. */
+  stateOf(block: number): BlockState {
+    const word = unclaimed(Atomics.load(this.#words, block >>> 4));
+    return asState((word >>> ((block & 15) * 2)) & 3);
+  }
+
+  /** The end of the run of blocks like `block` that begins with it; `end` at most. */
+  endOfRun(block: number, end: number): number {
+    const pattern = Math.imul(this.stateOf(block), LOW_BITS);
+    for (let at = block; at < end; at = (at | 15) + 1) {
+      const differing = (unclaimed(Atomics.load(this.#words, at >>> 4)) ^ pattern) >>> ((at & 15) * 2);
+      if (differing !== 0) return Math.min(end, at + (trailingZeroes(differing) >>> 1));
+    }
+    return end;
+  }
+
+  /** Whether all of them are in that state. */
+  isAll(state: BlockState, first: number, end: number): boolean {
+    return this.stateOf(first) === state && this.endOfRun(first, end) === end;
+  }
+
+  /**
+   * Claims those that are Base; the caller's from then on are they and those that are Own. False, and nothing changed, where somebody
+   * else has claimed one, or one is Zero and `takesZero` is not said: that is for the owner, who keeps others from it by other means.
+   */
+  claim(first: number, end: number, { takesZero }: { readonly takesZero: boolean }): boolean {
+    for (let at = first; at < end; at = (at | 15) + 1) {
+      if (this.#claimInWord(at, end, takesZero)) continue;
+      this.unclaim(first, at);
+      return false;
+    }
+    return true;
+  }
+
+  /** What was claimed is Base again. */
+  unclaim(first: number, end: number): void {
+    this.#change(first, end, (word, mask) => word & ~(claimedIn(word) & mask));
+  }
+
+  /** Of who has claimed them. */
+  set(state: BlockState, first: number, end: number): void {
+    const pattern = Math.imul(state, LOW_BITS);
+    this.#change(first, end, (word, mask) => (word & ~mask) | (pattern & mask));
+    for (let sector = sectorOf(first); sector <= sectorOf(end - 1); sector += 1) this.#markUndurable(sector);
+  }
+
+  /** What the file says: all that is not among these is Base. */
+  load(all: Iterable<SectorStates>): void {
+    this.#words.fill(0);
+    this.#sectors.fill(Sector.Unreserved);
+    Atomics.store(this.#fields, Field.Undurable, 0);
+    for (const { sector, words } of all) {
+      this.#words.set(words, sector * WORDS_PER_SECTOR);
+      this.reserved(groupOf(sector));
+    }
+  }
+
+  /** Whether every sector that tells of these has its place in the file. */
+  isReserved(first: number, end: number): boolean {
+    for (let sector = sectorOf(first); sector <= sectorOf(end - 1); sector += 1) {
+      if (Atomics.load(this.#sectors, sector) === Sector.Unreserved) return false;
+    }
+    return true;
+  }
+
+  /** Of the sectors that tell of these blocks: in groups, those that have no place yet. */
+  unreserved(first: number, end: number): SectorRange[] {
+    const groups: SectorRange[] = [];
+    for (let group = groupOf(sectorOf(first)); group.first <= sectorOf(end - 1); group = groupOf(group.end)) {
+      if (Atomics.load(this.#sectors, group.first) === Sector.Unreserved) groups.push(group);
+    }
+    return groups;
+  }
+
+  /** The owner's: a whole group, always. */
+  reserved(group: SectorRange): void {
+    for (let sector = group.first; sector < Math.min(group.end, this.sectorCount); sector += 1) {
+      Atomics.compareExchange(this.#sectors, sector, Sector.Unreserved, Sector.Durable);
+    }
+  }
+
+  /** False: a flush of the file alone leaves something behind. */
+  get isDurable(): boolean {
+    return Atomics.load(this.#fields, Field.Undurable) === 0;
+  }
+
+  /** The owner's: what has to be written down, as it is now. Each is undurable until `nowDurable` is told of it. */
+  takeUndurable(): SectorStates[] {
+    const taken: SectorStates[] = [];
+    if (this.isDurable) return taken;
+    for (let sector = 0; sector < this.sectorCount; sector += 1) {
+      // Said before the states are looked at: who changes one meanwhile says the other again.
+      const was = Atomics.compareExchange(this.#sectors, sector, Sector.Undurable, Sector.Durable);
+      if (was === Sector.Undurable) taken.push({ sector, words: this.#statesOf(sector) });
+    }
+    return taken;
+  }
+
+  nowDurable(sectors: readonly SectorStates[]): void {
+    Atomics.sub(this.#fields, Field.Undurable, sectors.length);
+  }
+
+  /** They could not be written. */
+  notDurable(sectors: readonly SectorStates[]): void {
+    for (const { sector } of sectors) {
+      if (Atomics.exchange(this.#sectors, sector, Sector.Undurable) === Sector.Undurable) {
+        Atomics.sub(this.#fields, Field.Undurable, 1); // it counts already, anew
+      }
+    }
+  }
+
+  #statesOf(sector: number): Uint32Array {
+    const from = sector * WORDS_PER_SECTOR;
+    return Uint32Array.from({ length: WORDS_PER_SECTOR }, (_, index) =>
+      unclaimed(Atomics.load(this.#words, from + index)),
+    );
+  }
+
+  #markUndurable(sector: number): void {
+    if (Atomics.exchange(this.#sectors, sector, Sector.Undurable) !== Sector.Undurable) {
+      Atomics.add(this.#fields, Field.Undurable, 1);
+    }
+  }
+
+  #claimInWord(at: number, end: number, takesZero: boolean): boolean {
+    const index = at >>> 4;
+    const mask = maskOf(at, end);
+    for (;;) {
+      const word = Atomics.load(this.#words, index);
+      const here = word & mask;
+      if ((claimedIn(word) & mask) !== 0) return false;
+      if (!takesZero && (here & HIGH_BITS) !== 0) return false;
+      const base = ~(here | (here >>> 1)) & mask & LOW_BITS;
+      const claimed = word | base | (base << 1);
+      if (Atomics.compareExchange(this.#words, index, word, claimed) === word) return true;
+    }
+  }
+
+  #change(first: number, end: number, changed: (word: number, mask: number) => number): void {
+    for (let at = first; at < end; at = (at | 15) + 1) {
+      const index = at >>> 4;
+      const mask = maskOf(at, end);
+      for (;;) {
+        const word = Atomics.load(this.#words, index);
+        if (Atomics.compareExchange(this.#words, index, word, changed(word, mask) | 0) === word) break;
+      }
+    }
+  }
+}
+
+export function sectorCountOf(blockCount: number): number {
+  return Math.ceil(blockCount / BLOCKS_PER_SECTOR);
+}
+
+function sectorOf(block: number): number {
+  return Math.floor(block / BLOCKS_PER_SECTOR);
+}
+
+function groupOf(sector: number): SectorRange {
+  const first = sector - (sector % SECTORS_RESERVED_TOGETHER);
+  return { first, end: first + SECTORS_RESERVED_TOGETHER };
+}
+
+/** The bits of those blocks from `at` on that lie in its word. */
+function maskOf(at: number, end: number): number {
+  const from = at & 15;
+  const to = Math.min(16, end - at + from);
+  const upTo = to === 16 ? -1 : (1 << (to * 2)) - 1;
+  return upTo & ~((1 << (from * 2)) - 1);
+}
+
+/** Both bits of every claimed block. */
+function claimedIn(word: number): number {
+  const low = word & (word >>> 1) & LOW_BITS;
+  return low | (low << 1);
+}
+
+function unclaimed(word: number): number {
+  return word & ~claimedIn(word);
+}
+
+function trailingZeroes(word: number): number {
+  return 31 - Math.clz32(word & -word);
+}
+
+function asState(bits: number): BlockState {
+  if (bits === BlockState.Own) return BlockState.Own;
+  return bits === BlockState.Zero ? BlockState.Zero : BlockState.Base;
+}
+
+const LOW_BITS = 0x5555_5555;
+const HIGH_BITS = 0xaaaa_aaaa | 0;
+
+const FIELDS = 4;
+const Field = { Undurable: 0 } as const;
+const Sector = { Unreserved: 0, Durable: 1, Undurable: 2 } as const;

@@ -1,0 +1,188 @@
+import { Malformed } from '../../base/malformed.js';
+import type { BlockDevice } from '../block-device.js';
+import type { Medium } from '../flush-queue.js';
+import { BlockMap, OVERLAY_BLOCK_BYTES, type SectorStates, sectorCountOf } from './block-map.js';
+import {
+  dataAt,
+  decodeHeader,
+  decodeSector,
+  decodeTally,
+  encodeHeader,
+  encodeSector,
+  encodeTally,
+  fileBytes,
+  HEADER_AT,
+  MAP_AT,
+  type OverlayHeader,
+  SECTOR_BYTES,
+  TALLY_AT,
+} from './overlay-format.js';
+
+/** It is none, not this one, or damaged. */
+export class OverlayDamaged extends Error {
+  override readonly name = 'OverlayDamaged';
+}
+
+/** How much of the map is read at once. */
+const MAP_PIECE_SECTORS = 2048;
+
+/** An overlay's file: its header, its map, and the device on which all of it lies. */
+export class OverlayFile {
+  readonly header: OverlayHeader;
+  readonly device: BlockDevice & Medium;
+  readonly map: BlockMap;
+  /** Where in the file the disk's first byte lies. */
+  readonly dataAt: number;
+  /** Sectors of the map that are on stable storage, as far as is known. */
+  #written = new Set<number>();
+  #tally = 0;
+  #reserving: Promise<void> = Promise.resolve();
+
+  private constructor(device: BlockDevice & Medium, { header, sectors, tally }: Opened) {
+    this.device = device;
+    this.header = header;
+    this.map = BlockMap.create(blockCountOf(header));
+    this.dataAt = dataAt(header);
+    if (sectors.length > 0) this.#take({ sectors, tally });
+  }
+
+  /** Writes what makes an empty file, already as long as `fileBytes` says, an overlay of which nothing is its own; durable when it resolves. */
+  static async make(device: BlockDevice & Medium, header: OverlayHeader): Promise<OverlayFile> {
+    await device.write(HEADER_AT, encodeHeader(header), { durable: true });
+    return new OverlayFile(device, { header, sectors: [], tally: 0 });
+  }
+
+  /** Throws OverlayDamaged, and BlockError. */
+  static async open(device: BlockDevice & Medium): Promise<OverlayFile> {
+    return new OverlayFile(device, await whatIs(device));
+  }
+
+  /** Room for what the map says of these blocks, so that a flush meets no full disk. Throws BlockError. */
+  async reserve(first: number, end: number): Promise<void> {
+    if (this.map.isReserved(first, end)) return;
+    // One after the other: what the first has made room for, and others have written to since, is not to be zeroed by the second.
+    const reserving = this.#reserving.then(() => this.#reserve(first, end));
+    this.#reserving = reserving.catch(() => {});
+    await reserving;
+  }
+
+  async #reserve(first: number, end: number): Promise<void> {
+    for (const group of this.map.unreserved(first, end)) {
+      const from = MAP_AT + group.first * SECTOR_BYTES;
+      const length = Math.min(this.dataAt, MAP_AT + group.end * SECTOR_BYTES) - from;
+      await this.device.zero(from, length, { keepAllocated: true, durable: false });
+      this.map.reserved(group);
+    }
+  }
+
+  /** One at a time. When it resolves, all that was written before and what the map said then is on stable storage. */
+  async sync(): Promise<void> {
+    const sectors = this.map.takeUndurable();
+    try {
+      await this.device.flush();
+      if (sectors.length > 0) await this.#record(sectors);
+    } catch (error) {
+      this.map.notDurable(sectors);
+      throw error;
+    }
+    this.map.nowDurable(sectors);
+  }
+
+  /** What was lost is lost: the map is again what the file says. Throws OverlayDamaged, and BlockError. */
+  async reopen(): Promise<void> {
+    await this.device.reopen();
+    const { sectors, tally } = await whatIs(this.device);
+    this.#take({ sectors, tally });
+  }
+
+  #take({ sectors, tally }: Pick<Opened, 'sectors' | 'tally'>): void {
+    this.map.load(sectors);
+    this.#written = new Set(sectors.map(({ sector }) => sector));
+    this.#tally = tally;
+  }
+
+  async close(): Promise<void> {
+    await this.device.close();
+  }
+
+  async #record(sectors: readonly SectorStates[]): Promise<void> {
+    // Of those before, which are on stable storage since the flush that was just made.
+    const durable = this.#written.size;
+    for (const run of runsOf(sectors)) await this.#writeRun(run);
+    if (durable !== this.#tally) {
+      await this.device.write(TALLY_AT, encodeTally(this.header.id, durable), { durable: false });
+      this.#tally = durable;
+    }
+    await this.device.flush();
+    for (const { sector } of sectors) this.#written.add(sector);
+  }
+
+  async #writeRun(run: readonly SectorStates[]): Promise<void> {
+    const bytes = new Uint8Array(run.length * SECTOR_BYTES);
+    for (const [index, states] of run.entries()) bytes.set(encodeSector(this.header.id, states), index * SECTOR_BYTES);
+    await this.device.write(MAP_AT + (run[0]?.sector ?? 0) * SECTOR_BYTES, bytes, { durable: false });
+  }
+}
+
+interface Opened {
+  readonly header: OverlayHeader;
+  /** Of the map, as far as they were ever written. */
+  readonly sectors: readonly SectorStates[];
+  readonly tally: number;
+}
+
+async function whatIs(device: BlockDevice): Promise<Opened> {
+  try {
+    const head = await readAll(device, 0, MAP_AT);
+    const header = decodeHeader(head.subarray(HEADER_AT, HEADER_AT + SECTOR_BYTES));
+    if (device.sizeBytes < fileBytes(header)) {
+      throw new Malformed(`it has ${device.sizeBytes} bytes of ${fileBytes(header)}: its end is missing`);
+    }
+    const tally = decodeTally(header.id, head.subarray(TALLY_AT, TALLY_AT + SECTOR_BYTES));
+    const sectors = await readMap(device, header);
+    if (sectors.length < tally) {
+      throw new Malformed(`of ${tally} sectors of its map ${tally - sectors.length} are wiped out`);
+    }
+    return { header, sectors, tally };
+  } catch (error) {
+    if (error instanceof Malformed) throw new OverlayDamaged(error.message);
+    throw error;
+  }
+}
+
+async function readMap(device: BlockDevice, header: OverlayHeader): Promise<SectorStates[]> {
+  const sectors: SectorStates[] = [];
+  const sectorCount = sectorCountOf(blockCountOf(header));
+  for (let first = 0; first < sectorCount; first += MAP_PIECE_SECTORS) {
+    const count = Math.min(MAP_PIECE_SECTORS, sectorCount - first);
+    const bytes = await readAll(device, MAP_AT + first * SECTOR_BYTES, count * SECTOR_BYTES);
+    for (let index = 0; index < count; index += 1) {
+      const sector = bytes.subarray(index * SECTOR_BYTES, (index + 1) * SECTOR_BYTES);
+      const states = decodeSector(header.id, first + index, sector);
+      if (states !== undefined) sectors.push(states);
+    }
+  }
+  return sectors;
+}
+
+async function readAll(device: BlockDevice, offset: number, lengthBytes: number): Promise<Uint8Array> {
+  if (offset + lengthBytes > device.sizeBytes) throw new Malformed(`it has only ${device.sizeBytes} bytes`);
+  const bytes = new Uint8Array(lengthBytes);
+  await device.read(offset, bytes);
+  return bytes;
+}
+
+function blockCountOf({ sizeBytes }: OverlayHeader): number {
+  return Math.ceil(sizeBytes / OVERLAY_BLOCK_BYTES);
+}
+
+/** Neighbours together. */
+function runsOf(sectors: readonly SectorStates[]): SectorStates[][] {
+  const runs: SectorStates[][] = [];
+  for (const states of sectors) {
+    const last = runs.at(-1);
+    if (last?.at(-1)?.sector === states.sector - 1) last.push(states);
+    else runs.push([states]);
+  }
+  return runs;
+}
