@@ -15,6 +15,21 @@ export const LOG_BUFFER_BYTES_MAX = 4 * 1024 * 1024;
 /** The map of an overlay has room for a disk of this size at least, so that a board's disk can grow: 64 MiB of places in a sparse file, and no space. */
 export const OVERLAY_CAPACITY_BYTES_MIN = 1024 ** 4;
 
+/** Each read of a block that no layer has asks all of them, a few nanoseconds each; and each is an open file. */
+export const SNAPSHOTS_PER_BOARD_MAX = 64;
+
+/** What says how a board's layers lie on each other: 64 snapshots and their layers take some 20 KiB. */
+export const LAYER_TREE_BYTES_MAX = 1024 * 1024;
+
+/** A board's writes are held while a snapshot is made of what it has written; where its disk takes longer, there is none. Linux waits for a disk for minutes, people at a prompt don't. */
+export const SNAPSHOT_HOLD_MS_MAX = 10_000;
+
+/** What a new layer and the record of it need at most: a header, a GPT at both ends of the disk, a page of the map for each, `disk.json`. */
+export const LAYER_NEEDS_BYTES = 256 * 1024;
+
+/** What is copied from one layer to another, or out of a disk, at once. */
+export const LAYER_COPY_BYTES = 1024 * 1024;
+
 // ── disk ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 /** Linux gives a disk at most 256 partitions (DISK_MAX_PARTS): a chain of logical partitions is followed no further. */

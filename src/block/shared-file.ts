@@ -24,6 +24,7 @@ export class SharedFile {
   readonly #onDisk: Int32Array;
   #whenSynced: (() => void)[] = [];
   #watches = 0;
+  #isClosed = false;
 
   constructor({ descriptor, sizeBytes, memory, map, disk }: ToldFile) {
     this.map = map;
@@ -45,7 +46,9 @@ export class SharedFile {
 
   /** The owner's, when nobody uses it any more. */
   close(): void {
-    if (this.map !== undefined) unmapFile(this.map);
+    // Once: what lies there by then is somebody else's.
+    if (this.map !== undefined && !this.#isClosed) unmapFile(this.map);
+    this.#isClosed = true;
   }
 
   /** For another thread. */

@@ -10,7 +10,7 @@ import { RangeLock } from './range-lock.js';
 const CLAIM_PAUSE_MS_MAX = 16;
 
 /** A run of bytes that all come from one place. */
-interface Run {
+export interface Run {
   readonly state: BlockState;
   readonly offset: number;
   readonly lengthBytes: number;
@@ -133,18 +133,43 @@ export class OverlayDevice implements BlockDevice, Medium {
     return lengthBytes === 0 || this.#map.isAll(BlockState.Base, Math.floor(offset / OVERLAY_BLOCK_BYTES), end);
   }
 
+  /** What it has of its own, blocks of zeroes too, in order. */
+  *ownRuns(): Generator<Run> {
+    for (let at = 0; at < this.sizeBytes; ) {
+      const run = this.#runAt(at, this.sizeBytes);
+      if (run.state !== BlockState.Base) yield run;
+      at += run.lengthBytes;
+    }
+  }
+
+  /** What of that range it has not. */
+  baseRuns(offset: number, lengthBytes: number): Run[] {
+    return this.#runs(offset, lengthBytes).filter(({ state }) => state === BlockState.Base);
+  }
+
+  /** How much it has of its own. */
+  get ownBytes(): number {
+    let sum = 0;
+    for (const { state, lengthBytes } of this.ownRuns()) if (state === BlockState.Own) sum += lengthBytes;
+    return sum;
+  }
+
   #runs(offset: number, lengthBytes: number): Run[] {
     const runs: Run[] = [];
     const end = offset + lengthBytes;
-    const endBlock = Math.ceil(end / OVERLAY_BLOCK_BYTES);
     for (let at = offset; at < end; ) {
-      const block = Math.floor(at / OVERLAY_BLOCK_BYTES);
-      const state = this.#map.stateOf(block);
-      const to = Math.min(end, this.#map.endOfRun(block, endBlock) * OVERLAY_BLOCK_BYTES);
-      runs.push({ state, offset: at, lengthBytes: to - at });
-      at = to;
+      const run = this.#runAt(at, end);
+      runs.push(run);
+      at += run.lengthBytes;
     }
     return runs;
+  }
+
+  #runAt(offset: number, end: number): Run {
+    const block = Math.floor(offset / OVERLAY_BLOCK_BYTES);
+    const endBlock = this.#map.endOfRun(block, Math.ceil(end / OVERLAY_BLOCK_BYTES));
+    const to = Math.min(end, endBlock * OVERLAY_BLOCK_BYTES);
+    return { state: this.#map.stateOf(block), offset, lengthBytes: to - offset };
   }
 
   #readRunNow(run: Run, part: Uint8Array): boolean {

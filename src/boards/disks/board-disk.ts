@@ -1,0 +1,345 @@
+import { bytesText } from '../../base/amounts.js';
+import type { Clock } from '../../base/clock.js';
+import { LAYER_NEEDS_BYTES, SNAPSHOT_HOLD_MS_MAX, SNAPSHOTS_PER_BOARD_MAX } from '../../base/limits.js';
+import { BlockError, blockErrorFrom } from '../../block/block-error.js';
+import { SwitchingDevice } from '../../block/switching-device.js';
+import { DiskRefused } from './disk-folder.js';
+import { closeAll, type OpenLayer } from './layer-files.js';
+import { mergeInto } from './layer-merge.js';
+import {
+  chainOf,
+  type Layer,
+  type LayerTree,
+  layerOf,
+  merged,
+  rolledBack,
+  type Snapshot,
+  startedAnew,
+  type Tidying,
+  tidying,
+  withoutLayer,
+  withoutRemoved,
+  withoutSnapshot,
+  withSnapshot,
+} from './layer-tree.js';
+import { SNAPSHOT_NAME } from './layer-tree-wire.js';
+import { type BoardDiskOptions, type OpenDisk, openDisk, topOf } from './open-disk.js';
+
+/** `refused`: nothing has happened. */
+export type DiskVerdict<Done = object> =
+  | ({ readonly answer: 'done' } & Done)
+  | { readonly answer: 'refused'; readonly because: string };
+
+/** For how long changes were held. */
+export interface Held {
+  readonly heldMs: number;
+}
+
+export interface SnapshotFacts {
+  readonly name: string;
+  readonly takenAt: Date;
+  /** What was written since the snapshot before it, and is kept for it. */
+  readonly ownBytes: number;
+  /** The disk lies on it. */
+  readonly inUse: boolean;
+}
+
+/**
+ * A board's own disk: layers over an image. What is done to the layers is done one after the other; each is either done or has not
+ * happened, whenever the process or the host dies, because `disk.json` says in one step which layers there are.
+ */
+export class BoardDisk {
+  readonly device: SwitchingDevice;
+  readonly #options: BoardDiskOptions;
+  readonly #clock: Clock;
+  readonly #disk: Pick<OpenDisk, 'folder' | 'files'>;
+  #tree: LayerTree;
+  #layers: readonly OpenLayer[];
+  #lastTurn: Promise<unknown> = Promise.resolve();
+
+  private constructor(options: BoardDiskOptions, clock: Clock, { tree, layers, ...disk }: OpenDisk) {
+    this.#options = options;
+    this.#clock = clock;
+    this.#disk = disk;
+    this.#tree = tree;
+    this.#layers = layers;
+    this.device = new SwitchingDevice(topOf(layers));
+  }
+
+  /** Makes it if there is none. Throws DiskRefused, BlockError, and what Node says of the disk. */
+  static async open(options: BoardDiskOptions, clock: Clock): Promise<BoardDisk> {
+    const disk = new BoardDisk(options, clock, await openDisk(options));
+    await disk.#removeGone();
+    return disk;
+  }
+
+  /** Names of layers' files that nobody knows of. */
+  strangers(): Promise<readonly string[]> {
+    return this.#disk.folder.strangers(this.#tree);
+  }
+
+  /** Versions of images that it lies on, or that a snapshot does. */
+  get bases(): ReadonlySet<string> {
+    return new Set(this.#tree.layers.map(({ base }) => base));
+  }
+
+  /** Whether the disk lies on that snapshot. */
+  isOn(name: string): boolean {
+    const layer = this.#snapshot(name)?.layer;
+    return layer !== undefined && this.#layers.some((each) => each.layer.id === layer);
+  }
+
+  /** Whether the board has written nothing there, ever: it is as in the image. */
+  isUntouched(offset: number, lengthBytes: number): boolean {
+    return this.#layers.every(({ device }) => {
+      const length = Math.max(0, Math.min(lengthBytes, device.sizeBytes - offset));
+      return device.isUntouched(offset, length);
+    });
+  }
+
+  /** Oldest first. */
+  snapshots(): Promise<readonly SnapshotFacts[]> {
+    return Promise.all(
+      this.#tree.snapshots.map(async ({ name, layer, takenAt }) => {
+        const ownBytes = await this.#disk.folder.allocatedBytes(layer);
+        return { name, takenAt, ownBytes, inUse: this.isOn(name) };
+      }),
+    );
+  }
+
+  /** What the board has written since the last snapshot. */
+  currentBytes(): Promise<number> {
+    return this.#disk.folder.allocatedBytes(this.#tree.current);
+  }
+
+  /** The board may go on meanwhile: its changes are held for as long as what it has written last takes to the disk. */
+  snapshot(name: string): Promise<DiskVerdict<Held>> {
+    return this.#inTurn<Held>(async () => {
+      const because = this.#whyNot(name);
+      if (because !== undefined) return { answer: 'refused', because };
+      const top = topOf(this.#layers);
+      const { base } = layerOf(this.#tree, this.#tree.current);
+      const fresh = await this.#disk.files.make({ parent: this.#tree.current, base }, top, top.sizeBytes);
+      try {
+        await this.device.flush(); // most of it while the board goes on
+        return { answer: 'done', heldMs: await this.#takeSnapshot(name, fresh) };
+      } catch (error) {
+        await this.#disk.files.unmake(fresh);
+        throw error;
+      }
+    });
+  }
+
+  /** Nobody may write to the disk. */
+  rollback(name: string): Promise<DiskVerdict> {
+    return this.#inTurn(async () => {
+      const snapshot = this.#snapshot(name);
+      if (snapshot === undefined) return this.#noSnapshot(name);
+      const chain = chainOf(this.#tree, snapshot.layer);
+      await this.#beginOver(chain, (fresh) => rolledBack(this.#tree, snapshot, fresh));
+      return DONE;
+    });
+  }
+
+  /** Back to the image as it is now; snapshots stay. Nobody may write to the disk. */
+  reset(): Promise<DiskVerdict> {
+    return this.#inTurn(async () => {
+      await this.#beginOver([], (fresh) => startedAnew(this.#tree, this.#options.base, fresh));
+      return DONE;
+    });
+  }
+
+  /** Nobody may write to the disk if it lies on that snapshot. */
+  drop(name: string): Promise<DiskVerdict> {
+    return this.#inTurn(async () => {
+      if (this.#snapshot(name) === undefined) return this.#noSnapshot(name);
+      await this.#record(withoutSnapshot(this.#tree, name));
+      await this.#tidy();
+      return DONE;
+    });
+  }
+
+  /** What was not flushed is not made durable by it. */
+  async close(): Promise<void> {
+    await this.#lastTurn;
+    await closeAll(this.#layers);
+  }
+
+  #snapshot(name: string): Snapshot | undefined {
+    return this.#tree.snapshots.find((snapshot) => snapshot.name === name);
+  }
+
+  #whyNot(name: string): string | undefined {
+    if (!SNAPSHOT_NAME.test(name)) {
+      return `${JSON.stringify(name)} is no name for a snapshot: up to 63 letters and digits, and behind the first one . _ - too`;
+    }
+    if (this.#snapshot(name) !== undefined) return `there is a snapshot ${name} already: drop it, or take another name`;
+    const isFull = this.#tree.snapshots.length >= SNAPSHOTS_PER_BOARD_MAX;
+    return isFull
+      ? `there are ${SNAPSHOTS_PER_BOARD_MAX} snapshots, the most that a board can have: drop one`
+      : undefined;
+  }
+
+  #noSnapshot(name: string): DiskVerdict<never> {
+    const names = this.#tree.snapshots.map((snapshot) => snapshot.name);
+    const there = names.length === 0 ? 'it has none' : `there are ${names.join(', ')}`;
+    return { answer: 'refused', because: `${this.#options.board} has no snapshot ${JSON.stringify(name)}: ${there}` };
+  }
+
+  /** Answers for how long changes were held. */
+  async #takeSnapshot(name: string, fresh: OpenLayer): Promise<number> {
+    const begunMs = this.#clock.nowMs();
+    const release = await this.#held();
+    try {
+      await topOf(this.#layers).flush();
+      await this.#record(withSnapshot(this.#tree, { name, takenAt: this.#clock.today() }, fresh.layer.id));
+      this.#layers = [...this.#layers, fresh];
+      // Whoever still reads from the layer before reads the same.
+      void this.device.switchTo(fresh.device);
+    } finally {
+      release();
+    }
+    return this.#clock.nowMs() - begunMs;
+  }
+
+  async #held(): Promise<() => void> {
+    const holding = this.device.hold();
+    const isLate = new Promise<undefined>((resolve) => {
+      const timer = this.#clock.after(SNAPSHOT_HOLD_MS_MAX, () => resolve(undefined));
+      void holding.then(() => timer.cancel());
+    });
+    const release = await Promise.race([holding, isLate]);
+    if (release !== undefined) return release;
+    void holding.then((late) => late());
+    const because = `what it has under way took longer than ${SNAPSHOT_HOLD_MS_MAX / 1000} s`;
+    throw new BlockError('EBUSY', { file: this.#options.board, detail: because });
+  }
+
+  /** A fresh layer over that chain, or over the image, takes the current one's place. */
+  async #beginOver(chain: readonly Layer[], next: (fresh: string) => LayerTree): Promise<void> {
+    const { files } = this.#disk;
+    const below = await files.openChain(chain, 'readOnly');
+    const [base, parent] = [chain.at(-1)?.base ?? this.#options.base, chain.at(-1)?.id];
+    const on = below.at(-1)?.device ?? this.#options.baseOf(base);
+    try {
+      const fresh = await files.make({ base, parent }, on, this.device.sizeBytes);
+      await this.#makeCurrent(fresh, next).catch(async (error: unknown) => {
+        await files.unmake(fresh);
+        throw error;
+      });
+      await this.#replace([...below, fresh]);
+    } catch (error) {
+      await closeAll(below);
+      throw error;
+    }
+    await this.#removeGone();
+    await this.#tidy();
+  }
+
+  async #makeCurrent(fresh: OpenLayer, next: (fresh: string) => LayerTree): Promise<void> {
+    await this.#options.fit(fresh.device);
+    await fresh.device.flush();
+    await this.#record(next(fresh.layer.id));
+  }
+
+  /** The disk is those layers from now on. */
+  async #replace(layers: readonly OpenLayer[]): Promise<void> {
+    const before = this.#layers;
+    this.#layers = layers;
+    const release = await this.device.hold();
+    await this.device.switchTo(topOf(layers)).finally(release);
+    await closeAll(before);
+  }
+
+  /** Until there is no layer that could be done without. */
+  async #tidy(): Promise<void> {
+    for (let next = tidying(this.#tree); next !== undefined; next = tidying(this.#tree)) {
+      if (next.kind === 'remove') await this.#record(withoutLayer(this.#tree, next.layer));
+      else if (this.#isOpen(next.upper)) await this.#mergeUnderneath(next);
+      else await this.#record(await this.#merge(next));
+      await this.#removeGone();
+    }
+  }
+
+  #isOpen({ id }: Layer): boolean {
+    return this.#layers.some(({ layer }) => layer.id === id);
+  }
+
+  /** Of the disk that is open: it may be read meanwhile, and is the same to read at every moment. */
+  async #mergeUnderneath(both: Merging): Promise<void> {
+    const release = await this.device.hold();
+    const before = this.#layers;
+    try {
+      await topOf(before).flush();
+      const tree = await this.#merge(both);
+      // Opened before it is written down that the others are none any more: else the board could go on writing to one of those.
+      const layers = await this.#disk.files.openChain(chainOf(tree, tree.current), 'readWrite');
+      await this.#record(tree).catch(async (error: unknown) => {
+        await closeAll(layers);
+        throw error;
+      });
+      this.#layers = layers;
+      await this.device.switchTo(topOf(layers));
+    } finally {
+      release();
+    }
+    await closeAll(before);
+  }
+
+  /** Into the file that needs less for it; answers what is true from then on. */
+  async #merge(both: Merging): Promise<LayerTree> {
+    const { lower, upper } = both;
+    const { files } = this.#disk;
+    const low = await files.openChain(chainOf(this.#tree, lower.id), 'readWrite');
+    try {
+      const high = await files.openOn(upper, topOf(low), 'readWrite');
+      try {
+        const isDown = topOf(low).sizeBytes === high.sizeBytes && high.ownBytes < topOf(low).ownBytes;
+        if (isDown) await mergeInto(topOf(low), high, 'allOfSource');
+        else await mergeInto(high, topOf(low), 'whatTargetLacks');
+        return merged(this.#tree, both, isDown ? lower.id : upper.id);
+      } finally {
+        await high.close();
+      }
+    } finally {
+      await closeAll(low);
+    }
+  }
+
+  /** The tree is this one from now on, also for whoever comes after a crash. */
+  async #record(tree: LayerTree): Promise<void> {
+    await this.#disk.folder.write(tree);
+    this.#tree = tree;
+  }
+
+  /** A file that can't be removed now is removed at the next start. */
+  async #removeGone(): Promise<void> {
+    const { removed } = this.#tree;
+    if (removed.length === 0) return;
+    for (const id of removed) await this.#disk.folder.removeLayer(id);
+    await this.#record(withoutRemoved(this.#tree));
+  }
+
+  #inTurn<Done>(action: () => Promise<DiskVerdict<Done>>): Promise<DiskVerdict<Done>> {
+    const turn = this.#lastTurn.then(() => this.#told(action));
+    this.#lastTurn = turn.catch(() => {});
+    return turn;
+  }
+
+  async #told<Done>(action: () => Promise<DiskVerdict<Done>>): Promise<DiskVerdict<Done>> {
+    try {
+      return await action();
+    } catch (error) {
+      if (error instanceof DiskRefused) return { answer: 'refused', because: `${error.message}; ${error.remedy}` };
+      if (!(error instanceof Error && 'code' in error)) throw error; // a bug of ours
+      const failure = blockErrorFrom(error, { file: this.#disk.folder.path });
+      if (failure.code !== 'ENOSPC') return { answer: 'refused', because: failure.message };
+      const because = `there is no space under ${this.#disk.folder.path}: it takes ${bytesText(LAYER_NEEDS_BYTES)}, and what the board writes from then on`;
+      return { answer: 'refused', because };
+    }
+  }
+}
+
+type Merging = Extract<Tidying, { kind: 'merge' }>;
+
+const DONE = { answer: 'done' } as const;
