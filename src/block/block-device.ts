@@ -1,3 +1,4 @@
+import type { DiskPart } from './overlay/shared-layers.js';
 import type { SharedFile } from './shared-file.js';
 
 /**
@@ -9,6 +10,8 @@ export interface BlockDevice {
   readonly sizeBytes: number;
   /** As other threads may use it: they leave to this object what it has to know of. Undefined where every change has to go through it: what is read-only, or on NFS, which tells the error of one write to another. */
   readonly shared?: SharedFile | undefined;
+  /** The files that its bytes come from, the uppermost first, as other threads may read them. Undefined where they can't. */
+  readonly parts?: readonly DiskPart[] | undefined;
   /** It lies on a disk that turns, as far as that is known: far seeks cost (NBD ROTATIONAL). */
   readonly rotational: boolean;
   /** Fills `target`. */

@@ -1,5 +1,6 @@
 import { fdatasync, read, write } from 'node:fs';
 import { CachedReader } from '../os/cached-read.js';
+import { type FileMap, mapFile, unmapFile } from '../os/file-residency.js';
 import { dropCached, readAhead } from '../os/file-space.js';
 import { assertInside, type BlockDevice, type Extent, type ZeroOptions } from './block-device.js';
 import { BlockError, blockErrorFrom } from './block-error.js';
@@ -8,6 +9,7 @@ import { FileAllocation } from './file-allocation.js';
 import { type FileDeviceOptions, type OpenFile, openUnderLock, reopenInPlace } from './file-opening.js';
 import { FileZeroing } from './file-zeroing.js';
 import { FlushQueue, type Medium } from './flush-queue.js';
+import type { DiskPart } from './overlay/shared-layers.js';
 import { SharedFile } from './shared-file.js';
 
 /** Zeroes are written from a buffer of this size where the filesystem can't zero by itself. */
@@ -36,7 +38,10 @@ class FileDevice implements BlockDevice, Medium {
   readonly #zeroing: FileZeroing;
   readonly #allocation: FileAllocation | undefined;
   readonly shared: SharedFile | undefined;
+  readonly parts: readonly DiskPart[] | undefined;
+  readonly #mapped: FileMap | undefined;
   readonly #flushes = new FlushQueue(() => this.#sync());
+  #isClosed = false;
 
   constructor(open: OpenFile, disk: Disk) {
     const { file, handle, isFile } = open;
@@ -52,6 +57,10 @@ class FileDevice implements BlockDevice, Medium {
     // What another thread tried and left to us would be tried here once more, and the error of the first time be lost.
     const isShared = this.#isWritable && !open.failsLate;
     this.shared = isShared ? SharedFile.create(this.#descriptor, this.sizeBytes, disk.underWay) : undefined;
+    const isOnlyRead = !this.#isWritable && !open.failsLate;
+    this.#mapped = isOnlyRead ? mapFile(this.#descriptor, this.sizeBytes) : undefined;
+    const part = { descriptor: this.#descriptor, at: 0, sizeBytes: this.sizeBytes, blocks: undefined };
+    this.parts = isShared || isOnlyRead ? [{ ...part, map: this.shared?.map ?? this.#mapped }] : undefined;
   }
 
   async read(offset: number, target: Uint8Array): Promise<void> {
@@ -129,7 +138,10 @@ class FileDevice implements BlockDevice, Medium {
   }
 
   async close(): Promise<void> {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
     this.shared?.close();
+    if (this.#mapped !== undefined) unmapFile(this.#mapped);
     await this.#open.handle.close();
   }
 

@@ -1,6 +1,7 @@
 import { assertInside, type BlockDevice, type Extent } from './block-device.js';
 import { BlockError } from './block-error.js';
 import { ExtentList } from './extent-list.js';
+import type { DiskPart } from './overlay/shared-layers.js';
 
 /** A disk that is only read, made larger: zeroes follow it. Closing it leaves the device beneath open: it is only a view. */
 export function grown(device: BlockDevice, sizeBytes: number): BlockDevice {
@@ -19,6 +20,10 @@ class Grown implements BlockDevice {
 
   get rotational(): boolean {
     return this.#device.rotational;
+  }
+
+  get parts(): readonly DiskPart[] | undefined {
+    return this.#device.parts;
   }
 
   async read(offset: number, target: Uint8Array): Promise<void> {

@@ -1,8 +1,9 @@
 import { DISK_LANES_AT_ONCE_MAX } from '../base/limits.js';
 import { type FileMap, mapFile, unmapFile } from '../os/file-residency.js';
+import { type DiskPart, SharedLayers } from './overlay/shared-layers.js';
 
 /**
- * A disk that is a file and nothing else, as several threads use it at once. The thread that opened it stays its owner: what
+ * A disk that is a file, or layers of which one takes its changes, as several threads use it at once. The thread that opened it stays its owner: what
  * somebody must know of before it happens is left to it, and so is whatever fails. All of this is in memory that the threads
  * share. Its fields are touched by Atomics only; the bounds are not, and are changed only while WatchesAll keeps everybody from
  * looking at them.
@@ -22,11 +23,16 @@ export class SharedFile {
   readonly #fields: Int32Array;
   readonly #bounds: Float64Array;
   readonly #onDisk: Int32Array;
+  /** Undefined: the file is the disk. */
+  readonly layers: SharedLayers | undefined;
   #whenSynced: (() => void)[] = [];
+  readonly #whenReplaced: ((next: SharedFile) => void)[] = [];
   #watches = 0;
+  #over: Promise<void> = Promise.resolve();
   #isClosed = false;
 
-  constructor({ descriptor, sizeBytes, memory, map, disk }: ToldFile) {
+  constructor({ descriptor, sizeBytes, memory, map, disk, layers }: ToldFile) {
+    this.layers = layers && new SharedLayers(layers, sizeBytes);
     this.map = map;
     this.descriptor = descriptor;
     this.sizeBytes = sizeBytes;
@@ -39,7 +45,14 @@ export class SharedFile {
 
   static create(descriptor: number, sizeBytes: number, disk: SharedArrayBuffer): SharedFile {
     const map = mapFile(descriptor, sizeBytes);
-    const file = new SharedFile({ descriptor, sizeBytes, memory: new SharedArrayBuffer(MEMORY_BYTES), map, disk });
+    const file = new SharedFile({
+      descriptor,
+      sizeBytes,
+      memory: new SharedArrayBuffer(MEMORY_BYTES),
+      map,
+      disk,
+      layers: undefined,
+    });
     Atomics.store(file.#fields, Field.WatchesAll, 1);
     return file;
   }
@@ -53,8 +66,32 @@ export class SharedFile {
 
   /** For another thread. */
   get told(): ToldFile {
-    const { descriptor, sizeBytes, memory, map, disk } = this;
-    return { descriptor, sizeBytes, memory, map, disk };
+    const { descriptor, sizeBytes, memory, map, disk, layers } = this;
+    return { descriptor, sizeBytes, memory, map, disk, layers: layers?.told };
+  }
+
+  /** The owner's: this file as the uppermost of these, of which the disk is made. Whoever syncs one syncs the other. */
+  withLayers(layers: readonly DiskPart[], sizeBytes: number): SharedFile {
+    const disk = new SharedFile({ ...this.told, sizeBytes, layers });
+    disk.#whenSynced = this.#whenSynced;
+    return disk;
+  }
+
+  /** Told what takes its place, before anybody changes that. */
+  whenReplaced(listener: (next: SharedFile) => void): void {
+    this.#whenReplaced.push(listener);
+  }
+
+  /** The owner's, who holds it and has its sync for good: from now on the disk is `next`. */
+  replaceBy(next: SharedFile): void {
+    Atomics.store(next.#fields, Field.OwnersWaiting, Atomics.load(this.#fields, Field.OwnersWaiting));
+    for (const listener of this.#whenReplaced) listener(next);
+    Atomics.store(this.#fields, Field.Replaced, 1);
+  }
+
+  /** Other threads have to look what took its place. */
+  get isReplaced(): boolean {
+    return Atomics.load(this.#fields, Field.Replaced) === 1;
   }
 
   /** A change of these bytes begins; what it answers is for `endChange`. Undefined: it is the owner's to do. */
@@ -128,6 +165,16 @@ export class SharedFile {
     Atomics.add(this.#fields, Field.OwnersWaiting, count);
   }
 
+  /** The owner's: all changes are its own until `letGo`. Resolves when none that it did not see is under way. */
+  async hold(): Promise<void> {
+    Atomics.store(this.#fields, Field.Held, 1);
+    await this.#announcedAreOver();
+  }
+
+  letGo(): void {
+    if (!this.isReplaced) Atomics.store(this.#fields, Field.Held, 0);
+  }
+
   /** The owner's: all changes that begin from now on are its own, until `watch` is given this answer, if nobody has asked again meanwhile. */
   watchAll(): number {
     this.#watches += 1;
@@ -169,7 +216,13 @@ export class SharedFile {
     return Atomics.compareExchange(this.#fields, Field.Syncing, 0, 1) === 0;
   }
 
-  async #announcedAreOver(): Promise<void> {
+  /** One call after the other: each has to wait for what the one before it has not waited for. */
+  #announcedAreOver(): Promise<void> {
+    this.#over = this.#over.then(() => this.#potIsEmpty());
+    return this.#over;
+  }
+
+  async #potIsEmpty(): Promise<void> {
     const before = Atomics.load(this.#fields, Field.Filling) === Pot.First ? Pot.First : Pot.Second;
     Atomics.store(this.#fields, Field.Filling, before === Pot.First ? Pot.Second : Pot.First);
     // Most take no millisecond; those on a disk that hangs need no looking at a thousand times a second.
@@ -190,6 +243,7 @@ export class SharedFile {
 
   #isOwners(offset: number, lengthBytes: number): boolean {
     if (Atomics.load(this.#fields, Field.WatchesAll) === 1) return true;
+    if (Atomics.load(this.#fields, Field.Held) === 1) return true;
     if (Atomics.load(this.#fields, Field.OwnersWaiting) > 0) return true;
     const count = Atomics.load(this.#fields, Field.RangeCount);
     for (let index = 0; index < count; index += 1) {
@@ -207,6 +261,7 @@ export interface ToldFile {
   readonly memory: SharedArrayBuffer;
   readonly map: FileMap | undefined;
   readonly disk: SharedArrayBuffer;
+  readonly layers: readonly DiskPart[] | undefined;
 }
 
 /** From the first byte to behind the last. */
@@ -227,6 +282,8 @@ const Field = {
   Syncing: 6,
   OwnerWaits: 7,
   LostWrites: 8,
+  Replaced: 9,
+  Held: 10,
 } as const;
 
 const BOUNDS_AT = 64;

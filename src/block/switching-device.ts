@@ -42,25 +42,31 @@ export class SwitchingDevice implements BlockDevice, Medium {
   /** From now on changes and flushes wait. Resolves when none is under way any more; they go on when what it answers is called. */
   async hold(): Promise<() => void> {
     while (this.#gate !== undefined) await this.#gate;
+    const { shared } = this;
+    const othersDone = shared?.hold();
     let open = () => {};
     this.#gate = new Promise((resolve) => {
       open = resolve;
     });
     const release = () => {
+      shared?.letGo();
       this.#gate = undefined;
       open();
     };
-    await this.#changes.none();
+    await Promise.all([this.#changes.none(), othersDone]);
     return release;
   }
 
-  /** Of who holds it. Resolves when nobody reads from the one before, which is the caller's to close. */
-  async switchTo(device: BlockDevice & Medium): Promise<void> {
-    const readsBefore = this.#reads;
+  /** Of who holds it. Once it is done, the one before is the caller's to close as soon as nobody reads from it any more (`readsOver`). */
+  async switchTo(device: BlockDevice & Medium): Promise<{ readonly readsOver: Promise<void> }> {
+    const [readsBefore, sharedBefore] = [this.#reads, this.shared];
+    // For good: what is flushed from now on is what takes its place.
+    await sharedBefore?.takeSync();
     this.#reads = new UnderWay();
     this.#device = device;
     this.#listenTo(device);
-    await readsBefore.none();
+    if (device.shared !== undefined) sharedBefore?.replaceBy(device.shared);
+    return { readsOver: readsBefore.none() };
   }
 
   read(offset: number, target: Uint8Array): Promise<void> {

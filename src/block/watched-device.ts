@@ -42,6 +42,7 @@ class Watched implements WatchedDevice {
 
   constructor(device: BlockDevice) {
     this.#device = device;
+    if (device.shared !== undefined) this.#follow(device.shared);
   }
 
   get sizeBytes(): number {
@@ -105,6 +106,14 @@ class Watched implements WatchedDevice {
 
   close(): Promise<void> {
     return this.#device.close();
+  }
+
+  /** Whoever takes its place knows of no ranges yet. */
+  #follow(shared: SharedFile): void {
+    shared.whenReplaced((next) => {
+      this.#follow(next);
+      void this.#tellRanges();
+    });
   }
 
   #tellRanges(): Promise<void> {

@@ -390,15 +390,18 @@ export class NbdConnection {
   /** To the lanes, where they can have it: false if it stays here. */
   async #carry(disk: ServedDisk): Promise<boolean> {
     const { board, terms } = disk.use;
-    const file = board.disk.shared;
     // Nobody but our own client has headers of the other length, and what comes by TLS is for OpenSSL alone.
-    if (file === undefined || terms.requests !== COMPACT_REQUESTS || this.#transport.isSecured) return false;
+    const mayBe = terms.requests === COMPACT_REQUESTS && !this.#transport.isSecured;
+    if (board.disk.shared === undefined || !mayBe) return false;
     this.#phase = { at: 'carried', disk };
     // Until there are lanes nobody looks at what comes.
     this.#transport.pause();
     await Promise.all([this.#transport.flushed(), this.#world.lanes.ready()]);
     this.#transport.readBuffered();
     if (this.#isClosing() || this.#finishing !== undefined || this.#queue.length > NBD_LANE_INPUT_BYTES) return false;
+    // Not before: another may have taken its place meanwhile.
+    const file = board.disk.shared;
+    if (file === undefined) return false;
     const input = this.#queue.take(this.#queue.length) ?? new Uint8Array(0);
     const isCarried = this.#transport.carry(this.#world.lanes, board.name, file, {
       input,

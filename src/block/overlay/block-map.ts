@@ -116,14 +116,15 @@ export class BlockMap {
     for (let sector = sectorOf(first); sector <= sectorOf(end - 1); sector += 1) this.#markUndurable(sector);
   }
 
-  /** What the file says: all that is not among these is Base. */
+  /** What the file says: all that is not among these is Base. Whoever reads meanwhile sees each word as it was or as it is. */
   load(all: Iterable<SectorStates>): void {
-    this.#words.fill(0);
+    const found = new Map([...all].map(({ sector, words }) => [sector, words]));
     this.#sectors.fill(Sector.Unreserved);
     Atomics.store(this.#fields, Field.Undurable, 0);
-    for (const { sector, words } of all) {
-      this.#words.set(words, sector * WORDS_PER_SECTOR);
-      this.reserved(groupOf(sector));
+    for (const sector of found.keys()) this.reserved(groupOf(sector));
+    for (let index = 0; index < this.#words.length; index += 1) {
+      const word = found.get(Math.floor(index / WORDS_PER_SECTOR))?.[index % WORDS_PER_SECTOR] ?? 0;
+      if (Atomics.load(this.#words, index) !== (word | 0)) Atomics.store(this.#words, index, word | 0);
     }
   }
 

@@ -2,9 +2,11 @@ import { assertInside, type BlockDevice, type Extent, type ZeroOptions } from '.
 import type { BlockError } from '../block-error.js';
 import { ExtentList } from '../extent-list.js';
 import { FlushQueue, type Medium } from '../flush-queue.js';
+import type { SharedFile } from '../shared-file.js';
 import { type BlockMap, BlockState, OVERLAY_BLOCK_BYTES } from './block-map.js';
 import type { OverlayFile } from './overlay-file.js';
 import { RangeLock } from './range-lock.js';
+import type { DiskPart } from './shared-layers.js';
 
 /** The longest that a claim of another thread is looked at again: it writes meanwhile. */
 const CLAIM_PAUSE_MS_MAX = 16;
@@ -26,6 +28,8 @@ export interface Run {
  */
 export class OverlayDevice implements BlockDevice, Medium {
   readonly sizeBytes: number;
+  readonly shared: SharedFile | undefined;
+  readonly parts: readonly DiskPart[] | undefined;
   readonly #base: BlockDevice;
   readonly #file: OverlayFile;
   readonly #map: BlockMap;
@@ -39,6 +43,11 @@ export class OverlayDevice implements BlockDevice, Medium {
     this.#file = file;
     this.#map = file.map;
     this.sizeBytes = file.header.sizeBytes;
+    const [part] = file.device.parts ?? [];
+    if (part === undefined || base.parts === undefined) return;
+    const blocks = { memory: file.map.memory, count: file.map.blockCount };
+    this.parts = [{ ...part, at: file.dataAt, sizeBytes: this.sizeBytes, blocks }, ...base.parts];
+    this.shared = file.device.shared?.withLayers(this.parts, this.sizeBytes);
   }
 
   get rotational(): boolean {

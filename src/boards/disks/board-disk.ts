@@ -195,7 +195,7 @@ export class BoardDisk {
       await this.#record(withSnapshot(this.#tree, { name, takenAt: this.#clock.today() }, fresh.layer.id));
       this.#layers = [...this.#layers, fresh];
       // Whoever still reads from the layer before reads the same.
-      void this.device.switchTo(fresh.device);
+      await this.device.switchTo(fresh.device);
     } finally {
       release();
     }
@@ -247,7 +247,8 @@ export class BoardDisk {
     const before = this.#layers;
     this.#layers = layers;
     const release = await this.device.hold();
-    await this.device.switchTo(topOf(layers)).finally(release);
+    const { readsOver } = await this.device.switchTo(topOf(layers)).finally(release);
+    await readsOver;
     await closeAll(before);
   }
 
@@ -269,6 +270,7 @@ export class BoardDisk {
   async #mergeUnderneath(both: Merging): Promise<void> {
     const release = await this.device.hold();
     const before = this.#layers;
+    let readsOver: Promise<void> | undefined;
     try {
       await topOf(before).flush();
       const tree = await this.#merge(both);
@@ -279,10 +281,11 @@ export class BoardDisk {
         throw error;
       });
       this.#layers = layers;
-      await this.device.switchTo(topOf(layers));
+      readsOver = (await this.device.switchTo(topOf(layers))).readsOver;
     } finally {
       release();
     }
+    await readsOver;
     await closeAll(before);
   }
 

@@ -1,4 +1,5 @@
 import { NBD_LANE_READ_BYTES_MAX, NBD_LANE_UNCOPIED_BYTES_MIN } from '../../base/limits.js';
+import type { Located } from '../../block/overlay/shared-layers.js';
 import type { SharedFile } from '../../block/shared-file.js';
 import { FileResidency } from '../../os/file-residency.js';
 import { FileSender, readFile } from '../../os/stream-calls.js';
@@ -11,6 +12,8 @@ export class FileTail {
   readonly #residency = new FileResidency(NBD_LANE_READ_BYTES_MAX);
   readonly #sender = new FileSender();
   #file: SharedFile | undefined;
+  #descriptor = -1;
+  /** In that file. */
   #offset = 0;
   length = 0;
 
@@ -19,11 +22,21 @@ export class FileTail {
    * wait after all (a filesystem with a lock, a read ahead), so it counts as what waits for that disk.
    */
   take(file: SharedFile, offset: number, length: number): boolean {
-    const { map } = file;
-    if (length < NBD_LANE_UNCOPIED_BYTES_MIN || map === undefined || !this.#residency.has(map, offset, length))
-      return false;
-    if (!file.beginRead()) return false;
+    if (length < NBD_LANE_UNCOPIED_BYTES_MIN) return false;
+    if (file.layers === undefined) return this.#take(file, file, offset, length);
+    const part = file.layers.locate(offset, offset + length);
+    return part.lengthBytes === length && this.#take(file, part, part.at, length);
+  }
+
+  #take(
+    file: SharedFile,
+    { descriptor, map }: Pick<Located, 'descriptor' | 'map'>,
+    offset: number,
+    length: number,
+  ): boolean {
+    if (map === undefined || !this.#residency.has(map, offset, length) || !file.beginRead()) return false;
     this.#file = file;
+    this.#descriptor = descriptor;
     this.#offset = offset;
     this.length = length;
     return true;
@@ -44,9 +57,5 @@ export class FileTail {
   read(from: number, address: number): boolean {
     const length = this.length - from;
     return length === 0 || readFile(this.#descriptor, address, length, this.#offset + from) === length;
-  }
-
-  get #descriptor(): number {
-    return this.#file?.descriptor ?? -1;
   }
 }

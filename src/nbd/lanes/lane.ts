@@ -170,7 +170,7 @@ export class Lane {
   #fileOf(record: number): SharedFile {
     const disk = this.#table.fields[this.#table.field(record, Field.Disk)] ?? -1;
     const known = this.#files.get(disk);
-    if (known !== undefined) return known;
+    if (known !== undefined && !known.isReplaced) return known;
     for (
       let next = receiveMessageOnPort(this.#messages);
       next !== undefined;
@@ -180,7 +180,7 @@ export class Lane {
       this.#files.set(told, new SharedFile(file));
     }
     const file = this.#files.get(disk);
-    if (file === undefined) throw new Error(`disk ${disk} was told to nobody`);
+    if (file === undefined || file.isReplaced) throw new Error(`disk ${disk} was told to nobody`);
     return file;
   }
 }

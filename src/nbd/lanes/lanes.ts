@@ -31,7 +31,7 @@ export interface LanesOptions {
 
 interface LaneDisk {
   readonly board: string;
-  readonly file: SharedFile;
+  file: SharedFile;
   /** Of its requests, per command: what was told to the meter. */
   readonly told: (readonly number[])[];
 }
@@ -114,8 +114,18 @@ export class Lanes {
     if (this.#disks.length === LaneCounts.disksMax) return undefined;
     this.#disks.push({ board, file, told: [] });
     const disk = this.#disks.length - 1;
-    for (const thread of this.#threads.keys()) thread.postMessage({ disk, file: file.told } satisfies ToLane);
+    this.#tell(disk, file);
     return disk;
+  }
+
+  /** Lanes look when they meet a disk that they don't know, or that was replaced. */
+  #tell(disk: number, file: SharedFile): void {
+    for (const thread of this.#threads.keys()) thread.postMessage({ disk, file: file.told } satisfies ToLane);
+    file.whenReplaced((next) => {
+      const known = this.#disks[disk];
+      if (known !== undefined) known.file = next;
+      this.#tell(disk, next);
+    });
   }
 
   #freeRecord(): number | undefined {

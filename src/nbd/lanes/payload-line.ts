@@ -1,9 +1,9 @@
 import { systemUptimeMs } from '../../base/clock.js';
 import type { SharedFile } from '../../block/shared-file.js';
-import { writeFile } from '../../os/stream-calls.js';
 import type { Refusal } from '../session/transmission.js';
 import { CommandFlag } from '../wire/constants.js';
 import { decodeRequest, type NbdRequest, REQUEST_BYTES, SIMPLE_REPLY_BYTES } from '../wire/transmission-wire.js';
+import { writeHere } from './disk-access.js';
 import type { Handing } from './handing.js';
 import { Counted } from './lane-counts.js';
 import type { LaneInput } from './lane-input.js';
@@ -75,10 +75,7 @@ export class PayloadLine {
     const offset = table.figures[table.figure(record, Figure.PayloadAt)] ?? 0;
     const length = here === left ? here : Math.max(0, here - ((offset + here) % BLOCK_BYTES));
     if (length === 0) return 'more';
-    const pot = file.beginChange(offset, length);
-    const count = pot === undefined ? -1 : writeFile(file.descriptor, this.#input.address, length, offset);
-    if (pot !== undefined) file.endChange(pot);
-    if (count !== length) {
+    if (!writeHere(file, this.#input.address, length, offset)) {
       // Its owner's to do, or a disk that is full or fails: whoever can wait and tell does all that is left, and meets the same.
       table.fields[table.field(record, Field.Payload)] = Payload.Handed;
       return this.#hand(record, left, here);

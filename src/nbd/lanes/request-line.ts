@@ -3,7 +3,7 @@ import { NBD_LANE_READ_BYTES_MAX, NBD_LANE_TURN_BYTES, NBD_PAYLOAD_BYTES_MAX } f
 import { Malformed } from '../../base/malformed.js';
 import type { SharedFile } from '../../block/shared-file.js';
 import { errnoName } from '../../os/libc.js';
-import { CachedFileReader, failedBy, isForLater } from '../../os/stream-calls.js';
+import { failedBy, isForLater } from '../../os/stream-calls.js';
 import { refusal, type Serving } from '../session/transmission.js';
 import { Command, CommandFlag, Magic } from '../wire/constants.js';
 import {
@@ -13,6 +13,7 @@ import {
   REQUEST_BYTES,
   SIMPLE_REPLY_BYTES,
 } from '../wire/transmission-wire.js';
+import { CachedDiskReader } from './disk-access.js';
 import type { Handing } from './handing.js';
 import { Counted } from './lane-counts.js';
 import { LaneInput } from './lane-input.js';
@@ -33,7 +34,7 @@ export class RequestLine {
   readonly #handing: Handing;
   readonly #payloads: PayloadLine;
   readonly #input: LaneInput;
-  readonly #cached = new CachedFileReader();
+  readonly #cached = new CachedDiskReader();
   #startedMs = 0;
   #turnBytes = 0;
 
@@ -65,6 +66,8 @@ export class RequestLine {
   #doAll(record: number, file: SharedFile): Break {
     const judge = (request: NbdRequest) => refusal(request, this.#servingOf(record, file));
     for (;;) {
+      // Its disk lies elsewhere now: whoever has it next looks where.
+      if (file.isReplaced) return 'hasInput';
       if (this.#payloads.isUnderWay(record)) {
         const step = this.#payloads.take(record, file, judge);
         if (step !== 'done') return step === 'more' ? 'wantsInput' : 'held';
@@ -118,8 +121,8 @@ export class RequestLine {
       if (step !== 'done') return step;
     }
     const isUncopied = this.#replies.tail.take(file, offset, length);
-    const to = this.#replies.address + this.#replies.length + headBytes;
-    if (!isUncopied && length > 0 && this.#cached.read(file.descriptor, to, length, offset) !== length)
+    const to = this.#replies.length + headBytes;
+    if (!isUncopied && length > 0 && !this.#cached.read(file, offset, length, this.#replies, to))
       return this.#hand(record);
     this.#replies.addReadHead(inChunks, this.#input.view, this.#input.at + COOKIE_AT, offset, length);
     if (!isUncopied) this.#replies.length += length;

@@ -61,7 +61,8 @@ export class SyncLine {
   }
 
   #sync(record: number, file: SharedFile): boolean {
-    if (!file.beginSync()) return false;
+    // What the map says is for its owner to write down.
+    if (file.layers?.isDurable === false || !file.beginSync()) return false;
     if (!file.hasLostWrites && syncFile(file.descriptor) !== 0) file.hasLostWrites = true;
     const sound = !file.hasLostWrites;
     if (file.endSync()) this.#ties.say({ kind: 'synced', disk: this.#diskOf(record) });

@@ -17,6 +17,7 @@ export interface Zeroing {
  */
 export function zeroHere(file: SharedFile, { isTrim, flags, offset, length }: Zeroing): boolean {
   const plain = isTrim ? 0 : CommandFlag.NoHole | CommandFlag.FastZero;
+  if (file.layers !== undefined) return false;
   if ((flags & ~plain) !== 0 || length === 0 || length > NBD_LANE_ZERO_BYTES_MAX) return false;
   const pot = file.beginChange(offset, length);
   if (pot === undefined) return false;
