@@ -29,6 +29,8 @@ export interface ChangeWatch {
 export interface WatchedDevice extends BlockDevice {
   /** Reports every change from now on: to the whole disk, until told that some ranges are enough. */
   watch(watcher: ChangeWatcher): ChangeWatch;
+  /** Another disk is put in this one's place, of the same size: for who watches, all of it changes. */
+  replaced<T>(replace: () => Promise<T>): Promise<T>;
 }
 
 export function watched(device: BlockDevice): WatchedDevice {
@@ -37,12 +39,14 @@ export function watched(device: BlockDevice): WatchedDevice {
 
 class Watched implements WatchedDevice {
   readonly #device: BlockDevice;
+  /** The one beneath that is told of ranges. */
+  #followed: SharedFile | undefined;
   readonly #watchers = new Map<ChangeWatcher, readonly WatchedRange[] | 'all'>();
   #told: Promise<void> = Promise.resolve();
 
   constructor(device: BlockDevice) {
     this.#device = device;
-    if (device.shared !== undefined) this.#follow(device.shared);
+    this.#follow(device.shared);
   }
 
   get sizeBytes(): number {
@@ -108,12 +112,23 @@ class Watched implements WatchedDevice {
     return this.#device.close();
   }
 
-  /** Whoever takes its place knows of no ranges yet. */
-  #follow(shared: SharedFile): void {
-    shared.whenReplaced((next) => {
-      this.#follow(next);
-      void this.#tellRanges();
+  async replaced<T>(replace: () => Promise<T>): Promise<T> {
+    let answer: { readonly value: T } | undefined;
+    await this.#change(0, this.sizeBytes, async () => {
+      answer = { value: await replace() };
     });
+    // Where nothing was there before, nothing has told what is there now.
+    this.#follow(this.#device.shared);
+    if (answer === undefined) throw new Error('it was replaced, and there is no answer');
+    return answer.value;
+  }
+
+  /** Whoever takes its place knows of no ranges yet. */
+  #follow(shared: SharedFile | undefined): void {
+    if (shared === undefined || shared === this.#followed) return;
+    this.#followed = shared;
+    shared.whenReplaced((next) => this.#follow(next));
+    void this.#tellRanges();
   }
 
   #tellRanges(): Promise<void> {

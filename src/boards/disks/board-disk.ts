@@ -57,18 +57,29 @@ export class BoardDisk {
   #layers: readonly OpenLayer[];
   #lastTurn: Promise<unknown> = Promise.resolve();
 
-  private constructor(options: BoardDiskOptions, clock: Clock, { tree, layers, ...disk }: OpenDisk) {
+  private constructor(
+    options: BoardDiskOptions,
+    clock: Clock,
+    { tree, layers, ...disk }: OpenDisk,
+    device: SwitchingDevice,
+  ) {
     this.#options = options;
     this.#clock = clock;
     this.#disk = disk;
     this.#tree = tree;
     this.#layers = layers;
-    this.device = new SwitchingDevice(topOf(layers));
+    this.device = device;
   }
 
-  /** Makes it if there is none. Throws DiskRefused, BlockError, and what Node says of the disk. */
-  static async open(options: BoardDiskOptions, clock: Clock): Promise<BoardDisk> {
-    const disk = new BoardDisk(options, clock, await openDisk(options));
+  /**
+   * Makes it if there is none, and puts it in the place of what is behind `device` now. Throws DiskRefused, BlockError, and what Node
+   * says of the disk.
+   */
+  static async open(options: BoardDiskOptions, clock: Clock, device?: SwitchingDevice): Promise<BoardDisk> {
+    const open = await openDisk(options);
+    const top = topOf(open.layers);
+    if (device !== undefined) await (await device.switchTo(top)).readsOver;
+    const disk = new BoardDisk(options, clock, open, device ?? new SwitchingDevice(top));
     await disk.#removeGone();
     return disk;
   }
@@ -81,6 +92,11 @@ export class BoardDisk {
   /** Versions of images that it lies on, or that a snapshot does. */
   get bases(): ReadonlySet<string> {
     return new Set(this.#tree.layers.map(({ base }) => base));
+  }
+
+  /** Those that the disk itself lies on. */
+  get basesInUse(): ReadonlySet<string> {
+    return new Set(this.#layers.map(({ layer }) => layer.base));
   }
 
   /** Whether the disk lies on that snapshot. */
@@ -136,15 +152,16 @@ export class BoardDisk {
       const snapshot = this.#snapshot(name);
       if (snapshot === undefined) return this.#noSnapshot(name);
       const chain = chainOf(this.#tree, snapshot.layer);
-      await this.#beginOver(chain, (fresh) => rolledBack(this.#tree, snapshot, fresh));
+      const { base } = layerOf(this.#tree, snapshot.layer);
+      await this.#beginOver({ chain, base }, (fresh) => rolledBack(this.#tree, snapshot, fresh));
       return DONE;
     });
   }
 
-  /** Back to the image as it is now; snapshots stay. Nobody may write to the disk. */
-  reset(): Promise<DiskVerdict> {
+  /** Back to the image, in that version; snapshots stay. Nobody may write to the disk. */
+  reset(base: string): Promise<DiskVerdict> {
     return this.#inTurn(async () => {
-      await this.#beginOver([], (fresh) => startedAnew(this.#tree, this.#options.base, fresh));
+      await this.#beginOver({ chain: [], base }, (fresh) => startedAnew(this.#tree, base, fresh));
       return DONE;
     });
   }
@@ -216,10 +233,13 @@ export class BoardDisk {
   }
 
   /** A fresh layer over that chain, or over the image, takes the current one's place. */
-  async #beginOver(chain: readonly Layer[], next: (fresh: string) => LayerTree): Promise<void> {
+  async #beginOver(
+    { chain, base }: { readonly chain: readonly Layer[]; readonly base: string },
+    next: (fresh: string) => LayerTree,
+  ): Promise<void> {
     const { files } = this.#disk;
     const below = await files.openChain(chain, 'readOnly');
-    const [base, parent] = [chain.at(-1)?.base ?? this.#options.base, chain.at(-1)?.id];
+    const parent = chain.at(-1)?.id;
     const on = below.at(-1)?.device ?? this.#options.baseOf(base);
     try {
       const fresh = await files.make({ base, parent }, on, this.device.sizeBytes);

@@ -9,8 +9,8 @@ export interface BoardDiskOptions {
   readonly board: string;
   /** `state/disks`. */
   readonly disksPath: string;
-  /** The name of the pinned version of the image on which a disk lies that begins anew. */
-  readonly base: string;
+  /** The name of the pinned version of the image that a disk which is not there yet lies on. */
+  readonly base: string | undefined;
   /** Finds the image of a layer, by the name of its pin. Throws DiskRefused where it is not there any more. */
   readonly baseOf: (id: string) => BlockDevice;
   readonly sizeBytes: number;
@@ -52,6 +52,7 @@ export function topOf(layers: readonly OpenLayer[]): OverlayDevice {
 
 async function makeDisk(options: BoardDiskOptions, folder: DiskFolder, files: LayerFiles): Promise<OpenDisk> {
   const { base, baseOf, sizeBytes } = options;
+  if (base === undefined) throw new RangeError('a new disk lies on nothing');
   const fresh = await files.make({ parent: undefined, base }, baseOf(base), sizeBytes);
   const tree = newTree(fresh.layer.id, base);
   try {

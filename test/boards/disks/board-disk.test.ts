@@ -118,7 +118,7 @@ describe("a board's disk", () => {
           await done(disk.drop(name));
           snapshots.delete(name);
         } else if (kind === 'reset') {
-          await done(disk.reset());
+          await done(disk.reset(BASE));
           model = Buffer.from(image);
         } else if (kind === 'restart') {
           await disk.device.flush();
@@ -221,7 +221,7 @@ describe("a board's disk", () => {
     images.set(NEW_BASE, new MemoryDevice(noise(SIZE, 77)));
     const later = await open({ base: NEW_BASE });
     assert.deepEqual([...later.bases], [BASE]);
-    await done(later.reset());
+    await done(later.reset(NEW_BASE));
     assert.ok((await contentOf(later)).equals(noise(SIZE, 77)));
     assert.deepEqual([...later.bases].sort(), [BASE, NEW_BASE].sort());
     images.delete(BASE);
