@@ -18,7 +18,7 @@ import {
   type ServerStatus,
   type UnknownBoard,
 } from '../boards/journal/status.js';
-import type { OpenBoards } from '../boards/open-boards.js';
+import type { OpenBoards } from '../boards/opening/open-boards.js';
 import type { Inventory } from '../inventory/inventory.js';
 import { NO_TLS, type TlsReading } from '../inventory/tls-files.js';
 import { TlsDoor } from '../nbd/handshake/tls-door.js';

@@ -1,6 +1,6 @@
 import type { Clock } from '../base/clock.js';
 import { whoWeAre } from '../base/own-user.js';
-import { type OpenBoards, openBoards } from '../boards/open-boards.js';
+import { type OpenBoards, openBoards } from '../boards/opening/open-boards.js';
 import { byPosition, type Fault } from '../inventory/fault.js';
 import { checkImageFiles } from '../inventory/files.js';
 import type { Inventory } from '../inventory/inventory.js';

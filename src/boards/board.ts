@@ -5,6 +5,7 @@ import type { BlockDevice } from '../block/block-device.js';
 import type { Medium } from '../block/flush-queue.js';
 import type { SpaceQueue } from '../block/space-queue.js';
 import type { BootFiles } from './boot-files/boot-file.js';
+import type { OwnDisk } from './disks/own-disk.js';
 import type { WriterLock } from './writer-lock/writer-lock.js';
 
 /** One board of the inventory with all that is its own. Every protocol comes to its bytes through here and nowhere else. */
@@ -21,6 +22,8 @@ export interface Board {
   readonly space: SpaceQueue | undefined;
   /** What its disk lies on, as far as it can fail for good. */
   readonly medium: Medium | undefined;
+  /** Its own disk over an image that others lie over too; undefined: its disk is the image. */
+  readonly own: OwnDisk | undefined;
   readonly bootFiles: BootFiles;
   readonly writerLock: WriterLock;
   readonly access: DiskAccess;

@@ -2,7 +2,7 @@ import { dirname } from 'node:path';
 import { isLow, type StoredThing, storedThings } from '../app/storage.js';
 import { bytesText } from '../base/amounts.js';
 import { spaceText } from '../boards/journal/status.js';
-import { FINDS_FULL_LATE } from '../boards/open-boards.js';
+import { FINDS_FULL_LATE } from '../boards/opening/opening.js';
 import type { Inventory } from '../inventory/inventory.js';
 import { allocationOf, type FilesystemPlace, filesystemOf, findsFullLate, spaceOf } from '../os/filesystem.js';
 

@@ -18,6 +18,7 @@ export function boardOf(name: string, serial: string, mac?: string): Board {
     disk: new MemoryDevice(512),
     space: undefined,
     medium: undefined,
+    own: undefined,
     bootFiles: { open: async () => ({ answer: 'notFound' }) },
     writerLock: {
       acquire: async () => ({ answer: 'granted' }),

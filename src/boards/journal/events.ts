@@ -89,8 +89,8 @@ export interface DiskRefused {
   readonly because: string;
 }
 
-/** As `brambleboot_nbd_refusals_total` counts them: no board of that name, in use, not for that address, with or without TLS, not in that name. */
-export type RefusalReason = 'unknown' | 'in_use' | 'address' | 'tls' | 'identity';
+/** As `brambleboot_nbd_refusals_total` counts them: no board of that name, in use, not for that address, with or without TLS, not in that name, not to be had by anybody. */
+export type RefusalReason = 'unknown' | 'in_use' | 'address' | 'tls' | 'identity' | 'unusable';
 
 /** The filesystem under the board's disk is full: writes wait for space, unanswered. */
 export interface SpaceAwaited {

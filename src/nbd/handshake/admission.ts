@@ -30,14 +30,16 @@ export type Refused =
   /** It is had in the clear only. */
   | { readonly kind: 'tlsUnwanted' }
   /** Certificate or key are another board's, or nobody's: `shown` says whose. */
-  | { readonly kind: 'identity'; readonly shown: string };
+  | { readonly kind: 'identity'; readonly shown: string }
+  /** Nobody can have it now. */
+  | { readonly kind: 'unusable'; readonly because: string };
 
 /** `serverTls`: what holds for boards that are not there; undefined: there is neither certificate nor key. */
 export function exportsFor(peer: string, lookup: BoardLookup, serverTls: TlsMode | undefined): Exports {
   const find = (name: string, channel: Channel): ExportVerdict => {
     const board = lookup.byName(name);
     if (board === undefined) return { answer: 'unknown' };
-    const because = whyRefused(board, peer, channel);
+    const because = whyRefused(board, peer, channel) ?? whyUnusable(board);
     return because === undefined
       ? { answer: 'export', found: exportOf(board) }
       : { answer: 'refused', board: board.name, because };
@@ -69,6 +71,11 @@ function whyRefused(board: Board, peer: string, channel: Channel): Refused | und
   const address = addressBytes(peer);
   const isAllowed = allow === undefined || (address !== undefined && allow.some((subnet) => contains(subnet, address)));
   return isAllowed ? undefined : { kind: 'address', peer };
+}
+
+function whyUnusable({ own }: Board): Refused | undefined {
+  const because = own?.unusable;
+  return because === undefined ? undefined : { kind: 'unusable', because };
 }
 
 function exportOf({ name, description, disk }: Board): Export {

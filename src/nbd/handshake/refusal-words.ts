@@ -29,6 +29,8 @@ export function refusedSentence(board: string, because: Refused): string {
       return `The disk of ${board} is served without TLS only. Connect without, or let config.yaml say "tls: allowed" for ${board}.`;
     case 'identity':
       return `The disk of ${board} is not for ${because.shown}. It takes a certificate or a key in the name of ${board}.`;
+    case 'unusable':
+      return shortened(`The disk of ${board} can't be used: ${because.because}`, NBD_MESSAGE_CHARACTERS_MAX);
     default:
       return unreachable(because);
   }
@@ -50,6 +52,8 @@ export function refusedReason(because: Refused): { readonly reason: RefusalReaso
       return { reason: 'tls', because: 'it is served without TLS only' };
     case 'identity':
       return { reason: 'identity', because: `not for ${because.shown}` };
+    case 'unusable':
+      return { reason: 'unusable', because: because.because };
     default:
       return unreachable(because);
   }

@@ -1,0 +1,116 @@
+import { join } from 'node:path';
+import type { Ipv4Address } from '../../base/addresses.js';
+import { Budget } from '../../base/budget.js';
+import type { Clock } from '../../base/clock.js';
+import {
+  BOOT_FILE_RUNS_REMEMBERED_MAX,
+  BOOT_FILES_KEPT_BYTES_MAX,
+  BOOT_FILES_SAVED_BYTES_MAX,
+} from '../../base/limits.js';
+import { Disks } from '../../block/disks.js';
+import type { Medium } from '../../block/flush-queue.js';
+import { SpaceQueue } from '../../block/space-queue.js';
+import type { WatchedDevice } from '../../block/watched-device.js';
+import type { BoardEntry, ImageEntry, Inventory } from '../../inventory/inventory.js';
+import { findsFullLate } from '../../os/filesystem.js';
+import type { Board } from '../board.js';
+import type { BootFiles } from '../boot-files/boot-file.js';
+import type { BootMemory, BootPartition } from '../boot-files/boot-partition.js';
+import { type BootFilesOptions, ImageBootFiles } from '../boot-files/image-boot-files.js';
+import type { ImageLayout } from '../boot-files/image-layout.js';
+import { PieceStore } from '../boot-files/piece-store.js';
+import type { OwnDisk } from '../disks/own-disk.js';
+import { twinIdentity } from '../identity/twin.js';
+import { addressLock } from '../writer-lock/address-lock.js';
+
+export interface OpeningOptions {
+  /** What a board is told to ask for its disk, given the address of ours that it asked for files. */
+  readonly serverAddress: (askedAt: Ipv4Address) => Ipv4Address;
+  readonly clock: Clock;
+}
+
+/** What all boards that are opened have in common. */
+export class Opening {
+  readonly inventory: Inventory;
+  readonly options: OpeningOptions;
+  readonly disks = new Disks();
+  /** A folder for each board that has a disk of its own. */
+  readonly disksPath: string;
+  readonly memory: BootMemory = {
+    kept: new PieceStore(BOOT_FILES_KEPT_BYTES_MAX),
+    saved: new PieceStore(BOOT_FILES_SAVED_BYTES_MAX),
+    remembered: new Budget(BOOT_FILE_RUNS_REMEMBERED_MAX),
+  };
+
+  constructor(inventory: Inventory, options: OpeningOptions) {
+    this.inventory = inventory;
+    this.options = options;
+    this.disksPath = join(inventory.server.state, 'disks');
+  }
+
+  bootFiles(partition: BootPartition, entry: BoardEntry): BootFiles {
+    const { inventory, options } = this;
+    const { cmdline, name: exportName } = entry;
+    const settings: BootFilesOptions = {
+      ...{ cmdline, exportName, twin: twinIdentity(entry), nbdPort: inventory.nbd.port },
+      serverAddress: options.serverAddress,
+    };
+    return new ImageBootFiles(partition, settings);
+  }
+
+  /** Whether changes of what lies there wait where it is full; and a warning, where they should and can't. */
+  async waitsForSpace(path: string): Promise<{ readonly waits: boolean; readonly warnings: readonly string[] }> {
+    if (this.inventory.server.onFull === 'error') return { waits: false, warnings: [] };
+    const late = await findsFullLate(path);
+    return { waits: !late, warnings: late ? [FINDS_FULL_LATE] : [] };
+  }
+
+  board(entry: BoardEntry, { disk, medium, bootFiles, waits, own }: BoardParts): Board {
+    const { clock } = this.options;
+    const { name, serial, mac, image, allow, tls } = entry;
+    return {
+      ...{ name, serial, mac, disk, medium, bootFiles, own },
+      description: `Disk of ${name}, image ${image}`,
+      space: waits ? new SpaceQueue(clock) : undefined,
+      writerLock: addressLock(clock),
+      access: { allow, tls },
+    };
+  }
+}
+
+export interface BoardParts {
+  readonly disk: WatchedDevice;
+  readonly medium: Medium;
+  readonly bootFiles: BootFiles;
+  /** Its changes wait where the filesystem is full. */
+  readonly waits: boolean;
+  readonly own: OwnDisk | undefined;
+}
+
+export interface OpenBoard {
+  readonly board: Board;
+  readonly image: string;
+  readonly warnings: readonly ImageWarning[];
+  /** Nobody may use it any more. Its disk was flushed before. */
+  close(): Promise<void>;
+}
+
+export interface ImageWarning {
+  readonly image: string;
+  readonly because: string;
+}
+
+/** On NFS a full server makes write(2) fail for what was answered long before: to hold the write that was told would hide that. */
+export const FINDS_FULL_LATE =
+  'it is NFS, which says that it is full only after writes were answered: they fail then, whatever `server.on_full` says';
+
+export function layoutWarnings({ name }: ImageEntry, layout: ImageLayout): readonly ImageWarning[] {
+  const rootless =
+    layout.rootless === undefined
+      ? []
+      : [`cmdline.txt is served as it is, there is no root partition: ${layout.rootless}`];
+  return [...layout.table.warnings.map((fault) => fault.message), ...rootless].map((because) => ({
+    image: name,
+    because,
+  }));
+}
