@@ -2,11 +2,12 @@ import type { Clock } from '../base/clock.js';
 import type { Log } from '../base/log.js';
 import { parseSerial } from '../base/serial.js';
 import { unreachable } from '../base/unreachable.js';
+import type { Board } from '../boards/board.js';
 import type { AddressBook } from '../boards/identity/address-book.js';
 import { type Discovery, type FreeDisk, inventoryLinesFor } from '../boards/identity/discovery.js';
 import type { BoardLookup } from '../boards/identity/lookup.js';
 import type { BootNews } from '../boards/journal/boot-record.js';
-import type { BoardEvent, TellBoardEvent } from '../boards/journal/events.js';
+import type { BoardEvent, TellBoardEvent, TransferEnded } from '../boards/journal/events.js';
 import type { Journal } from '../boards/journal/journal.js';
 import type { Metrics } from '../web/metrics.js';
 
@@ -67,5 +68,12 @@ function overhear(event: BoardEvent, { addresses, lookup }: Listening): void {
   if (event.board === undefined) return;
   if (event.kind === 'addressRequested') addresses.noteAddress(event.address, event.mac);
   if (event.kind === 'discover' && event.serial !== undefined) addresses.noteSerial(event.mac, event.serial);
+  if (event.kind === 'transferEnded') hasReadKernel(event, lookup.byName(event.board));
   if (event.kind === 'discover' || event.kind === 'bootFileRequested') lookup.byName(event.board)?.writerLock.suspect();
+}
+
+/** A board that has read its kernel whole is about to start: one forged packet says no such thing. */
+function hasReadKernel({ role, outcome }: TransferEnded, board: Board | undefined): void {
+  const mayBeKernel = role === 'kernel' || role === 'unknown';
+  if (board !== undefined && mayBeKernel && outcome === 'complete') board.own?.spend(board.writerLock.isFree());
 }

@@ -7,7 +7,7 @@ import { Malformed } from '../base/malformed.js';
 import { unreachable } from '../base/unreachable.js';
 import type { Board, TlsMode } from '../boards/board.js';
 import type { BoardLookup } from '../boards/identity/lookup.js';
-import type { DiskUser } from '../boards/writer-lock/writer-lock.js';
+import type { DiskUser, LockVerdict } from '../boards/writer-lock/writer-lock.js';
 import { type Exports, exportsFor } from './handshake/admission.js';
 import {
   NEGOTIATION_BEGINS,
@@ -345,11 +345,12 @@ export class NbdConnection {
       close: (because) => this.close(because, 'abrupt'),
     };
     this.#deadline.cancel(); // it is we who keep the client waiting
-    const verdict = await board.writerLock.acquire(user);
-    if (this.#phase.at !== 'negotiating') {
-      if (verdict.answer === 'granted') board.writerLock.release(user);
-      return;
+    const locked = await board.writerLock.acquire(user);
+    const verdict = locked.answer === 'granted' ? await begun(board) : locked;
+    if (locked.answer === 'granted' && (verdict.answer !== 'granted' || this.#phase.at !== 'negotiating')) {
+      board.writerLock.release(user);
     }
+    if (this.#phase.at !== 'negotiating') return;
     this.#step({ kind: 'lock', verdict });
     const agreed = this.#agreed();
     if (agreed !== undefined) await this.#transmit(board, user, agreed);
@@ -453,4 +454,10 @@ export class NbdConnection {
     this.#world.log.error({ peer: this.peer, err: error }, 'nbd.connection.bug');
     void this.close('a fault of the server', 'abrupt');
   }
+}
+
+/** A disk that is thrown away at each boot is, before anybody uses it. */
+async function begun({ own }: Board): Promise<LockVerdict> {
+  const verdict = await own?.begin();
+  return verdict?.answer === 'refused' ? { answer: 'unusable', because: verdict.because } : { answer: 'granted' };
 }

@@ -24,6 +24,7 @@ export function boardOf(name: string, serial: string, mac?: string): Board {
       acquire: async () => ({ answer: 'granted' }),
       release() {},
       suspect() {},
+      isFree: async () => true,
       holder: () => undefined,
     },
     access: { allow: undefined, tls: 'allowed' },

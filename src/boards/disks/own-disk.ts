@@ -42,6 +42,7 @@ export class OwnDisk {
   #unusable: string | undefined = 'it is being opened';
   /** A boot was seen since it was used last: it begins anew for whoever uses it next. */
   #isSpent = false;
+  #deciding: Promise<void> = Promise.resolve();
   #lastTurn: Promise<unknown> = Promise.resolve();
 
   constructor(options: OwnDiskOptions) {
@@ -120,24 +121,36 @@ export class OwnDisk {
     return this.#whenOpen((disk) => disk.drop(name));
   }
 
-  /** The board has begun to boot: what it has written is of no more use to it. */
-  spend(): void {
-    this.#isSpent = this.#options.isVolatile;
+  /**
+   * The board has read its kernel: what it has written is of no more use to it, if nobody has the disk (`isFree`). Whoever has it and
+   * answers has not booted, whoever it was that asked for a kernel in that board's name.
+   */
+  spend(isFree: Promise<boolean>): void {
+    if (!this.#options.isVolatile) return;
+    this.#deciding = this.#deciding.then(async () => {
+      this.#isSpent ||= await isFree;
+    });
   }
 
-  /** Before the first client uses it that nobody else uses it with. */
-  async begin(): Promise<DiskVerdict> {
-    if (!this.#isSpent) return { answer: 'done' };
-    this.#isSpent = false;
-    const verdict = await this.reset();
-    if (verdict.answer === 'refused') this.#isSpent = true;
-    return verdict;
+  /** Before a client that has got the writer lock uses it. */
+  begin(): Promise<DiskVerdict> {
+    const begun = this.#deciding.then(() => this.#begin());
+    // Who comes next, by another connection, waits for the same.
+    this.#deciding = begun.then(() => {});
+    return begun;
   }
 
   /** What was not flushed is not made durable by it. */
   async close(): Promise<void> {
     await this.#lastTurn;
     await this.#disk?.close();
+  }
+
+  async #begin(): Promise<DiskVerdict> {
+    if (!this.#isSpent) return { answer: 'done' };
+    const verdict = await this.reset();
+    this.#isSpent = verdict.answer === 'refused';
+    return verdict;
   }
 
   async #open(): Promise<BoardDisk> {

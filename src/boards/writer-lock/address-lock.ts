@@ -53,6 +53,10 @@ class AddressLock implements WriterLock {
     }
   }
 
+  async isFree(): Promise<boolean> {
+    return this.holder() === undefined || (await this.#outcome(WRITER_LOCK_PATIENCE_MS)) === 'free';
+  }
+
   async #examine(user: DiskUser): Promise<void> {
     this.#doubted.add(user);
     const verdict = await user.probe();

@@ -7,7 +7,11 @@ export interface DiskUser {
   close(because: string): Promise<void>;
 }
 
-export type LockVerdict = { readonly answer: 'granted' } | { readonly answer: 'held'; readonly by: string };
+export type LockVerdict =
+  | { readonly answer: 'granted' }
+  | { readonly answer: 'held'; readonly by: string }
+  /** Nobody has it, and nobody can: a sentence. */
+  | { readonly answer: 'unusable'; readonly because: string };
 
 /** Who may write a board's disk: one address at a time, any number of connections from it. */
 export interface WriterLock {
@@ -16,6 +20,8 @@ export interface WriterLock {
   release(user: DiskUser): void;
   /** A sign of reboot was seen (a DISCOVER, a boot-file request): probes the users; closes only those that are gone. */
   suspect(): void;
+  /** Whether nobody holds it: who does is probed first. */
+  isFree(): Promise<boolean>;
   /** The address that holds it. */
   holder(): string | undefined;
 }

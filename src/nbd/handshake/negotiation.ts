@@ -123,7 +123,7 @@ export function negotiate(state: NegotiationState, event: NegotiationEvent, expo
       };
     case 'lock':
       assertAt(state, 'choosing');
-      return event.verdict.answer === 'granted' ? enter(state) : refuseHeld(state, event.verdict.by);
+      return event.verdict.answer === 'granted' ? enter(state) : refuseDisk(state, event.verdict);
     default:
       return unreachable(event);
   }
@@ -340,17 +340,20 @@ function enter(state: Choosing): NegotiationStep {
   };
 }
 
-function refuseHeld({ channel, zeroes, agreement, choice }: Choosing, holder: string): NegotiationStep {
+function refuseDisk(
+  { channel, zeroes, agreement, choice }: Choosing,
+  verdict: Exclude<LockVerdict, { answer: 'granted' }>,
+): NegotiationStep {
   const { option, found } = choice;
-  const told: NegotiationCommand = {
-    kind: 'tellRefused',
-    board: found.name,
-    exportName: found.name,
-    reason: 'in_use',
-    because: `held by ${holder}`,
-  };
-  if (option === Option.ExportName) return over([told], `${found.name} is held by ${holder}`);
-  const sentence = `The disk of ${found.name} is in use by ${holder}, which answers. Shut that one down first, or give this board an entry of its own in the inventory.`;
+  const { name } = found;
+  const isHeld = verdict.answer === 'held';
+  const because = isHeld ? `held by ${verdict.by}` : verdict.because;
+  const reason = isHeld ? 'in_use' : 'unusable';
+  const told: NegotiationCommand = { kind: 'tellRefused', board: name, exportName: name, reason, because };
+  if (option === Option.ExportName) return over([told], `${name}: ${because}`);
+  const sentence = isHeld
+    ? `The disk of ${name} is in use by ${verdict.by}, which answers. Shut that one down first, or give this board an entry of its own in the inventory.`
+    : refusedSentence(name, { kind: 'unusable', because });
   return stay({ at: 'haggling', channel, zeroes, agreement }, [refuse(option, OptionReply.ErrPolicy, sentence), told]);
 }
 
