@@ -37,7 +37,7 @@ const DOORS: Readonly<Record<string, readonly RegExp[]>> = {
     /^inventory\/(read|files|tls-files)\.ts$/,
     /^os\//,
     /^app\/(state|history)-folder\.ts$/,
-    /^boards\/disks\/(disk-folder|versions-in-use)\.ts$/,
+    /^boards\/disks\/(disk-folder|promotion|versions-in-use)\.ts$/,
     /^cli\//,
     /^workshop\//,
   ],

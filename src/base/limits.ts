@@ -30,6 +30,9 @@ export const LAYER_NEEDS_BYTES = 256 * 1024;
 /** What is copied from one layer to another, or out of a disk, at once. */
 export const LAYER_COPY_BYTES = 1024 * 1024;
 
+/** Of a disk that is copied while its board writes: each piece that a write waits for is in memory for that time. */
+export const PROMOTED_PIECES_AT_ONCE_MAX = 8;
+
 // ── disk ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 /** Linux gives a disk at most 256 partitions (DISK_MAX_PARTS): a chain of logical partitions is followed no further. */

@@ -1,0 +1,82 @@
+import { open, rename, rm, stat } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { BlockError } from '../../block/block-error.js';
+import { openFileDevice } from '../../block/file-device.js';
+import type { WatchedDevice } from '../../block/watched-device.js';
+import { settleFolder } from '../../os/whole-file.js';
+import type { DiskVerdict } from './board-disk.js';
+import { type CopyOptions, HeldCopy } from './held-copy.js';
+
+/** What was copied. */
+export interface Promoted {
+  readonly bytes: number;
+}
+
+/**
+ * Makes an image file of a disk, as it is at this instant, while its board may go on: a new file, sparse, under its name only once it is
+ * whole and on stable storage. It is ended by the signal, and then nothing is left of it.
+ */
+export async function promoteDisk(
+  disk: WatchedDevice,
+  file: string,
+  options: CopyOptions,
+): Promise<DiskVerdict<Promoted>> {
+  const half = `${file}.half`;
+  try {
+    if (await isThere(file)) return refused(`${file} is there already: move it away, or name another file`);
+    await makeSparse(half, disk.sizeBytes);
+  } catch (error) {
+    return refused(wordsOf(error));
+  }
+  try {
+    await copyInto(half, disk, options);
+    await rename(half, file);
+    await settleFolder(dirname(file));
+    return { answer: 'done', bytes: disk.sizeBytes };
+  } catch (error) {
+    await rm(half, { force: true });
+    if (options.signal.aborted) return refused('it was broken off');
+    return refused(wordsOf(error));
+  }
+}
+
+async function copyInto(half: string, disk: WatchedDevice, options: CopyOptions): Promise<void> {
+  const target = await openFileDevice(half, { access: 'readWrite', lock: 'exclusive' });
+  try {
+    await new HeldCopy(disk, target, options).run();
+  } finally {
+    await target.close();
+  }
+}
+
+async function isThere(file: string): Promise<boolean> {
+  try {
+    await stat(file);
+    return true;
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return false;
+    throw error;
+  }
+}
+
+/** Throws where somebody else makes it too. */
+async function makeSparse(file: string, sizeBytes: number): Promise<void> {
+  const handle = await open(file, 'wx', 0o600);
+  try {
+    await handle.truncate(sizeBytes);
+  } finally {
+    await handle.close();
+  }
+}
+
+function refused(because: string): DiskVerdict<never> {
+  return { answer: 'refused', because };
+}
+
+function wordsOf(error: unknown): string {
+  if (error instanceof BlockError && error.code === 'ENOSPC') {
+    return `there is no space for it: ${error.message}`;
+  }
+  if (error instanceof Error && 'code' in error) return error.message;
+  throw error; // a bug of ours
+}
