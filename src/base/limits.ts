@@ -15,6 +15,12 @@ export const LOG_BUFFER_BYTES_MAX = 4 * 1024 * 1024;
 /** The map of an overlay has room for a disk of this size at least, so that a board's disk can grow: 64 MiB of places in a sparse file, and no space. */
 export const OVERLAY_CAPACITY_BYTES_MIN = 1024 ** 4;
 
+/** With `server.state_limit`: what a board's disk is granted in advance. 64 MiB is a fraction of a second's writing, and what it may be short by. */
+export const ALLOWANCE_BYTES_AT_ONCE = 64 * 1024 * 1024;
+
+/** What the files take is asked of each of them; who waits for space asks every second or so. */
+export const ALLOWANCE_LOOK_MS = 500;
+
 /** Each read of a block that no layer has asks all of them, a few nanoseconds each; and each is an open file. */
 export const SNAPSHOTS_PER_BOARD_MAX = 64;
 

@@ -21,6 +21,13 @@ const WORDS_PER_SECTOR = BLOCKS_PER_SECTOR / 16;
 /** Sectors of the map that get their place in the file together: one page of it. */
 const SECTORS_RESERVED_TOGETHER = 8;
 
+export interface ClaimOptions {
+  /** The owner alone may say it. */
+  readonly takesZero: boolean;
+  /** Otherwise they will be zeroes, and what was granted is left as it is. */
+  readonly takesSpace: boolean;
+}
+
 export interface SectorRange {
   readonly first: number;
   readonly end: number;
@@ -63,7 +70,9 @@ export class BlockMap {
   static create(blockCount: number): BlockMap {
     const sectorCount = sectorCountOf(blockCount);
     const words = FIELDS + sectorCount + sectorCount * WORDS_PER_SECTOR;
-    return new BlockMap(new SharedArrayBuffer(words * 4), blockCount);
+    const map = new BlockMap(new SharedArrayBuffer(words * 4), blockCount);
+    Atomics.store(map.#fields, Field.Granted, UNLIMITED);
+    return map;
   }
 
   get sectorCount(): number {
@@ -93,11 +102,11 @@ export class BlockMap {
 
   /**
    * Claims those that are Base; the caller's from then on are they and those that are Own. False, and nothing changed, where somebody
-   * else has claimed one, or one is Zero and `takesZero` is not said: that is for the owner, who keeps others from it by other means.
+   * else has claimed one, so many were not granted, or one is Zero and `takesZero` is not said: that is for the owner, who keeps others from it by other means.
    */
-  claim(first: number, end: number, { takesZero }: { readonly takesZero: boolean }): boolean {
+  claim(first: number, end: number, how: ClaimOptions): boolean {
     for (let at = first; at < end; at = (at | 15) + 1) {
-      if (this.#claimInWord(at, end, takesZero)) continue;
+      if (this.#claimInWord(at, end, how)) continue;
       this.unclaim(first, at);
       return false;
     }
@@ -106,13 +115,37 @@ export class BlockMap {
 
   /** What was claimed is Base again. */
   unclaim(first: number, end: number): void {
-    this.#change(first, end, (word, mask) => word & ~(claimedIn(word) & mask));
+    let count = 0;
+    this.#change(first, end, (word, mask) => {
+      const claimed = claimedIn(word) & mask;
+      count += blocksIn(claimed);
+      return word & ~claimed;
+    });
+    this.#giveBack(count);
+  }
+
+  /** How many blocks may still be claimed; undefined: as many as there are. */
+  get granted(): number | undefined {
+    const granted = Atomics.load(this.#fields, Field.Granted);
+    return granted === UNLIMITED ? undefined : granted;
+  }
+
+  /** The owner's: so many more. The first time it is told, there is a limit. */
+  grant(count: number): void {
+    Atomics.compareExchange(this.#fields, Field.Granted, UNLIMITED, 0);
+    Atomics.add(this.#fields, Field.Granted, count);
   }
 
   /** Of who has claimed them. */
   set(state: BlockState, first: number, end: number): void {
     const pattern = Math.imul(state, LOW_BITS);
-    this.#change(first, end, (word, mask) => (word & ~mask) | (pattern & mask));
+    let fromZero = 0;
+    this.#change(first, end, (word, mask) => {
+      fromZero += blocksIn(word & ~claimedIn(word) & HIGH_BITS & mask);
+      return (word & ~mask) | (pattern & mask);
+    });
+    // Those were not claimed, and take space from now on.
+    if (state === BlockState.Own) this.#giveBack(-fromZero);
     for (let sector = sectorOf(first); sector <= sectorOf(end - 1); sector += 1) this.#markUndurable(sector);
   }
 
@@ -195,7 +228,7 @@ export class BlockMap {
     }
   }
 
-  #claimInWord(at: number, end: number, takesZero: boolean): boolean {
+  #claimInWord(at: number, end: number, { takesZero, takesSpace }: ClaimOptions): boolean {
     const index = at >>> 4;
     const mask = maskOf(at, end);
     for (;;) {
@@ -205,8 +238,22 @@ export class BlockMap {
       if (!takesZero && (here & HIGH_BITS) !== 0) return false;
       const base = ~(here | (here >>> 1)) & mask & LOW_BITS;
       const claimed = word | base | (base << 1);
+      const count = takesSpace ? blocksIn(base) : 0;
+      if (!this.#take(count)) return false;
       if (Atomics.compareExchange(this.#words, index, word, claimed) === word) return true;
+      this.#giveBack(count);
     }
+  }
+
+  #take(count: number): boolean {
+    if (count === 0 || this.granted === undefined) return true;
+    if (Atomics.sub(this.#fields, Field.Granted, count) >= count) return true;
+    this.#giveBack(count);
+    return false;
+  }
+
+  #giveBack(count: number): void {
+    if (count !== 0 && this.granted !== undefined) Atomics.add(this.#fields, Field.Granted, count);
   }
 
   #change(first: number, end: number, changed: (word: number, mask: number) => number): void {
@@ -242,6 +289,14 @@ function maskOf(at: number, end: number): number {
   return upTo & ~((1 << (from * 2)) - 1);
 }
 
+/** How many of 16 blocks have a bit set. */
+function blocksIn(word: number): number {
+  let left = (word | (word >>> 1)) & LOW_BITS;
+  let count = 0;
+  for (; left !== 0; left &= left - 1) count += 1;
+  return count;
+}
+
 /** Both bits of every claimed block. */
 function claimedIn(word: number): number {
   const low = word & (word >>> 1) & LOW_BITS;
@@ -265,5 +320,7 @@ const LOW_BITS = 0x5555_5555;
 const HIGH_BITS = 0xaaaa_aaaa | 0;
 
 const FIELDS = 4;
-const Field = { Undurable: 0 } as const;
+const Field = { Undurable: 0, Granted: 1 } as const;
+/** Below all that a count may come to. */
+const UNLIMITED = -(2 ** 31);
 const Sector = { Unreserved: 0, Durable: 1, Undurable: 2 } as const;

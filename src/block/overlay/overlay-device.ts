@@ -3,7 +3,7 @@ import type { BlockError } from '../block-error.js';
 import { ExtentList } from '../extent-list.js';
 import { FlushQueue, type Medium } from '../flush-queue.js';
 import type { SharedFile } from '../shared-file.js';
-import { type BlockMap, BlockState, OVERLAY_BLOCK_BYTES } from './block-map.js';
+import { type BlockMap, BlockState, type ClaimOptions, OVERLAY_BLOCK_BYTES } from './block-map.js';
 import type { OverlayFile } from './overlay-file.js';
 import { RangeLock } from './range-lock.js';
 import type { DiskPart } from './shared-layers.js';
@@ -221,7 +221,7 @@ export class OverlayDevice implements BlockDevice, Medium {
   /** With the range locked. */
   async #makeOwn(first: number, end: number, fill: () => Promise<void>): Promise<void> {
     await this.#file.reserve(first, end);
-    await this.#claim(first, end);
+    await this.#claim(first, end, { takesZero: true, takesSpace: true });
     try {
       await fill();
     } catch (error) {
@@ -255,7 +255,7 @@ export class OverlayDevice implements BlockDevice, Medium {
   async #clear(first: number, end: number): Promise<void> {
     await this.#changes.while(first, end, async () => {
       await this.#file.reserve(first, end);
-      await this.#claim(first, end);
+      await this.#claim(first, end, { takesZero: true, takesSpace: false });
       this.#map.set(BlockState.Zero, first, end);
       // What the map says counts; this is for the space.
       await this.#file.device.discard(...this.#inFile(first, end));
@@ -270,11 +270,13 @@ export class OverlayDevice implements BlockDevice, Medium {
     );
   }
 
-  async #claim(first: number, end: number): Promise<void> {
+  async #claim(first: number, end: number, how: ClaimOptions): Promise<void> {
+    if (how.takesSpace) await this.#file.allow(end - first);
     // Another thread writes a block there for the first time; that takes as long as a write does.
-    for (let pauseMs = 1; !this.#map.claim(first, end, { takesZero: true }); pauseMs *= 2) {
+    for (let pauseMs = 1; !this.#map.claim(first, end, how); pauseMs *= 2) {
       const waitMs = Math.min(pauseMs, CLAIM_PAUSE_MS_MAX);
       await new Promise((resolve) => setTimeout(resolve, waitMs));
+      if (how.takesSpace) await this.#file.allow(end - first); // others may have used up what was granted
     }
   }
 

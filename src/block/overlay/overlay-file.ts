@@ -1,5 +1,8 @@
+import { bytesText } from '../../base/amounts.js';
 import { Malformed } from '../../base/malformed.js';
+import type { Allowance } from '../allowance.js';
 import type { BlockDevice } from '../block-device.js';
+import { BlockError } from '../block-error.js';
 import type { Medium } from '../flush-queue.js';
 import { BlockMap, OVERLAY_BLOCK_BYTES, type SectorStates, sectorCountOf } from './block-map.js';
 import {
@@ -34,27 +37,45 @@ export class OverlayFile {
   /** Where in the file the disk's first byte lies. */
   readonly dataAt: number;
   /** Sectors of the map that are on stable storage, as far as is known. */
+  /** Undefined: it may take what its filesystem has. */
+  readonly #allowance: Allowance | undefined;
   #written = new Set<number>();
   #tally = 0;
   #reserving: Promise<void> = Promise.resolve();
 
-  private constructor(device: BlockDevice & Medium, { header, sectors, tally }: Opened) {
+  private constructor(
+    device: BlockDevice & Medium,
+    { header, sectors, tally }: Opened,
+    allowance: Allowance | undefined,
+  ) {
+    this.#allowance = allowance;
     this.device = device;
     this.header = header;
     this.map = BlockMap.create(blockCountOf(header));
     this.dataAt = dataAt(header);
     if (sectors.length > 0) this.#take({ sectors, tally });
+    // Nothing is granted yet, and there is a limit.
+    if (allowance !== undefined) this.map.grant(0);
   }
 
   /** Writes what makes an empty file, already as long as `fileBytes` says, an overlay of which nothing is its own; durable when it resolves. */
-  static async make(device: BlockDevice & Medium, header: OverlayHeader): Promise<OverlayFile> {
+  static async make(
+    device: BlockDevice & Medium,
+    header: OverlayHeader,
+    allowance?: Allowance | undefined,
+  ): Promise<OverlayFile> {
     await device.write(HEADER_AT, encodeHeader(header), { durable: true });
-    return new OverlayFile(device, { header, sectors: [], tally: 0 });
+    return new OverlayFile(device, { header, sectors: [], tally: 0 }, allowance);
   }
 
   /** Throws OverlayDamaged, and BlockError. */
-  static async open(device: BlockDevice & Medium): Promise<OverlayFile> {
-    return new OverlayFile(device, await whatIs(device));
+  static async open(device: BlockDevice & Medium, allowance?: Allowance | undefined): Promise<OverlayFile> {
+    return new OverlayFile(device, await whatIs(device), allowance);
+  }
+
+  /** Leave to have so many blocks more. Throws BlockError. */
+  async allow(count: number): Promise<void> {
+    if (this.#allowance !== undefined) await this.#askFor(count, this.#allowance);
   }
 
   /** Room for what the map says of these blocks, so that a flush meets no full disk. Throws BlockError. */
@@ -64,6 +85,18 @@ export class OverlayFile {
     const reserving = this.#reserving.then(() => this.#reserve(first, end));
     this.#reserving = reserving.catch(() => {});
     await reserving;
+  }
+
+  async #askFor(count: number, allowance: Allowance): Promise<void> {
+    const lacking = count - (this.map.granted ?? 0);
+    if (lacking <= 0) return;
+    const grantedBytes = await allowance.grant(lacking * OVERLAY_BLOCK_BYTES);
+    if (grantedBytes === 0) {
+      throw new BlockError('ENOSPC', {
+        detail: `the disks of all boards would take more than \`server.state_limit\` allows (${bytesText(allowance.limitBytes)})`,
+      });
+    }
+    this.map.grant(Math.floor(grantedBytes / OVERLAY_BLOCK_BYTES));
   }
 
   async #reserve(first: number, end: number): Promise<void> {

@@ -89,7 +89,7 @@ export class SharedLayers {
     if (!this.#top.isAll(BlockState.Own, first, end)) {
       const isWhole = offset % OVERLAY_BLOCK_BYTES === 0 && lengthBytes % OVERLAY_BLOCK_BYTES === 0;
       if (!isWhole || !this.#top.isReserved(first, end)) return undefined;
-      if (!this.#top.claim(first, end, { takesZero: false })) return undefined;
+      if (!this.#top.claim(first, end, { takesZero: false, takesSpace: true })) return undefined;
     }
     return this.#topAt + offset;
   }

@@ -143,6 +143,18 @@ export class DiskFolder {
   }
 }
 
+/** What the disks of all boards take, those that no inventory knows too. A file that goes away meanwhile takes nothing. */
+export async function allocatedUnder(disksPath: string): Promise<number> {
+  const names = await readdir(disksPath, { recursive: true }).catch(() => []);
+  const sizes = await Promise.all(
+    names.map(async (name) => {
+      const found = await stat(join(disksPath, name)).catch(() => undefined);
+      return (found?.blocks ?? 0) * 512;
+    }),
+  );
+  return sizes.reduce((sum, bytes) => sum + bytes, 0);
+}
+
 async function writeDurably(path: string, text: string): Promise<void> {
   const file = await open(path, 'w', 0o600);
   try {

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import type { Allowance } from '../../block/allowance.js';
 import type { BlockDevice } from '../../block/block-device.js';
 import { BlockError } from '../../block/block-error.js';
 import type { Disks } from '../../block/disks.js';
@@ -14,6 +15,8 @@ export interface LayerFilesOptions {
   readonly board: string;
   readonly folder: DiskFolder;
   readonly disks: Disks;
+  /** Undefined: layers may take what their filesystem has. */
+  readonly allowance: Allowance | undefined;
   /** Finds the image that a layer lies on, by the name of its pin. Throws DiskRefused where it is not there any more. */
   readonly baseOf: (id: string) => BlockDevice;
 }
@@ -33,7 +36,7 @@ export class LayerFiles {
 
   /** A layer of which nothing is its own yet, over that device. Nothing of it is left where that fails. Throws BlockError, and what Node says of the disk. */
   async make(at: Omit<Layer, 'id'>, below: BlockDevice, sizeBytes: number): Promise<OpenLayer> {
-    const { board, folder, disks } = this.#options;
+    const { board, folder, disks, allowance } = this.#options;
     const layer = { ...at, id: randomBytes(16).toString('hex') };
     const header: OverlayHeader = {
       id: layer.id,
@@ -46,7 +49,10 @@ export class LayerFiles {
       const path = await folder.makeLayer(layer.id, fileBytes(header));
       const file = await openFileDevice(path, { access: 'readWrite', lock: 'none', disks });
       try {
-        return { layer, device: new OverlayDevice(grown(below, sizeBytes), await OverlayFile.make(file, header)) };
+        return {
+          layer,
+          device: new OverlayDevice(grown(below, sizeBytes), await OverlayFile.make(file, header, allowance)),
+        };
       } catch (error) {
         await file.close();
         throw error;
@@ -94,12 +100,12 @@ export class LayerFiles {
 
   /** One over what is open already. Throws DiskRefused. */
   async openOn(layer: Layer, below: BlockDevice, access: 'readWrite' | 'readOnly'): Promise<OverlayDevice> {
-    const { folder, disks } = this.#options;
+    const { folder, disks, allowance } = this.#options;
     const path = folder.layerFile(layer.id);
     try {
       const device = await openFileDevice(path, { access, lock: 'none', disks });
       try {
-        const file = await OverlayFile.open(device);
+        const file = await OverlayFile.open(device, allowance);
         this.#mustBe(layer, file.header, below);
         return new OverlayDevice(grown(below, file.header.sizeBytes), file);
       } catch (error) {

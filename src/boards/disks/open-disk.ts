@@ -1,3 +1,4 @@
+import type { Allowance } from '../../block/allowance.js';
 import type { BlockDevice } from '../../block/block-device.js';
 import type { Disks } from '../../block/disks.js';
 import type { OverlayDevice } from '../../block/overlay/overlay-device.js';
@@ -14,6 +15,8 @@ export interface BoardDiskOptions {
   /** Finds the image of a layer, by the name of its pin. Throws DiskRefused where it is not there any more. */
   readonly baseOf: (id: string) => BlockDevice;
   readonly sizeBytes: number;
+  /** For the disks of all boards together; undefined: there is no limit. */
+  readonly allowance?: Allowance | undefined;
   readonly disks: Disks;
   /** Makes what the image says of its size true of the disk's: called when the disk was made, begun anew, or has grown. */
   readonly fit: (device: BlockDevice) => Promise<void>;
@@ -29,9 +32,9 @@ export interface OpenDisk {
 
 /** A board's disk as it was left; a new one if there is none. Throws DiskRefused, BlockError, and what Node says of the disk; nothing is open then. */
 export async function openDisk(options: BoardDiskOptions): Promise<OpenDisk> {
-  const { board, disks, baseOf } = options;
+  const { board, disks, allowance, baseOf } = options;
   const folder = new DiskFolder(options.disksPath, board);
-  const files = new LayerFiles({ board, folder, disks, baseOf });
+  const files = new LayerFiles({ board, folder, disks, allowance, baseOf });
   const tree = await folder.read();
   if (tree === undefined) return makeDisk(options, folder, files);
   const layers = await files.openChain(chainOf(tree, tree.current), 'readWrite');

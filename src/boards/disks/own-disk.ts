@@ -18,7 +18,8 @@ export interface PinnedBase {
   mustBe(version: string): void;
 }
 
-export interface OwnDiskOptions extends Pick<BoardDiskOptions, 'board' | 'disksPath' | 'sizeBytes' | 'disks' | 'fit'> {
+export interface OwnDiskOptions
+  extends Pick<BoardDiskOptions, 'board' | 'disksPath' | 'sizeBytes' | 'disks' | 'allowance' | 'fit'> {
   readonly image: PinnedBase;
   readonly clock: Clock;
   /** It is thrown away when the board boots again. */

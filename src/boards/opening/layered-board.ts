@@ -50,12 +50,12 @@ export async function openLayeredBoard(
   entry: BoardEntry,
   image: CommonImage,
 ): Promise<OpenBoard | Complaint> {
-  const { disksPath, disks, options } = opening;
+  const { disksPath, disks, allowance, options } = opening;
   const imageBytes = image.pinned.device.sizeBytes;
   const sizeBytes = entry.sizeBytes ?? imageBytes;
   if (sizeBytes < imageBytes) return tooSmall(entry, sizeBytes, imageBytes);
   const own = new OwnDisk({
-    ...{ board: entry.name, disksPath, disks, sizeBytes, clock: options.clock },
+    ...{ board: entry.name, disksPath, disks, allowance, sizeBytes, clock: options.clock },
     ...{ image: baseOf(image.pinned), isVolatile: entry.disk === 'volatile' },
     fit: async (device) => void (await fitGpt(device)),
   });

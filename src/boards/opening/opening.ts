@@ -7,6 +7,7 @@ import {
   BOOT_FILES_KEPT_BYTES_MAX,
   BOOT_FILES_SAVED_BYTES_MAX,
 } from '../../base/limits.js';
+import { Allowance } from '../../block/allowance.js';
 import { Disks } from '../../block/disks.js';
 import type { Medium } from '../../block/flush-queue.js';
 import { SpaceQueue } from '../../block/space-queue.js';
@@ -19,6 +20,7 @@ import type { BootMemory, BootPartition } from '../boot-files/boot-partition.js'
 import { type BootFilesOptions, ImageBootFiles } from '../boot-files/image-boot-files.js';
 import type { ImageLayout } from '../boot-files/image-layout.js';
 import { PieceStore } from '../boot-files/piece-store.js';
+import { allocatedUnder } from '../disks/disk-folder.js';
 import type { OwnDisk } from '../disks/own-disk.js';
 import { twinIdentity } from '../identity/twin.js';
 import { addressLock } from '../writer-lock/address-lock.js';
@@ -42,10 +44,18 @@ export class Opening {
     remembered: new Budget(BOOT_FILE_RUNS_REMEMBERED_MAX),
   };
 
+  /** For what all boards that have a disk of their own write. */
+  readonly allowance: Allowance | undefined;
+
   constructor(inventory: Inventory, options: OpeningOptions) {
     this.inventory = inventory;
     this.options = options;
     this.disksPath = join(inventory.server.state, 'disks');
+    const { stateLimitBytes } = inventory.server;
+    this.allowance =
+      stateLimitBytes === undefined
+        ? undefined
+        : new Allowance(stateLimitBytes, () => allocatedUnder(this.disksPath), options.clock);
   }
 
   bootFiles(partition: BootPartition, entry: BoardEntry): BootFiles {
