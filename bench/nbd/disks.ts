@@ -33,13 +33,20 @@ export const SPARSE = { sizeBytes: 4 * GIB, firstByte: BOOT.offset + BOOT.length
 /** One set of files in `folder`, to be copied for every server. All of them are in the page cache then. */
 export async function makeDisks(folder: string): Promise<DiskFiles> {
   const files = filesIn(folder);
-  await makePartitions(files.load, LOAD_REGION.endByte);
-  const { firstByte, endByte } = LOAD_REGION;
-  writeOffsets(files.load, [{ offset: firstByte, lengthBytes: endByte - firstByte }]);
+  await makeLoadDisk(folder);
   await makePartitions(files.source, SPARSE.sizeBytes);
   writeOffsets(files.source, sparsePieces());
   await makePartitions(files.target, SPARSE.sizeBytes);
   return files;
+}
+
+/** The disk for load.c alone. */
+export async function makeLoadDisk(folder: string): Promise<string> {
+  const { load } = filesIn(folder);
+  await makePartitions(load, LOAD_REGION.endByte);
+  const { firstByte, endByte } = LOAD_REGION;
+  writeOffsets(load, [{ offset: firstByte, lengthBytes: endByte - firstByte }]);
+  return load;
 }
 
 export function copyDisks(from: DiskFiles, folder: string): DiskFiles {

@@ -8,7 +8,7 @@ import type { NbdServer } from './servers.js';
 
 export type Row = { readonly title: string; readonly unit: 'requests/s' | 'MB/s' } & (LoadRow | CopyRow);
 
-interface LoadRow {
+export interface LoadRow {
   readonly kind: 'load';
   /** As load.c calls it. */
   readonly mode: 'read' | 'write' | 'flushed' | 'readseq' | 'writeseq' | 'mixed';
@@ -93,13 +93,27 @@ export async function rehearse(row: Row, server: NbdServer, clients: Clients): P
 
 let seed = 0;
 
-async function playLoad(row: LoadRow, server: NbdServer, load: string): Promise<Ran> {
-  const { port, exportName } = server.diskOf('load');
+function playLoad(row: LoadRow, { address, diskOf }: NbdServer, load: string): Promise<Ran> {
+  return loadExport(row, { address, ...diskOf('load') }, load);
+}
+
+export interface Export {
+  readonly address: string;
+  readonly port: number;
+  readonly exportName: string;
+}
+
+/** One run of load.c. */
+export async function loadExport(
+  row: Omit<LoadRow, 'kind'>,
+  { address, port, exportName }: Export,
+  load: string,
+): Promise<Ran> {
   seed += 1;
   const { stdout } = await execute(
     load,
     [
-      ...[server.address, port, exportName, row.connections, row.depth, row.mode, row.blockBytes, SECONDS],
+      ...[address, port, exportName, row.connections, row.depth, row.mode, row.blockBytes, SECONDS],
       ...[LOAD_REGION.firstByte, LOAD_REGION.endByte, seed],
     ].map(String),
   );

@@ -64,7 +64,7 @@ ${DISK_NAMES.map((name, index) => `  ${name}: { serial: "1000000${index}", image
 }
 
 /** The log is gone with the folder, so it is told. */
-async function untilReady(log: string): Promise<void> {
+export async function untilReady(log: string): Promise<void> {
   const said = () => readFileSync(log, 'utf8');
   await until(() => said().includes('server.ready'), 'our server').catch((error: unknown) => {
     throw new Error(`${String(error)}, which said:\n${said()}`);
@@ -184,7 +184,7 @@ async function answers(server: NbdServer, name: DiskName): Promise<boolean> {
 }
 
 /** What it says goes into a file: a pipe would have to be read, by a process of ours that costs CPU time. */
-function start(ending: Ending, log: string, program: string, words: readonly string[]): number {
+export function start(ending: Ending, log: string, program: string, words: readonly string[]): number {
   const output = openSync(log, 'w');
   const child = spawn(program, words, { stdio: ['ignore', output, output] });
   whenOver(ending, async () => {
