@@ -1,5 +1,4 @@
-import { constants } from 'node:fs';
-import { mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
+import { mkdir, open, readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { LAYER_TREE_BYTES_MAX } from '../../base/limits.js';
 import { Malformed } from '../../base/malformed.js';
@@ -10,6 +9,7 @@ import {
   type OverlayHeader,
   SECTOR_BYTES,
 } from '../../block/overlay/overlay-format.js';
+import { readWholeFile, replaceWholeFile, settleFolder } from '../../os/whole-file.js';
 import type { LayerTree } from './layer-tree.js';
 import { decodeLayerTree, encodeLayerTree } from './layer-tree-wire.js';
 
@@ -45,31 +45,21 @@ export class DiskFolder {
       if (layers.length === 0) return undefined;
       throw new DiskRefused(
         `${this.#record} is missing, and there are ${layers.length} layers of ${this.#board}'s disk beside it`,
-        `put it back from a backup; to begin anew from the image, move ${this.path} away`,
+        this.#putBack,
       );
     }
     try {
       return decodeLayerTree(this.#board, text);
     } catch (error) {
       if (!(error instanceof Malformed) && !(error instanceof SyntaxError)) throw error;
-      throw new DiskRefused(
-        `${this.#record} can't be read: ${error.message}`,
-        `put it back from a backup; to begin anew from the image, move ${this.path} away`,
-      );
+      throw new DiskRefused(`${this.#record} can't be read: ${error.message}`, this.#putBack);
     }
   }
 
   /** In the place of the one before in one step, and on stable storage when it resolves. */
   async write(tree: LayerTree): Promise<void> {
-    const half = `${this.#record}.new`;
-    try {
-      await writeDurably(half, encodeLayerTree(this.#board, tree));
-      await rename(half, this.#record);
-    } catch (error) {
-      await rm(half, { force: true }).catch(() => {}); // on a full disk its bytes are wanted back
-      throw error;
-    }
-    await settle(this.path);
+    await replaceWholeFile(this.#record, encodeLayerTree(this.#board, tree));
+    await settleFolder(this.path);
   }
 
   layerFile(id: string): string {
@@ -85,7 +75,7 @@ export class DiskFolder {
     } finally {
       await file.close();
     }
-    await settle(this.path);
+    await settleFolder(this.path);
     return this.layerFile(id);
   }
 
@@ -121,25 +111,19 @@ export class DiskFolder {
     });
   }
 
+  get #putBack(): string {
+    return `put it back from a backup; to begin anew from the image, move ${this.path} away`;
+  }
+
   get #record(): string {
     return join(this.path, 'disk.json');
   }
 
   async #text(): Promise<string | undefined> {
-    try {
-      // A pipe that somebody put there would be waited for.
-      const file = await open(this.#record, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOFOLLOW);
-      try {
-        const { size } = await file.stat();
-        if (size <= LAYER_TREE_BYTES_MAX) return await readFile(file, 'utf8');
-      } finally {
-        await file.close();
-      }
-    } catch (error) {
-      if (codeOf(error) === 'ENOENT') return undefined;
-      throw error;
-    }
-    throw new DiskRefused(`${this.#record} has more than ${LAYER_TREE_BYTES_MAX} bytes`, 'put it back from a backup');
+    const verdict = await readWholeFile(this.#record, LAYER_TREE_BYTES_MAX);
+    if (verdict.answer === 'none') return undefined;
+    if (verdict.answer === 'content') return verdict.content;
+    throw new DiskRefused(`${this.#record} can't be read: ${verdict.because}`, this.#putBack);
   }
 }
 
@@ -153,28 +137,4 @@ export async function allocatedUnder(disksPath: string): Promise<number> {
     }),
   );
   return sizes.reduce((sum, bytes) => sum + bytes, 0);
-}
-
-async function writeDurably(path: string, text: string): Promise<void> {
-  const file = await open(path, 'w', 0o600);
-  try {
-    await file.writeFile(text);
-    await file.sync();
-  } finally {
-    await file.close();
-  }
-}
-
-/** Names in a folder outlive the host only when the folder was synced. */
-async function settle(path: string): Promise<void> {
-  const folder = await open(path, 'r');
-  try {
-    await folder.sync();
-  } finally {
-    await folder.close();
-  }
-}
-
-function codeOf(error: unknown): unknown {
-  return error instanceof Error && 'code' in error ? error.code : undefined;
 }
