@@ -22,6 +22,7 @@ export function boardOf(name: string, serial: string, mac?: string): Board {
     bootFiles: { open: async () => ({ answer: 'notFound' }) },
     writerLock: {
       acquire: async () => ({ answer: 'granted' }),
+      async seize() {},
       release() {},
       suspect() {},
       isFree: async () => true,

@@ -37,9 +37,21 @@ class AddressLock implements WriterLock {
         return { answer: 'granted' };
       }
       const leftMs = patienceEndsMs - this.#clock.nowMs();
-      if (leftMs <= 0 || (await this.#outcome(leftMs)) === 'answers')
-        return { answer: 'held', by: this.holder() ?? holder };
+      if (leftMs <= 0 || (await this.#outcome(leftMs)) === 'answers') return this.#heldBy(holder);
     }
+  }
+
+  async seize(user: DiskUser, because: string): Promise<void> {
+    const before = [...this.#users];
+    this.#users.clear();
+    // In front: it is the holder from this moment on, also for who comes from the same address as those before.
+    for (const each of [user, ...before]) this.#users.add(each);
+    await Promise.all(
+      before.map(async (each) => {
+        await each.close(because);
+        this.release(each);
+      }),
+    );
   }
 
   release(user: DiskUser): void {
@@ -68,6 +80,12 @@ class AddressLock implements WriterLock {
     }
     await user.close('stopped answering');
     this.release(user);
+  }
+
+  #heldBy(holder: string): LockVerdict {
+    const [first] = this.#users;
+    if (first?.doing !== undefined) return { answer: 'unusable', because: first.doing };
+    return { answer: 'held', by: first?.peerAddress ?? holder };
   }
 
   #outcome(patienceMs: number): Promise<'free' | 'answers'> {

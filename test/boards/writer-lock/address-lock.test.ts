@@ -37,6 +37,16 @@ class FakeUser implements DiskUser {
   }
 }
 
+/** As commands of an operator have it. */
+function serverUser(): DiskUser {
+  return {
+    peerAddress: 'this server',
+    doing: 'it is being reset',
+    probe: () => new Promise(() => {}),
+    close: async () => {},
+  };
+}
+
 /** Lets everything happen that needs no time. */
 async function settle(): Promise<void> {
   await new Promise((resolve) => setImmediate(resolve));
@@ -177,6 +187,37 @@ describe('the writer lock of a board', () => {
     await settle();
     assert.deepEqual(old.closedBecause, ['stopped answering']);
     assert.equal(lock.holder(), '10.0.0.1');
+  });
+
+  test('is taken from whoever has it, and given to nobody else until it is let go of', async () => {
+    const lock = addressLock(new FakeClock());
+    const [one, two] = [new FakeUser('10.0.0.1', { finishesAtOnce: false }), new FakeUser('10.0.0.1')];
+    await lock.acquire(one);
+    await lock.acquire(two);
+    const server = serverUser();
+    let isSeized = false;
+    const seized = lock.seize(server, 'it is being reset').then(() => {
+      isSeized = true;
+    });
+    await settle();
+    assert.deepEqual([one.closedBecause, two.closedBecause], [['it is being reset'], ['it is being reset']]);
+    assert.equal(isSeized, false, 'something is under way yet');
+    const sameAddress = watch(lock.acquire(new FakeUser('10.0.0.1')));
+    one.finish();
+    await seized;
+    assert.equal(await sameAddress.now(), 'waiting');
+    lock.release(server);
+    assert.deepEqual(await sameAddress.now(), GRANTED);
+  });
+
+  test('tells who waits in vain what the server does with the disk', async () => {
+    const clock = new FakeClock();
+    const lock = addressLock(clock);
+    await lock.seize(serverUser(), 'it is being reset');
+    const verdict = watch(lock.acquire(new FakeUser('10.0.0.1')));
+    assert.equal(await verdict.now(), 'waiting');
+    clock.advance(WRITER_LOCK_PATIENCE_MS);
+    assert.deepEqual(await verdict.now(), { answer: 'unusable', because: 'it is being reset' });
   });
 
   test('with nobody to suspect does nothing', () => {
