@@ -105,12 +105,24 @@ export class BoardDisk {
     return layer !== undefined && this.#layers.some((each) => each.layer.id === layer);
   }
 
+  /** A sentence if there is no snapshot of that name. */
+  missing(name: string): string | undefined {
+    if (this.#snapshot(name) !== undefined) return undefined;
+    const names = this.#tree.snapshots.map((snapshot) => snapshot.name);
+    const there = names.length === 0 ? 'there is none' : `there are ${names.join(', ')}`;
+    return `it has no snapshot ${JSON.stringify(name)}: ${there}`;
+  }
+
   /** Whether the board has written nothing there, ever: it is as in the image. */
   isUntouched(offset: number, lengthBytes: number): boolean {
     return this.#layers.every(({ device }) => {
       const length = Math.max(0, Math.min(lengthBytes, device.sizeBytes - offset));
       return device.isUntouched(offset, length);
     });
+  }
+
+  get snapshotCount(): number {
+    return this.#tree.snapshots.length;
   }
 
   /** Oldest first. */
@@ -148,9 +160,9 @@ export class BoardDisk {
 
   /** Nobody may write to the disk. */
   rollback(name: string): Promise<DiskVerdict> {
-    return this.#inTurn(async () => {
+    return this.#inTurn<object>(async () => {
       const snapshot = this.#snapshot(name);
-      if (snapshot === undefined) return this.#noSnapshot(name);
+      if (snapshot === undefined) return { answer: 'refused', because: this.missing(name) ?? name };
       const chain = chainOf(this.#tree, snapshot.layer);
       const { base } = layerOf(this.#tree, snapshot.layer);
       await this.#beginOver({ chain, base }, (fresh) => rolledBack(this.#tree, snapshot, fresh));
@@ -168,8 +180,9 @@ export class BoardDisk {
 
   /** Nobody may write to the disk if it lies on that snapshot. */
   drop(name: string): Promise<DiskVerdict> {
-    return this.#inTurn(async () => {
-      if (this.#snapshot(name) === undefined) return this.#noSnapshot(name);
+    return this.#inTurn<object>(async () => {
+      const because = this.missing(name);
+      if (because !== undefined) return { answer: 'refused', because };
       await this.#record(withoutSnapshot(this.#tree, name));
       await this.#tidy();
       return DONE;
@@ -195,12 +208,6 @@ export class BoardDisk {
     return isFull
       ? `there are ${SNAPSHOTS_PER_BOARD_MAX} snapshots, the most that a board can have: drop one`
       : undefined;
-  }
-
-  #noSnapshot(name: string): DiskVerdict<never> {
-    const names = this.#tree.snapshots.map((snapshot) => snapshot.name);
-    const there = names.length === 0 ? 'it has none' : `there are ${names.join(', ')}`;
-    return { answer: 'refused', because: `${this.#options.board} has no snapshot ${JSON.stringify(name)}: ${there}` };
   }
 
   /** Answers for how long changes were held. */

@@ -1,4 +1,4 @@
-import { mkdir, open, readdir, rm, stat } from 'node:fs/promises';
+import { mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { LAYER_TREE_BYTES_MAX } from '../../base/limits.js';
 import { Malformed } from '../../base/malformed.js';
@@ -14,6 +14,7 @@ import type { LayerTree } from './layer-tree.js';
 import { decodeLayerTree, encodeLayerTree } from './layer-tree-wire.js';
 
 const LAYER = /^([0-9a-f]{32})\.overlay$/;
+const PUT_ASIDE = /^(.+)-\d{8}T\d{6}Z$/;
 
 /** What can't be taken for a board's disk, with what to do about it. */
 export class DiskRefused extends Error {
@@ -29,11 +30,26 @@ export class DiskRefused extends Error {
 /** `state/disks/BOARD/`: a file for each layer, and `disk.json`, which says how they lie on each other. Rejects with what Node says of the disk, too. */
 export class DiskFolder {
   readonly path: string;
+  readonly #disksPath: string;
   readonly #board: string;
 
-  constructor(disksPath: string, board: string) {
-    this.path = join(disksPath, board);
+  constructor(disksPath: string, board: string, name = board) {
+    this.path = join(disksPath, name);
+    this.#disksPath = disksPath;
     this.#board = board;
+  }
+
+  /** Those that were put aside, of all boards. */
+  static async aside(disksPath: string): Promise<readonly DiskFolder[]> {
+    const path = asidePath(disksPath);
+    const names = await readdir(path).catch((error: unknown) => {
+      if (codeOf(error) === 'ENOENT') return [];
+      throw error;
+    });
+    return names.flatMap((name) => {
+      const [, board] = PUT_ASIDE.exec(name) ?? [];
+      return board === undefined ? [] : [new DiskFolder(path, board, name)];
+    });
   }
 
   /** Undefined where this board has no disk yet. Throws DiskRefused. */
@@ -60,6 +76,27 @@ export class DiskFolder {
   async write(tree: LayerTree): Promise<void> {
     await replaceWholeFile(this.#record, encodeLayerTree(this.#board, tree));
     await settleFolder(this.path);
+  }
+
+  /** Out of the way as it is, to `state/disks-aside/BOARD-TIME`: answers where. Undefined where there is nothing. */
+  async putAside(at: Date): Promise<string | undefined> {
+    const there = await readdir(this.path).catch(() => undefined); // what is no folder is put aside too
+    if (there?.length === 0) return undefined;
+    const time = at.toISOString().replace(/[-:]|\.\d+/g, '');
+    const asides = asidePath(this.#disksPath);
+    const aside = join(asides, `${this.#board}-${time}`);
+    await mkdir(asides, { recursive: true, mode: 0o700 });
+    await rename(this.path, aside);
+    await settleFolder(asides);
+    await settleFolder(this.#disksPath);
+    return aside;
+  }
+
+  /** As if it had not been put aside. What a disk that could not be made in its place has left is none of a board's. */
+  async putBack(aside: string): Promise<void> {
+    await rm(this.path, { recursive: true, force: true });
+    await rename(aside, this.path);
+    await settleFolder(this.#disksPath);
   }
 
   layerFile(id: string): string {
@@ -127,14 +164,32 @@ export class DiskFolder {
   }
 }
 
-/** What the disks of all boards take, those that no inventory knows too. A file that goes away meanwhile takes nothing. */
+/** What the disks of all boards take, those that no inventory knows and those that were put aside too. A file that goes away meanwhile takes nothing. */
 export async function allocatedUnder(disksPath: string): Promise<number> {
-  const names = await readdir(disksPath, { recursive: true }).catch(() => []);
+  const all = await Promise.all([disksPath, asidePath(disksPath)].map(allocatedIn));
+  return sum(all);
+}
+
+async function allocatedIn(path: string): Promise<number> {
+  const names = await readdir(path, { recursive: true }).catch(() => []);
   const sizes = await Promise.all(
     names.map(async (name) => {
-      const found = await stat(join(disksPath, name)).catch(() => undefined);
+      const found = await stat(join(path, name)).catch(() => undefined);
       return (found?.blocks ?? 0) * 512;
     }),
   );
-  return sizes.reduce((sum, bytes) => sum + bytes, 0);
+  return sum(sizes);
+}
+
+function sum(sizes: readonly number[]): number {
+  return sizes.reduce((total, bytes) => total + bytes, 0);
+}
+
+/** Beside it: each folder in it is a board's. */
+function asidePath(disksPath: string): string {
+  return `${disksPath}-aside`;
+}
+
+function codeOf(error: unknown): unknown {
+  return error instanceof Error && 'code' in error ? error.code : undefined;
 }

@@ -81,6 +81,16 @@ export class OwnDisk {
     return new Set(tree?.layers.map(({ base }) => base));
   }
 
+  /** Of a disk that is open. */
+  get snapshotCount(): number | undefined {
+    return this.#disk?.snapshotCount;
+  }
+
+  /** A sentence if there is no snapshot of that name. */
+  missing(snapshot: string): string | undefined {
+    return this.#disk?.missing(snapshot);
+  }
+
   isOn(snapshot: string): boolean {
     return this.#disk?.isOn(snapshot) ?? true;
   }
@@ -109,12 +119,20 @@ export class OwnDisk {
     return this.#whenOpen((disk) => this.device.replaced(() => disk.rollback(name)));
   }
 
-  /** Nobody may write to it. One that can't be opened is thrown away with its snapshots where `force` says so. */
+  /** Nobody may write to it. */
   reset(): Promise<DiskVerdict> {
-    return this.#whenOpen(async (disk) => {
-      const base = await this.#options.image.version();
-      return this.device.replaced(() => disk.reset(base));
-    });
+    return this.#whenOpen((disk) =>
+      told(async () => {
+        const base = await this.#options.image.version();
+        return this.device.replaced(() => disk.reset(base));
+      }),
+    );
+  }
+
+  /** As reset; and one that can't be opened is put aside as it is, with its snapshots, and a new one takes its place. Nothing is lost by it. */
+  async resetOrPutAside(): Promise<DiskVerdict<{ readonly aside?: string }>> {
+    await this.open();
+    return this.#disk === undefined ? told(() => this.#beginAnew()) : this.reset();
   }
 
   /** Nobody may write to it if it lies on that snapshot. */
@@ -154,6 +172,20 @@ export class OwnDisk {
     return verdict;
   }
 
+  async #beginAnew(): Promise<DiskVerdict<{ readonly aside?: string }>> {
+    // First: where nothing new could be made, what is there stays where it is.
+    await this.#options.image.version();
+    const folder = this.#folder();
+    let aside: string | undefined;
+    await this.#inTurn(async () => {
+      if (this.#disk === undefined) aside = await folder.putAside(this.#options.clock.today());
+    });
+    await this.open();
+    if (this.#disk !== undefined) return { answer: 'done', ...(aside === undefined ? {} : { aside }) };
+    if (aside !== undefined) await folder.putBack(aside);
+    return { answer: 'refused', because: this.#unusable ?? 'it is not open' };
+  }
+
   async #open(): Promise<BoardDisk> {
     const { image, clock, isVolatile: _, ...rest } = this.#options;
     const tree = await this.#tree();
@@ -166,8 +198,12 @@ export class OwnDisk {
   }
 
   #tree(): Promise<LayerTree | undefined> {
+    return this.#folder().read();
+  }
+
+  #folder(): DiskFolder {
     const { disksPath, board } = this.#options;
-    return new DiskFolder(disksPath, board).read();
+    return new DiskFolder(disksPath, board);
   }
 
   /** An image may be written to while it is used, whatever it is locked with. */
@@ -191,6 +227,14 @@ export class OwnDisk {
     const turn = this.#lastTurn.then(action);
     this.#lastTurn = turn.catch(() => {});
     return turn;
+  }
+}
+
+async function told<Done>(action: () => Promise<DiskVerdict<Done>>): Promise<DiskVerdict<Done>> {
+  try {
+    return await action();
+  } catch (error) {
+    return { answer: 'refused', because: sentenceOf(error) };
   }
 }
 

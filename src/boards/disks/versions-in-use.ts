@@ -8,7 +8,7 @@ export interface VersionsInUse {
   readonly isComplete: boolean;
 }
 
-/** What the disks in that folder lie over. Never rejects. */
+/** What the disks in that folder lie over, and those that were put aside: who puts one back needs its image's version. Never rejects. */
 export async function versionsInUse(disksPath: string): Promise<VersionsInUse> {
   const versions = new Map<string, string[]>();
   try {
@@ -17,6 +17,10 @@ export async function versionsInUse(disksPath: string): Promise<VersionsInUse> {
       for (const version of new Set(tree?.layers.map(({ base }) => base))) {
         versions.set(version, [...(versions.get(version) ?? []), board]);
       }
+    }
+    for (const folder of await DiskFolder.aside(disksPath)) {
+      const tree = await folder.read();
+      for (const { base } of tree?.layers ?? []) versions.set(base, versions.get(base) ?? []);
     }
     return { versions, isComplete: true };
   } catch {

@@ -167,7 +167,7 @@ describe("a board's disk", () => {
       [disk.snapshot('../one'), /no name for a snapshot/],
       [disk.snapshot(''), /no name for a snapshot/],
       [disk.snapshot('.'), /no name for a snapshot/],
-      [disk.rollback('two'), /node1 has no snapshot "two": there are one/],
+      [disk.rollback('two'), /it has no snapshot "two": there are one/],
       [disk.drop('two'), /has no snapshot/],
     ] as const) {
       const { answer, ...rest } = await verdict;
