@@ -2,6 +2,8 @@ import type { Clock } from '../base/clock.js';
 import { JOURNAL_LOOK_MS, METRICS_KEPT_MS } from '../base/limits.js';
 import type { Log } from '../base/log.js';
 import type { Board } from '../boards/board.js';
+import type { DiskCommands } from '../boards/disks/disk-commands.js';
+import { promoteDisk } from '../boards/disks/promotion.js';
 import { AddressBook } from '../boards/identity/address-book.js';
 import { Discovery, inventoryLines, inventoryLinesFor } from '../boards/identity/discovery.js';
 import { lookupAmong } from '../boards/identity/inventory-lookup.js';
@@ -32,6 +34,7 @@ import { KeptText } from '../web/kept-text.js';
 import { type MeasuredStates, type MeasuredStorage, Metrics } from '../web/metrics.js';
 import type { ControlSources } from '../web/server.js';
 import { Audience } from './audience.js';
+import { BoardDisks } from './board-disks.js';
 import { BootHistories } from './boot-histories.js';
 import { Certificates } from './certificates.js';
 import { Doorkeeper } from './doorkeeper.js';
@@ -68,6 +71,7 @@ export interface App {
   board(name: string): BoardVerdict;
   /** Takes the disk of a board up again that had failed. */
   reopen(name: string): Promise<ReopenVerdict>;
+  readonly disks: DiskCommands;
   /** Stops in the reverse order of starting: nobody is told to boot any more, transfers end, requests are finished, disks are closed. */
   stop(): Promise<void>;
 }
@@ -85,6 +89,7 @@ export async function startApp(options: AppOptions): Promise<App> {
 }
 
 class Appliance implements App {
+  readonly disks: BoardDisks;
   readonly #options: AppOptions;
   readonly #startedAt: Date;
   readonly #discovery = new Discovery();
@@ -123,6 +128,7 @@ class Appliance implements App {
       ...{ addresses, lookup, log, clock, freeDisk: freeDisk(inventory) },
     });
     this.#watchDisks(tell);
+    this.disks = new BoardDisks({ boards: boards.all, promote: promoteDisk, clock, log });
     const shared = { lookup, tell, clock, log };
     const audience = new Audience(inventory.server.allow);
     this.#doorkeeper = new Doorkeeper(audience, { clock, log });
@@ -182,7 +188,9 @@ class Appliance implements App {
       board: (name) => this.board(name),
       listeners: () => this.#network.listeners(),
       metrics: () => metrics.text(),
+      snapshots: (name) => this.disks.snapshots(name),
       reopen: (name) => this.reopen(name),
+      disks: this.disks,
     };
   }
 
@@ -273,7 +281,7 @@ class Appliance implements App {
     this.#sayGoodbye(this.#attached());
     this.#journal.stopping();
     await Promise.all([this.#network.stop(), this.#nbdServer.stop()]);
-    await this.#courier?.stop();
+    await Promise.all([this.#courier?.stop(), this.disks.stop()]);
     this.#storage.stop();
     this.#certificates.stop();
     // Side by side: a history that can't be written must keep no disk from being flushed.

@@ -30,6 +30,9 @@ export const LAYER_TREE_BYTES_MAX = 1024 * 1024;
 /** A board's writes are held while a snapshot is made of what it has written; where its disk takes longer, there is none. Linux waits for a disk for minutes, people at a prompt don't. */
 export const SNAPSHOT_HOLD_MS_MAX = 10_000;
 
+/** What a snapshot should hold writes for at most. A disk that takes longer to sync what was written in the last moment is said to. */
+export const SNAPSHOT_HOLD_MS_GOAL = 100;
+
 /** What a new layer and the record of it need at most: a header, a GPT at both ends of the disk, a page of the map for each, `disk.json`. */
 export const LAYER_NEEDS_BYTES = 256 * 1024;
 
@@ -511,6 +514,12 @@ export const HTTP_REQUESTS_PER_CONNECTION_MAX = 8;
 
 /** Browsers send the cookies of every port of a host, so that what a Grafana beside us sets comes here too. */
 export const HTTP_HEADER_BYTES_MAX = 16 * 1024;
+
+/** What the command line says of a disk's command: a path has 4096 bytes (PATH_MAX), six times that in JSON's \u escapes. */
+export const DISK_COMMAND_BYTES_MAX = 32 * 1024;
+
+/** Lines about how far a copy of a disk is: enough for a number that moves, over an hour too. */
+export const COPY_PARTS_TOLD = 1000;
 
 /** A scrape keeps the main thread, and with it every disk, for some 2 ms: within this, all who ask have the same one. Prometheus asks every 15 s. */
 export const METRICS_KEPT_MS = 1_000;

@@ -1,9 +1,9 @@
 import type { MacAddress } from '../base/addresses.js';
 import type { Serial } from '../base/serial.js';
 import type { Subnet } from '../base/subnets.js';
-import type { BlockDevice } from '../block/block-device.js';
 import type { Medium } from '../block/flush-queue.js';
 import type { SpaceQueue } from '../block/space-queue.js';
+import type { WatchedDevice } from '../block/watched-device.js';
 import type { BootFiles } from './boot-files/boot-file.js';
 import type { OwnDisk } from './disks/own-disk.js';
 import type { WriterLock } from './writer-lock/writer-lock.js';
@@ -17,7 +17,7 @@ export interface Board {
   /** For people who look at a list of disks: whose it is, and of which image. */
   readonly description: string;
   /** What NBD serves: the one device that TFTP reads from too. */
-  readonly disk: BlockDevice;
+  readonly disk: WatchedDevice;
   /** Where its changes wait while the filesystem under the disk is full; undefined: they fail (`server.on_full: error`). */
   readonly space: SpaceQueue | undefined;
   /** What its disk lies on, as far as it can fail for good. */

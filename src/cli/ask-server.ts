@@ -1,4 +1,7 @@
 import { request } from 'node:http';
+import type { Held } from '../boards/disks/board-disk.js';
+import type { CommandVerdict, DiskList, PutAside } from '../boards/disks/disk-commands.js';
+import type { Promoted } from '../boards/disks/promotion.js';
 import type { BoardHistory, ReopenVerdict, ServerStatus } from '../boards/journal/status.js';
 
 /** As JSON brings it: dates are text. */
@@ -16,6 +19,8 @@ export type ServerPlace = { readonly socketPath: string } | { readonly host: str
 const PATIENCE_MS = 5000;
 /** A disk that has failed may take its time to fail again: the kernel tries for up to half a minute, several times. */
 const REOPEN_PATIENCE_MS = 120_000;
+/** What is done with a disk may copy all that was ever written to it, from a disk that is slow; Ctrl-C ends the waiting. */
+const COMMAND_PATIENCE_MS = 3_600_000;
 const ANSWER_BYTES_MAX = 64 * 1024 * 1024;
 
 /** What a running server knows, or a text: why there is no answer. */
@@ -52,31 +57,133 @@ export async function askToReopen(
   return typeof answer?.answer === 'string' ? answer : { answer: 'none', because: 'it can do no such thing' };
 }
 
+/** There is no server that answers, or it is none that could. */
+export interface NoAnswer {
+  readonly answer: 'none';
+  readonly because: string;
+}
+
+/** Snapshots of a board's disk. */
+export async function askForSnapshots(
+  place: ServerPlace,
+  board: string,
+): Promise<{ readonly answer: 'list'; readonly list: Wire<DiskList> } | Refused | NoAnswer> {
+  const bytes = await ask(place, boardPath(board, 'snapshots'));
+  if (typeof bytes === 'string') return { answer: 'none', because: bytes };
+  const answer = json(bytes);
+  if (areObjects(answer?.snapshots)) return { answer: 'list', list: answer };
+  if (typeof answer?.error === 'string') return { answer: 'refused', because: answer.error };
+  return CAN_DO_NO_SUCH_THING;
+}
+
+/** Of a command: nothing has happened, for a reason that is a sentence. */
+export interface Refused {
+  readonly answer: 'refused';
+  readonly because: string;
+}
+
+/** Has something done with a board's disk, which may take long: what the server says that came of it. */
+export async function askForCommand<K extends keyof Outcomes>(
+  place: ServerPlace,
+  board: string,
+  command: K,
+  body: object,
+): Promise<CommandVerdict<Outcomes[K]> | NoAnswer> {
+  return askForVerdict(place, boardPath(board, command), { body });
+}
+
+/** The same of a copy, which tells how far it is. It is ended when the one who asked for it goes away. */
+export async function askForCopy(
+  place: ServerPlace,
+  { board, file }: { readonly board: string; readonly file: string },
+  progress: (doneBytes: number, ofBytes: number) => void,
+  signal: AbortSignal,
+): Promise<CommandVerdict<Promoted> | NoAnswer> {
+  const heard = (line: Buffer) => {
+    const told = json(line);
+    if (typeof told?.doneBytes === 'number') progress(told.doneBytes, told.ofBytes);
+  };
+  return askForVerdict(place, boardPath(board, 'promote'), { body: { file }, heard, signal });
+}
+
+interface Outcomes {
+  readonly snapshot: Held;
+  readonly rollback: object;
+  readonly reset: PutAside;
+  readonly drop: object;
+}
+
+const CAN_DO_NO_SUCH_THING = { answer: 'none', because: 'it can do no such thing' } as const;
+
+interface Commanding {
+  readonly body: object;
+  /** Told of each line as it comes. */
+  readonly heard?: (line: Buffer) => void;
+  readonly signal?: AbortSignal;
+}
+
+/** The last line of what it answers. */
+async function askForVerdict(
+  place: ServerPlace,
+  path: string,
+  { body, heard, signal }: Commanding,
+): Promise<ReturnType<typeof JSON.parse>> {
+  let begun = Buffer.alloc(0);
+  const listen = (chunk: Buffer) => {
+    begun = Buffer.concat([begun, chunk]);
+    for (let end = begun.indexOf('\n'); end >= 0; end = begun.indexOf('\n')) {
+      heard?.(begun.subarray(0, end));
+      begun = begun.subarray(end + 1);
+    }
+  };
+  const asking: Asking = {
+    ...{ method: 'POST', patienceMs: COMMAND_PATIENCE_MS, body: JSON.stringify(body), heard: listen },
+    ...(signal === undefined ? {} : { signal }),
+  };
+  const bytes = await ask(place, path, asking);
+  if (typeof bytes === 'string') return { answer: 'none', because: bytes };
+  const answer = json(Buffer.from(bytes.toString('utf8').trimEnd().split('\n').at(-1) ?? ''));
+  if (typeof answer?.answer === 'string') return answer;
+  return typeof answer?.message === 'string' ? { answer: 'refused', because: answer.message } : CAN_DO_NO_SUCH_THING;
+}
+
+function boardPath(board: string, what: string): string {
+  return `/api/boards/${encodeURIComponent(board)}/${what}`;
+}
+
 interface Asking {
   readonly method?: 'GET' | 'POST';
   readonly patienceMs?: number;
+  /** JSON. */
+  readonly body?: string;
+  /** Told of the answer as it comes. */
+  readonly heard?: (chunk: Buffer) => void;
+  readonly signal?: AbortSignal;
 }
 
 function ask(
   place: ServerPlace,
   path: string,
-  { method = 'GET', patienceMs = PATIENCE_MS }: Asking = {},
+  { method = 'GET', patienceMs = PATIENCE_MS, body, heard, signal }: Asking = {},
 ): Promise<Buffer | string> {
+  const headers = body === undefined ? {} : { 'content-type': 'application/json' };
   return new Promise((resolve) => {
-    const asking = request({ ...place, path, method, timeout: patienceMs }, (response) => {
+    const settings = { ...place, path, method, headers, timeout: patienceMs, ...(signal && { signal }) };
+    const asking = request(settings, (response) => {
       const chunks: Buffer[] = [];
       let bytes = 0;
       response.on('data', (chunk: Buffer) => {
         bytes += chunk.length;
         if (bytes > ANSWER_BYTES_MAX) asking.destroy(new Error('an answer without end'));
         else chunks.push(chunk);
+        heard?.(chunk);
       });
       response.on('end', () => resolve(Buffer.concat(chunks)));
       response.on('error', (error) => resolve(error.message));
     });
     asking.on('timeout', () => asking.destroy(new Error(`no answer within ${patienceMs / 1000} s`)));
     asking.on('error', (error) => resolve(error.message));
-    asking.end();
+    asking.end(body);
   });
 }
 

@@ -8,10 +8,12 @@ import { boards } from './boards.js';
 import { check } from './check.js';
 import { CONFIG_PATHS } from './config-path.js';
 import { demo } from './demo.js';
+import { drop, promote, reset, rollback, snapshot } from './disk-commands.js';
 import { ExitStatus } from './exit-status.js';
 import { pretend } from './pretend.js';
 import { reopen } from './reopen.js';
 import { serve } from './serve.js';
+import { snapshots } from './snapshots.js';
 import { programVersion } from './version.js';
 
 /** Runs one command; answers its exit status. */
@@ -74,6 +76,7 @@ export function commandLine(done: (status: ExitStatus) => void): Command {
     .argument('<board>', 'name of the board')
     .addOption(config())
     .action(run(reopen));
+  addDiskCommands(program, run, config);
   program
     .command('demo')
     .description(
@@ -110,6 +113,42 @@ export function commandLine(done: (status: ExitStatus) => void): Command {
     .option('--json', 'print the outcome as JSON')
     .action(run(pretend));
   return exitsByThrowing(program);
+}
+
+type Run = <T extends readonly unknown[]>(
+  action: (...values: T) => Promise<ExitStatus>,
+) => (...values: T) => Promise<void>;
+
+function addDiskCommands(program: Command, run: Run, config: () => Option): void {
+  const ofBoard = (name: string, description: string) =>
+    program.command(name).description(description).argument('<board>', 'name of the board');
+  const force = () => new Option('--force', 'close the connections of the board first, if it has any');
+  ofBoard('snapshot', "keep a board's disk as it is at this moment, under a name, while the board goes on")
+    .argument('<name>', 'name of the snapshot')
+    .addOption(config())
+    .action(run(snapshot));
+  ofBoard('snapshots', "show the snapshots of a board's disk, their age and their space")
+    .addOption(config())
+    .option('--json', 'print all that is known, as JSON')
+    .action(run(snapshots));
+  ofBoard('rollback', "have a board's disk be again as it was when a snapshot was taken")
+    .argument('<name>', 'name of the snapshot')
+    .addOption(config())
+    .addOption(force())
+    .action(run(rollback));
+  ofBoard('reset', "have a board's disk be again as its image is; snapshots are kept")
+    .addOption(config())
+    .addOption(force())
+    .action(run(reset));
+  ofBoard('promote', "make an image file of a board's disk as it is at this moment, while the board goes on")
+    .argument('<file>', 'the file to make')
+    .addOption(config())
+    .action(run(promote));
+  ofBoard('drop', 'forget a snapshot')
+    .argument('<name>', 'name of the snapshot')
+    .addOption(config())
+    .addOption(force())
+    .action(run(drop));
 }
 
 /** What `parse` takes for Malformed is wrong usage. */

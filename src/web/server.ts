@@ -12,9 +12,11 @@ import {
   HTTP_REQUESTS_PER_CONNECTION_MAX,
 } from '../base/limits.js';
 import { printable, printableJson, shortened } from '../base/printable.js';
+import type { CommandVerdict, DiskCommands, DiskList } from '../boards/disks/disk-commands.js';
 import type { BoardVerdict, ListenerStatus, ReopenVerdict, ServerStatus } from '../boards/journal/status.js';
 import { boardPage, unknownBoardPage } from './board-page.js';
 import { Connections } from './connections.js';
+import { addDiskRoutes } from './disk-routes.js';
 import { STYLE_SHEET, statusPage } from './page.js';
 
 /** What the outside may know. Everything is asked for anew at each request. */
@@ -23,11 +25,13 @@ export interface WebSources {
   readonly board: (name: string) => BoardVerdict;
   readonly listeners: () => readonly ListenerStatus[];
   readonly metrics: () => Promise<string>;
+  readonly snapshots: (board: string) => Promise<CommandVerdict<DiskList>>;
 }
 
 /** The same for who may use the control socket, and what he may have done. */
 export interface ControlSources extends WebSources {
   readonly reopen: (board: string) => Promise<ReopenVerdict>;
+  readonly disks: DiskCommands;
 }
 
 export interface WebServer {
@@ -143,6 +147,7 @@ function running(server: FastifyInstance): WebServer {
 export function controlServer(sources: ControlSources): FastifyInstance {
   const server = webServer(sources);
   server.post<Named>('/api/boards/:name/reopen', async (request) => sources.reopen(request.params.name));
+  addDiskRoutes(server, sources.disks);
   return server;
 }
 
@@ -193,6 +198,14 @@ export function webServer(sources: WebSources, patience = PATIENCE): FastifyInst
     const verdict = sources.board(request.params.name);
     if (verdict.answer === 'unknown') return reply.code(404).send({ error: verdict.because });
     return verdict.board;
+  });
+  server.get<Named>('/api/boards/:name/snapshots', async (request, reply) => {
+    const verdict = await sources.snapshots(request.params.name);
+    if (verdict.answer === 'done') {
+      const { answer: _, ...list } = verdict;
+      return list;
+    }
+    return reply.code(verdict.answer === 'unknown' ? 404 : 409).send({ error: verdict.because });
   });
   server.get<Named>('/boards/:name', async (request, reply) => {
     reply.type('text/html; charset=utf-8');

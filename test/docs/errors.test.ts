@@ -3,6 +3,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { describe, test } from 'node:test';
 import { STAGE_PATIENCE_MS } from '../../src/base/limits.js';
 import { BLOCK_ERROR_CODES } from '../../src/block/block-error.js';
+import type { DiskList } from '../../src/boards/disks/disk-commands.js';
 import { BOOT_STEP_KINDS } from '../../src/boards/journal/boot-record.js';
 import { ExitStatus } from '../../src/cli/exit-status.js';
 import { errnoOf } from '../../src/nbd/session/transmission.js';
@@ -42,6 +43,23 @@ describe('docs/errors.md on boot histories', () => {
   });
 });
 
+describe('docs/errors.md on commands on a disk', () => {
+  test('quotes sentences that are said', () => {
+    const source = readdirSync(projectFile('src'), { recursive: true, encoding: 'utf8' })
+      .filter((path) => path.endsWith('.ts'))
+      .map((path) => readFileSync(projectFile('src', path), 'utf8'))
+      .join('\n');
+    const rows = [...section('errors.md', 'Commands on a disk').matchAll(/^\| (`.+`) \| /gm)].map(
+      ([, said]) => said ?? '',
+    );
+    assert.ok(rows.length > 5);
+    const quotes = rows.flatMap((row) => [...row.matchAll(/`([^`]+)`/g)].map(([, quote]) => quote ?? ''));
+    const pieces = quotes.flatMap((quote) => quote.split(/…|ADDRESS|"x"| x |10 s/)).map((piece) => piece.trim());
+    const unsaid = pieces.filter((piece) => piece.length > 3 && !source.includes(piece));
+    assert.deepEqual(unsaid, []);
+  });
+});
+
 describe('docs/how-a-pi-netboots.md', () => {
   test('explains the failure of each stage', () => {
     const text = section('how-a-pi-netboots.md', 'When it does not boot');
@@ -78,6 +96,14 @@ describe('docs/http.md', () => {
     assert.deepEqual(Object.keys(example).sort(), Object.keys(real).sort());
     assert.deepEqual(Object.keys(example.boards[0].lastBoot).sort(), Object.keys(real.boards[0].lastBoot).sort());
     assert.deepEqual(Object.keys(example.unknownBoards[0]).sort(), Object.keys(real.unknownBoards[0]).sort());
+  });
+
+  test('shows the fields that /api/boards/NAME/snapshots has', () => {
+    const [, , example] = [...text.matchAll(/```json\n(.*?)```/gs)].map(([, json = '']) => JSON.parse(json));
+    const snapshot = { name: 'x', takenAt: new Date(0), ownBytes: 1, inUse: true };
+    const real: DiskList = { board: 'node1', sizeBytes: 3, currentBytes: 2, snapshots: [snapshot] };
+    assert.deepEqual(Object.keys(example), Object.keys(real));
+    assert.deepEqual(Object.keys(example.snapshots[0]), Object.keys(snapshot));
   });
 
   test('shows the fields that /api/boards/NAME has, and every kind of step', () => {

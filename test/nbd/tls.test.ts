@@ -77,7 +77,7 @@ describe('a disk over TLS', { skip }, () => {
     const board = diskBoard('node1', device);
     const world = await serveTls(context, {
       mode: 'allowed',
-      boards: [boardWith('node1', 'allowed', { ...board, disk: device })],
+      boards: [boardWith('node1', 'allowed', board)],
       server: { meter },
     });
     const read = requestBytes({ command: Command.Read, lengthBytes: 512, cookie: 7n });

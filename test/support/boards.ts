@@ -2,6 +2,7 @@ import { type Clock, systemClock } from '../../src/base/clock.js';
 import { parseSerial } from '../../src/base/serial.js';
 import type { BlockDevice } from '../../src/block/block-device.js';
 import { MemoryDevice } from '../../src/block/memory-device.js';
+import { type WatchedDevice, watched } from '../../src/block/watched-device.js';
 import type { Board } from '../../src/boards/board.js';
 import { AddressBook } from '../../src/boards/identity/address-book.js';
 import { lookupAmong } from '../../src/boards/identity/inventory-lookup.js';
@@ -15,7 +16,7 @@ export function boardOf(name: string, serial: string, mac?: string): Board {
     serial: parseSerial(serial),
     mac,
     description: `Disk of ${name}`,
-    disk: new MemoryDevice(512),
+    disk: watched(new MemoryDevice(512)),
     space: undefined,
     medium: undefined,
     own: undefined,
@@ -36,9 +37,14 @@ export function boardOf(name: string, serial: string, mac?: string): Board {
 export function diskBoard(name: string, disk: BlockDevice | number, clock: Clock = systemClock): Board {
   return {
     ...boardOf(name, '0000abcd'),
-    disk: typeof disk === 'number' ? new MemoryDevice(disk) : disk,
+    disk: watchedOnce(typeof disk === 'number' ? new MemoryDevice(disk) : disk),
     writerLock: addressLock(clock),
   };
+}
+
+/** Of two that watch one file, the second would forget what the first one watches. */
+function watchedOnce(disk: BlockDevice | WatchedDevice): WatchedDevice {
+  return 'watch' in disk ? disk : watched(disk);
 }
 
 /** The real lookup among these, on a LAN where nobody has an address yet. */

@@ -1,3 +1,4 @@
+import type { DiskCommands } from '../../src/boards/disks/disk-commands.js';
 import type { BootRecord } from '../../src/boards/journal/boot-record.js';
 import type { BoardFacts, BoardHistory, ServerStatus } from '../../src/boards/journal/status.js';
 import type { MeasuredStates } from '../../src/web/metrics.js';
@@ -52,8 +53,21 @@ export function sourcesOf(status: ServerStatus, metricsText = 'some_metric 1\n')
         : { answer: 'unknown', because: `there is no board "${name}"` },
     listeners: () => status.listeners,
     metrics: async () => metricsText,
+    snapshots: async (board) => ({ answer: 'unknown', because: `there is no board "${board}"` }),
   };
 }
+
+/** Commands on disks of which nothing comes. */
+export const deafDisks: DiskCommands = {
+  snapshots: async () => NO_BOARD,
+  snapshot: async () => NO_BOARD,
+  rollback: async () => NO_BOARD,
+  reset: async () => NO_BOARD,
+  drop: async () => NO_BOARD,
+  promote: async () => NO_BOARD,
+};
+
+const NO_BOARD = { answer: 'unknown', because: 'there is no board' } as const;
 
 const NODE1: BoardFacts = {
   name: 'node1',

@@ -3,7 +3,7 @@ import { describe, test } from 'node:test';
 import { systemClock } from '../../src/base/clock.js';
 import type { ServerStatus } from '../../src/boards/journal/status.js';
 import { controlServer, startWebServer, webServer } from '../../src/web/server.js';
-import { sourcesOf } from '../support/status.js';
+import { deafDisks, sourcesOf } from '../support/status.js';
 
 const ready: ServerStatus = {
   version: '1',
@@ -53,7 +53,7 @@ describe('the web server', () => {
     };
     const place = { method: 'POST', url: '/api/boards/node1/reopen' } as const;
     assert.equal((await serverWith(ready).inject(place)).statusCode, 404);
-    const control = controlServer({ ...sourcesOf(ready), reopen });
+    const control = controlServer({ ...sourcesOf(ready), reopen, disks: deafDisks });
     assert.equal((await control.inject({ ...place, method: 'GET' })).statusCode, 404);
     assert.deepEqual(asked, []);
     assert.deepEqual((await control.inject(place)).json(), { answer: 'sound' });
