@@ -12,7 +12,7 @@ import { scratchFolder } from '../support/scratch.js';
 import { startTestServer } from '../support/server.js';
 
 const INVENTORY = `images: { demo: { file: demo.img } }
-boards: { node1: { serial: bf9fed6f, image: demo, disk: direct } }
+boards: { node1: { serial: bf9fed6f, image: demo, disk: overlay } }
 `;
 
 test('docs/state.md lists what lies in the state folder', async (context) => {
@@ -23,22 +23,23 @@ test('docs/state.md lists what lies in the state folder', async (context) => {
   await fetchFile({ server, local: anyPort('127.0.0.1'), clock: systemClock, path: 'bf9fed6f/kernel8.img' });
   const found = () =>
     readdirSync(join(folder, 'state'), { recursive: true, encoding: 'utf8' }).map((path) =>
-      path.replace('node1', 'NAME'),
+      path.replace('node1', 'NAME').replace(/[0-9a-f]{32}/, 'ID'),
     );
   await until(() => found().includes('boots/NAME.jsonl'), 'the history');
   const documented = [...readFileSync(projectFile('docs/state.md'), 'utf8').matchAll(/^\| `([^`]+)` \|/gm)].map(
     ([, path]) => path,
   );
-  // Whether a history is being written, or one was faulty, is not seen here, and no board of this server has an overlay.
+  // Whether something is being written, or was faulty, is not seen here.
   const passing = [
     'boots/NAME.jsonl.new',
     'boots/NAME.jsonl.faulty',
-    'images/ID.json',
     'images/ID.json.new',
+    'disks/NAME/disk.json.new',
     'disks-aside/NAME-TIME/',
   ];
+  const folders = ['boots', 'disks', 'disks/NAME', 'images'];
   const lasting = (paths: readonly (string | undefined)[]) =>
-    paths.filter((path) => path !== 'boots' && !passing.includes(path ?? '')).sort();
+    paths.filter((path) => ![...folders, ...passing].includes(path ?? '')).sort();
   assert.deepEqual(lasting(documented), lasting(found()));
   for (const path of passing) assert.ok(documented.includes(path), path);
 });
