@@ -85,10 +85,13 @@ export class BlockMap {
     return asState((word >>> ((block & 15) * 2)) & 3);
   }
 
-  /** The end of the run of blocks like `block` that begins with it; `end` at most. */
-  endOfRun(block: number, end: number): number {
-    const pattern = Math.imul(this.stateOf(block), LOW_BITS);
-    for (let at = block; at < end; at = (at | 15) + 1) {
+  /**
+   * The end of the run that begins with `block`, which was found in that state; `end` at most. It is not asked again: another thread
+   * may have changed it meanwhile, and what follows it is not like what it has become.
+   */
+  endOfRun(state: BlockState, block: number, end: number): number {
+    const pattern = Math.imul(state, LOW_BITS);
+    for (let at = block + 1; at < end; at = (at | 15) + 1) {
       const differing = (unclaimed(Atomics.load(this.#words, at >>> 4)) ^ pattern) >>> ((at & 15) * 2);
       if (differing !== 0) return Math.min(end, at + (trailingZeroes(differing) >>> 1));
     }
@@ -97,7 +100,7 @@ export class BlockMap {
 
   /** Whether all of them are in that state. */
   isAll(state: BlockState, first: number, end: number): boolean {
-    return this.stateOf(first) === state && this.endOfRun(first, end) === end;
+    return this.stateOf(first) === state && this.endOfRun(state, first, end) === end;
   }
 
   /**

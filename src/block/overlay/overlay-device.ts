@@ -176,9 +176,10 @@ export class OverlayDevice implements BlockDevice, Medium {
 
   #runAt(offset: number, end: number): Run {
     const block = Math.floor(offset / OVERLAY_BLOCK_BYTES);
-    const endBlock = this.#map.endOfRun(block, Math.ceil(end / OVERLAY_BLOCK_BYTES));
+    const state = this.#map.stateOf(block);
+    const endBlock = this.#map.endOfRun(state, block, Math.ceil(end / OVERLAY_BLOCK_BYTES));
     const to = Math.min(end, endBlock * OVERLAY_BLOCK_BYTES);
-    return { state: this.#map.stateOf(block), offset, lengthBytes: to - offset };
+    return { state, offset, lengthBytes: to - offset };
   }
 
   #readRunNow(run: Run, part: Uint8Array): boolean {

@@ -65,8 +65,8 @@ export class SharedLayers {
       to = Math.min(to, layer.sizeBytes);
       const { blocks } = layer;
       if (blocks !== undefined) {
-        to = Math.min(to, blocks.endOfRun(block, Math.ceil(to / OVERLAY_BLOCK_BYTES)) * OVERLAY_BLOCK_BYTES);
         const state = blocks.stateOf(block);
+        to = Math.min(to, blocks.endOfRun(state, block, Math.ceil(to / OVERLAY_BLOCK_BYTES)) * OVERLAY_BLOCK_BYTES);
         if (state === BlockState.Base) continue;
         if (state === BlockState.Zero) break;
       }
