@@ -56,6 +56,8 @@ export class BlockMap {
   readonly memory: SharedArrayBuffer;
   readonly #words: Int32Array;
   readonly #sectors: Int32Array;
+  /** For each sector, how many threads are about to change it, or have just done so. */
+  readonly #changing: Int32Array;
   readonly #fields: Int32Array;
 
   constructor(memory: SharedArrayBuffer, blockCount: number) {
@@ -64,12 +66,13 @@ export class BlockMap {
     this.blockCount = blockCount;
     this.#fields = new Int32Array(memory, 0, FIELDS);
     this.#sectors = new Int32Array(memory, FIELDS * 4, sectorCount);
-    this.#words = new Int32Array(memory, (FIELDS + sectorCount) * 4, sectorCount * WORDS_PER_SECTOR);
+    this.#changing = new Int32Array(memory, (FIELDS + sectorCount) * 4, sectorCount);
+    this.#words = new Int32Array(memory, (FIELDS + 2 * sectorCount) * 4, sectorCount * WORDS_PER_SECTOR);
   }
 
   static create(blockCount: number): BlockMap {
     const sectorCount = sectorCountOf(blockCount);
-    const words = FIELDS + sectorCount + sectorCount * WORDS_PER_SECTOR;
+    const words = FIELDS + 2 * sectorCount + sectorCount * WORDS_PER_SECTOR;
     const map = new BlockMap(new SharedArrayBuffer(words * 4), blockCount);
     Atomics.store(map.#fields, Field.Granted, UNLIMITED);
     return map;
@@ -139,8 +142,16 @@ export class BlockMap {
     Atomics.add(this.#fields, Field.Granted, count);
   }
 
-  /** Of who has claimed them. */
+  /**
+   * Of who has claimed them. Another thread may see a block's new state at once, write to it, and flush before this one goes on: so
+   * its sector is undurable before that, after it, and until this is over cannot be taken for good.
+   */
   set(state: BlockState, first: number, end: number): void {
+    const [from, to] = [sectorOf(first), sectorOf(end - 1)];
+    for (let sector = from; sector <= to; sector += 1) {
+      Atomics.add(this.#changing, sector, 1);
+      this.#markUndurable(sector);
+    }
     const pattern = Math.imul(state, LOW_BITS);
     let fromZero = 0;
     this.#change(first, end, (word, mask) => {
@@ -149,10 +160,13 @@ export class BlockMap {
     });
     // Those were not claimed, and take space from now on.
     if (state === BlockState.Own) this.#giveBack(-fromZero);
-    for (let sector = sectorOf(first); sector <= sectorOf(end - 1); sector += 1) this.#markUndurable(sector);
+    for (let sector = from; sector <= to; sector += 1) {
+      this.#markUndurable(sector);
+      Atomics.sub(this.#changing, sector, 1);
+    }
   }
 
-  /** What the file says: all that is not among these is Base. Whoever reads meanwhile sees each word as it was or as it is. */
+  /** What the file says: all that is not among these is Base. Whoever reads meanwhile sees each word as it was or as it is; nobody may change any. */
   load(all: Iterable<SectorStates>): void {
     const found = new Map([...all].map(({ sector, words }) => [sector, words]));
     this.#sectors.fill(Sector.Unreserved);
@@ -200,7 +214,10 @@ export class BlockMap {
     for (let sector = 0; sector < this.sectorCount; sector += 1) {
       // Said before the states are looked at: who changes one meanwhile says the other again.
       const was = Atomics.compareExchange(this.#sectors, sector, Sector.Undurable, Sector.Durable);
-      if (was === Sector.Undurable) taken.push({ sector, words: this.#statesOf(sector) });
+      if (was !== Sector.Undurable) continue;
+      // Who has said so already, and has not changed it yet, may be seen to have done so before it says it again.
+      if (Atomics.load(this.#changing, sector) > 0) this.#markUndurable(sector);
+      taken.push({ sector, words: this.#statesOf(sector) });
     }
     return taken;
   }
@@ -226,8 +243,10 @@ export class BlockMap {
   }
 
   #markUndurable(sector: number): void {
-    if (Atomics.exchange(this.#sectors, sector, Sector.Undurable) !== Sector.Undurable) {
-      Atomics.add(this.#fields, Field.Undurable, 1);
+    // Counted first: whoever finds it said need not count it, and goes on.
+    Atomics.add(this.#fields, Field.Undurable, 1);
+    if (Atomics.exchange(this.#sectors, sector, Sector.Undurable) === Sector.Undurable) {
+      Atomics.sub(this.#fields, Field.Undurable, 1);
     }
   }
 
