@@ -87,6 +87,8 @@ export function decodeHeader(sector: Uint8Array): OverlayHeader {
   const [id, base] = [toHex(reader.bytes(ID_BYTES)), toHex(reader.bytes(ID_BYTES))];
   const [sizeBytes, capacityBytes] = [Number(reader.u64Le()), Number(reader.u64Le())];
   const board = new TextDecoder().decode(reader.bytes(reader.u8()));
+  // It is shown to people who ask why a file is refused.
+  if (!BOARD.test(board)) throw new Malformed('its header says whose disk it is with what is no name of a board');
   if (!Number.isSafeInteger(capacityBytes) || sizeBytes > capacityBytes) {
     throw new Malformed(`its header says a size of ${sizeBytes} bytes with room for ${capacityBytes}`);
   }
@@ -181,6 +183,8 @@ function toHex(bytes: Uint8Array): string {
 
 const MAGIC = new TextEncoder().encode('bramble\0');
 const VERSION = 1;
+/** As the inventory has them. */
+const BOARD = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
 const CHECKSUM_AT = 12;
 const ID_BYTES = 16;
 const STATES_BYTES = BLOCKS_PER_SECTOR / 4;
