@@ -109,8 +109,10 @@ export class SwitchingDevice implements BlockDevice, Medium {
     this.#listeners.push(listener);
   }
 
-  reopen(): Promise<void> {
-    return this.#change(() => this.#device.reopen());
+  /** Nothing is changed meanwhile: what it knows of itself is looked up anew. */
+  async reopen(): Promise<void> {
+    const release = await this.hold();
+    await this.#device.reopen().finally(release);
   }
 
   #change(change: () => Promise<void>): Promise<void> {

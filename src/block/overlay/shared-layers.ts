@@ -41,6 +41,8 @@ export class SharedLayers {
   readonly #layers: readonly Layer[];
   readonly #topAt: number;
   readonly #top: BlockMap;
+  /** The write that was begun last has claimed blocks. */
+  #hasClaimed = false;
 
   constructor(told: readonly DiskPart[], sizeBytes: number) {
     this.told = told;
@@ -86,7 +88,8 @@ export class SharedLayers {
   beginWrite(offset: number, lengthBytes: number): number | undefined {
     const first = Math.floor(offset / OVERLAY_BLOCK_BYTES);
     const end = Math.ceil((offset + lengthBytes) / OVERLAY_BLOCK_BYTES);
-    if (!this.#top.isAll(BlockState.Own, first, end)) {
+    this.#hasClaimed = !this.#top.isAll(BlockState.Own, first, end);
+    if (this.#hasClaimed) {
       const isWhole = offset % OVERLAY_BLOCK_BYTES === 0 && lengthBytes % OVERLAY_BLOCK_BYTES === 0;
       if (!isWhole || !this.#top.isReserved(first, end)) return undefined;
       if (!this.#top.claim(first, end, { takesZero: false, takesSpace: true })) return undefined;
@@ -95,9 +98,10 @@ export class SharedLayers {
   }
 
   endWrite(offset: number, lengthBytes: number, isWritten: boolean): void {
+    // What was its own when the write began, the owner may have zeroed meanwhile: that it stays.
+    if (!this.#hasClaimed) return;
     const first = Math.floor(offset / OVERLAY_BLOCK_BYTES);
     const end = Math.ceil((offset + lengthBytes) / OVERLAY_BLOCK_BYTES);
-    if (this.#top.isAll(BlockState.Own, first, end)) return;
     if (isWritten) this.#top.set(BlockState.Own, first, end);
     else this.#top.unclaim(first, end);
   }
