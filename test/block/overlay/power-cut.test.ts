@@ -1,4 +1,3 @@
-import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { MemoryDevice } from '../../../src/block/memory-device.js';
 import { OverlayDevice } from '../../../src/block/overlay/overlay-device.js';
@@ -6,6 +5,7 @@ import { OverlayFile } from '../../../src/block/overlay/overlay-file.js';
 import { fileBytes, type OverlayHeader } from '../../../src/block/overlay/overlay-format.js';
 import { PowerCutDevice, type Sectors } from '../../support/power-cut-device.js';
 import { seeded } from '../../support/random.js';
+import { Expectation, filled, STAMPED_BYTES, stampOf } from '../../support/stamps.js';
 
 /**
  * Random histories of a disk whose power goes in the middle, more than once. What is found afterwards is, sector by sector, what was
@@ -14,7 +14,7 @@ import { seeded } from '../../support/random.js';
  */
 const HISTORIES = Number(process.env['OVERLAY_HISTORIES'] ?? 3000);
 
-const SECTOR_BYTES = 512;
+const SECTOR_BYTES = STAMPED_BYTES;
 /** Two sectors of the map, and a last block that is a short one. */
 const DISK_BYTES = 2060 * 4096 + 3 * 512;
 /** All that happens happens in these places: at both ends, and where one sector of the map ends and the next begins. */
@@ -30,87 +30,9 @@ const HEADER: OverlayHeader = {
 
 type Chance = ReturnType<typeof seeded>;
 
-/** Something that was asked for, and when, by a count of all that happens. */
-interface Change {
-  readonly sectors: ReadonlySet<number>;
-  readonly stamp: number;
-  readonly began: number;
-  over: number;
-}
-
-/** What each sector of the disk may be found as. Of two changes that were under way together, either may have come last. */
-class Expectation {
-  readonly #may = new Map<number, Set<number>>();
-  #changes: Change[] = [];
-  #now = 0;
-
-  /** A change was asked for: from now on it may be there. To be called when it is answered. */
-  begin(offset: number, lengthBytes: number, stamp: number): () => void {
-    const first = offset / SECTOR_BYTES;
-    const sectors = Array.from({ length: lengthBytes / SECTOR_BYTES }, (_, index) => first + index);
-    for (const sector of sectors) this.#may.set(sector, this.#of(sector).add(stamp));
-    this.#now += 1;
-    const change = { sectors: new Set(sectors), stamp, began: this.#now, over: Number.POSITIVE_INFINITY };
-    this.#changes.push(change);
-    return () => {
-      this.#now += 1;
-      change.over = this.#now;
-    };
-  }
-
-  /** A flush begins. To be called when it is acknowledged. */
-  flush(): () => void {
-    const began = this.#now;
-    return () => {
-      const answered = this.#changes.filter(({ over }) => over <= began);
-      for (const sector of new Set(answered.flatMap(({ sectors }) => [...sectors]))) this.#settle(sector, began);
-    };
-  }
-
-  assertAllows(sector: number, stamp: number, where: string): void {
-    const may = this.#of(sector);
-    assert.ok(may.has(stamp), `${where}: sector ${sector} is ${stamp}, not one of ${[...may].join(', ')}`);
-  }
-
-  /** Whoever has read it can rely on it, as long as nothing is asked for. */
-  found(sector: number, stamp: number): void {
-    this.#may.set(sector, new Set([stamp]));
-    this.#changes = [];
-  }
-
-  /** What was over before another change began that is durable now can't be there any more. */
-  #settle(sector: number, flushBegan: number): void {
-    const here = this.#changes.filter(({ sectors }) => sectors.has(sector));
-    const durable = here.filter(({ over }) => over <= flushBegan);
-    const left = here.filter((change) => !durable.some(({ began }) => began > change.over));
-    this.#may.set(sector, new Set(left.map(({ stamp }) => stamp)));
-  }
-
-  #of(sector: number): Set<number> {
-    return this.#may.get(sector) ?? new Set([imageStamp(sector)]);
-  }
-}
-
 /** What the image has in a sector: no change has such a stamp. */
 function imageStamp(sector: number): number {
   return -1 - sector;
-}
-
-function filled(lengthBytes: number, stampOf: (sector: number) => number): Uint8Array {
-  const bytes = new Uint8Array(lengthBytes);
-  const view = new DataView(bytes.buffer);
-  for (let at = 0; at < lengthBytes; at += 8) view.setFloat64(at, stampOf(Math.floor(at / SECTOR_BYTES)));
-  return bytes;
-}
-
-/** What a sector holds, all of it; of two halves that differ none. */
-function stampOf(sector: Uint8Array): number {
-  const view = new DataView(sector.buffer, sector.byteOffset, sector.length);
-  const stamp = view.getFloat64(0);
-  for (let at = 8; at < sector.length; at += 8) {
-    if (view.getFloat64(at) !== stamp) return Number.NaN;
-  }
-  return stamp;
 }
 
 const image = new MemoryDevice(filled(DISK_BYTES, imageStamp));
@@ -176,7 +98,7 @@ async function check(disk: OverlayDevice, expectation: Expectation, where: strin
 
 async function life(history: number): Promise<void> {
   const chance = seeded(history);
-  const expectation = new Expectation();
+  const expectation = new Expectation(imageStamp);
   let content: Sectors = new Map();
   let stamp = 0;
   for (let cut = 0; cut < 3; cut += 1) {
