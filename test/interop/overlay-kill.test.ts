@@ -17,7 +17,7 @@ import { MAIN } from '../support/running-program.js';
 import { scratchFolder } from '../support/scratch.js';
 import { Expectation, filled, STAMPED_BYTES, stampOf } from '../support/stamps.js';
 
-/** In this test; more by OVERLAY_KILLS=100 npm test -- overlay-kill. */
+/** In this test; more by OVERLAY_KILLS=100 node --test build/test/interop/overlay-kill.test.js. */
 const KILLS = Number(process.env['OVERLAY_KILLS'] ?? 15);
 
 const MEBI = 1024 * 1024;
