@@ -53,7 +53,7 @@ function claimOnAndOn(map: BlockMap, tally: Int32Array, seed: number): void {
       Atomics.sub(tally, MapTally.Blocks + block, 1);
     }
     if (isMade) map.set(BlockState.Own, first, end);
-    else map.unclaim(first, end);
+    else map.unclaim(first, end, { takesSpace: true });
   }
 }
 

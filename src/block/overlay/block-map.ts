@@ -113,21 +113,21 @@ export class BlockMap {
   claim(first: number, end: number, how: ClaimOptions): boolean {
     for (let at = first; at < end; at = (at | 15) + 1) {
       if (this.#claimInWord(at, end, how)) continue;
-      this.unclaim(first, at);
+      this.unclaim(first, at, how);
       return false;
     }
     return true;
   }
 
-  /** What was claimed is Base again. */
-  unclaim(first: number, end: number): void {
-    let count = 0;
-    this.#change(first, end, (word, mask) => {
-      const claimed = claimedIn(word) & mask;
-      count += blocksIn(claimed);
-      return word & ~claimed;
-    });
-    this.#giveBack(count);
+  /** What was claimed so is Base again. */
+  unclaim(first: number, end: number, { takesSpace }: Pick<ClaimOptions, 'takesSpace'>): void {
+    const count = this.#change(
+      first,
+      end,
+      (word, mask) => word & ~(claimedIn(word) & mask),
+      (word, mask) => blocksIn(claimedIn(word) & mask),
+    );
+    if (takesSpace) this.#giveBack(count);
   }
 
   /** How many blocks may still be claimed; undefined: as many as there are. */
@@ -153,11 +153,12 @@ export class BlockMap {
       this.#markUndurable(sector);
     }
     const pattern = Math.imul(state, LOW_BITS);
-    let fromZero = 0;
-    this.#change(first, end, (word, mask) => {
-      fromZero += blocksIn(word & ~claimedIn(word) & HIGH_BITS & mask);
-      return (word & ~mask) | (pattern & mask);
-    });
+    const fromZero = this.#change(
+      first,
+      end,
+      (word, mask) => (word & ~mask) | (pattern & mask),
+      (word, mask) => blocksIn(unclaimed(word) & HIGH_BITS & mask),
+    );
     // Those were not claimed, and take space from now on.
     if (state === BlockState.Own) this.#giveBack(-fromZero);
     for (let sector = from; sector <= to; sector += 1) {
@@ -278,17 +279,24 @@ export class BlockMap {
     if (count !== 0 && this.granted !== undefined) Atomics.add(this.#fields, Field.Granted, count);
   }
 
-  #change(first: number, end: number, changed: (word: number, mask: number) => number): void {
+  /** Answers the sum of what `counted` says of each word that was changed, as it was: once, however often it was tried. */
+  #change(first: number, end: number, changed: OfWord, counted: OfWord): number {
+    let sum = 0;
     for (let at = first; at < end; at = (at | 15) + 1) {
       const index = at >>> 4;
       const mask = maskOf(at, end);
       for (;;) {
         const word = Atomics.load(this.#words, index);
-        if (Atomics.compareExchange(this.#words, index, word, changed(word, mask) | 0) === word) break;
+        if (Atomics.compareExchange(this.#words, index, word, changed(word, mask) | 0) !== word) continue;
+        sum += counted(word, mask);
+        break;
       }
     }
+    return sum;
   }
 }
+
+type OfWord = (word: number, mask: number) => number;
 
 export function sectorCountOf(blockCount: number): number {
   return Math.ceil(blockCount / BLOCKS_PER_SECTOR);

@@ -226,7 +226,7 @@ export class OverlayDevice implements BlockDevice, Medium {
     try {
       await fill();
     } catch (error) {
-      this.#map.unclaim(first, end);
+      this.#map.unclaim(first, end, { takesSpace: true });
       throw error;
     }
     this.#map.set(BlockState.Own, first, end);

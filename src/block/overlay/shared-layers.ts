@@ -103,7 +103,7 @@ export class SharedLayers {
     const first = Math.floor(offset / OVERLAY_BLOCK_BYTES);
     const end = Math.ceil((offset + lengthBytes) / OVERLAY_BLOCK_BYTES);
     if (isWritten) this.#top.set(BlockState.Own, first, end);
-    else this.#top.unclaim(first, end);
+    else this.#top.unclaim(first, end, { takesSpace: true });
   }
 
   /** False: to flush the file is not enough. */

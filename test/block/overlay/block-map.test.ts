@@ -19,6 +19,8 @@ const GIBI = 1024 ** 3;
 /** Three sectors of the map, of which the last is a short one. */
 const BLOCKS = 2 * BLOCKS_PER_SECTOR + 37;
 const LIMIT = { timeout: 120_000 };
+const SPACE = { takesZero: false, takesSpace: true };
+const NO_SPACE = { takesZero: true, takesSpace: false };
 
 describe('a map of blocks', LIMIT, () => {
   test('is what a model of it is, over any history of claims, changes and flushes', () => {
@@ -43,14 +45,14 @@ describe('a map of blocks', LIMIT, () => {
           assertStates(map, states);
           if (!isMade && chance.below(2) === 0) continue; // it stays claimed for a while
           const next = isMade ? (chance.pick([Own, Zero]) ?? Own) : undefined;
-          if (next === undefined) map.unclaim(first, end);
+          if (next === undefined) map.unclaim(first, end, { takesSpace: true });
           else {
             map.set(next, first, end);
             states.fill(next, first, end);
           }
           claimed.fill(false, first, end);
         } else if (kind === 'finish') {
-          for (const [block, is] of claimed.entries()) if (is) map.unclaim(block, block + 1);
+          for (const [block, is] of claimed.entries()) if (is) map.unclaim(block, block + 1, { takesSpace: true });
           claimed.fill(false);
         } else if (kind === 'reload') {
           map.load([...written].map(([sector, words]) => ({ sector, words })));
@@ -107,6 +109,50 @@ describe('a map of blocks', LIMIT, () => {
     assert.equal(last.length, 1);
     map.nowDurable(last);
     assert.equal(map.isDurable, true);
+  });
+});
+
+describe('the space that a map may take', LIMIT, () => {
+  test('is taken by a claim, given back with it, and taken by zeroes that become data', () => {
+    const map = BlockMap.create(100);
+    assert.equal(map.granted, undefined);
+    map.grant(0);
+    assert.equal(map.claim(0, 1, SPACE), false);
+    map.grant(10);
+    assert.ok(map.claim(0, 6, SPACE));
+    assert.equal(map.granted, 4);
+    assert.equal(map.claim(20, 40, SPACE), false); // more than there is, over several words
+    assert.equal(map.granted, 4);
+    map.unclaim(0, 3, SPACE);
+    map.set(Own, 3, 6);
+    assert.equal(map.granted, 7);
+    assert.ok(map.claim(2, 5, SPACE)); // two of which it has already
+    assert.equal(map.granted, 6);
+    map.set(Own, 2, 5);
+    assert.ok(map.claim(50, 52, NO_SPACE));
+    map.set(Zero, 50, 52);
+    assert.equal(map.granted, 6);
+    assert.ok(map.claim(50, 52, { takesZero: true, takesSpace: true }));
+    map.set(Own, 50, 52);
+    assert.equal(map.granted, 4);
+  });
+
+  test('does not grow by what was claimed without any, and could not be', () => {
+    const map = BlockMap.create(100);
+    map.grant(10);
+    assert.ok(map.claim(40, 41, SPACE));
+    for (let times = 0; times < 5; times += 1) assert.equal(map.claim(0, 60, NO_SPACE), false);
+    assert.equal(map.granted, 9);
+  });
+
+  test('is the same at the end of all claims, however many threads have claimed', async (context) => {
+    const blocks = 200;
+    const { map, tally } = await threads(context, ['claim', 'claim', 'claim'], blocks, (fresh) => fresh.grant(blocks));
+    const made = tally.subarray(MapTally.Blocks + blocks);
+    await passes(() => made.every((is) => is === 1));
+    Atomics.store(tally, MapTally.GoesOn, 0);
+    await passes(() => map.isAll(Own, 0, blocks));
+    assert.equal(map.granted, 0);
   });
 });
 
