@@ -4,7 +4,7 @@ import { LAYER_NEEDS_BYTES, SNAPSHOT_HOLD_MS_MAX, SNAPSHOTS_PER_BOARD_MAX } from
 import { BlockError, blockErrorFrom } from '../../block/block-error.js';
 import { SwitchingDevice } from '../../block/switching-device.js';
 import { DiskRefused } from './disk-folder.js';
-import { closeAll, type OpenLayer } from './layer-files.js';
+import { closeAll, newLayerId, type OpenLayer } from './layer-files.js';
 import { mergeInto } from './layer-merge.js';
 import {
   chainOf,
@@ -20,6 +20,7 @@ import {
   withoutLayer,
   withoutRemoved,
   withoutSnapshot,
+  withPlanned,
   withSnapshot,
 } from './layer-tree.js';
 import { SNAPSHOT_NAME } from './layer-tree-wire.js';
@@ -80,7 +81,9 @@ export class BoardDisk {
     const top = topOf(open.layers);
     if (device !== undefined) await (await device.switchTo(top)).readsOver;
     const disk = new BoardDisk(options, clock, open, device ?? new SwitchingDevice(top));
-    await disk.#removeGone();
+    await disk.#removeGone().catch((error: unknown) => {
+      if (!isOfTheDisk(error)) throw error;
+    });
     return disk;
   }
 
@@ -147,7 +150,8 @@ export class BoardDisk {
       if (because !== undefined) return { answer: 'refused', because };
       const top = topOf(this.#layers);
       const { base } = layerOf(this.#tree, this.#tree.current);
-      const fresh = await this.#disk.files.make({ parent: this.#tree.current, base }, top, top.sizeBytes);
+      const id = await this.#plan();
+      const fresh = await this.#disk.files.make({ id, parent: this.#tree.current, base }, top, top.sizeBytes);
       try {
         await this.device.flush(); // most of it while the board goes on
         return { answer: 'done', heldMs: await this.#takeSnapshot(name, fresh) };
@@ -184,7 +188,7 @@ export class BoardDisk {
       const because = this.missing(name);
       if (because !== undefined) return { answer: 'refused', because };
       await this.#record(withoutSnapshot(this.#tree, name));
-      await this.#tidy();
+      await this.#cleanUp();
       return DONE;
     });
   }
@@ -249,7 +253,8 @@ export class BoardDisk {
     const parent = chain.at(-1)?.id;
     const on = below.at(-1)?.device ?? this.#options.baseOf(base);
     try {
-      const fresh = await files.make({ base, parent }, on, this.device.sizeBytes);
+      const id = await this.#plan();
+      const fresh = await files.make({ id, base, parent }, on, this.device.sizeBytes);
       await this.#makeCurrent(fresh, next).catch(async (error: unknown) => {
         await files.unmake(fresh);
         throw error;
@@ -259,8 +264,7 @@ export class BoardDisk {
       await closeAll(below);
       throw error;
     }
-    await this.#removeGone();
-    await this.#tidy();
+    await this.#cleanUp();
   }
 
   async #makeCurrent(fresh: OpenLayer, next: (fresh: string) => LayerTree): Promise<void> {
@@ -277,6 +281,23 @@ export class BoardDisk {
     const { readsOver } = await this.device.switchTo(topOf(layers)).finally(release);
     await readsOver;
     await closeAll(before);
+  }
+
+  /** Of a layer that is about to be made: should it come to nothing, its file is removed like that of one that is none any more. */
+  async #plan(): Promise<string> {
+    const id = newLayerId();
+    await this.#record(withPlanned(this.#tree, id));
+    return id;
+  }
+
+  /** After something that is done, whatever becomes of this: where the disk is full or fails, it is left for the next time. */
+  async #cleanUp(): Promise<void> {
+    try {
+      await this.#removeGone();
+      await this.#tidy();
+    } catch (error) {
+      if (!isOfTheDisk(error)) throw error;
+    }
   }
 
   /** Until there is no layer that could be done without. */
@@ -361,7 +382,7 @@ export class BoardDisk {
       return await action();
     } catch (error) {
       if (error instanceof DiskRefused) return { answer: 'refused', because: `${error.message}; ${error.remedy}` };
-      if (!(error instanceof Error && 'code' in error)) throw error; // a bug of ours
+      if (!isOfTheDisk(error)) throw error; // a bug of ours
       const failure = blockErrorFrom(error, { file: this.#disk.folder.path });
       if (failure.code !== 'ENOSPC') return { answer: 'refused', because: failure.message };
       const because = `there is no space under ${this.#disk.folder.path}: it takes ${bytesText(LAYER_NEEDS_BYTES)}, and what the board writes from then on`;
@@ -373,3 +394,8 @@ export class BoardDisk {
 type Merging = Extract<Tidying, { kind: 'merge' }>;
 
 const DONE = { answer: 'done' } as const;
+
+/** A layer or an image that can't be used, the medium, or what Node says of it. */
+function isOfTheDisk(error: unknown): boolean {
+  return error instanceof DiskRefused || (error instanceof Error && 'code' in error);
+}

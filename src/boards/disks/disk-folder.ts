@@ -1,5 +1,5 @@
 import { mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { LAYER_TREE_BYTES_MAX } from '../../base/limits.js';
 import { Malformed } from '../../base/malformed.js';
 import {
@@ -10,7 +10,7 @@ import {
   SECTOR_BYTES,
 } from '../../block/overlay/overlay-format.js';
 import { readWholeFile, replaceWholeFile, settleFolder } from '../../os/whole-file.js';
-import type { LayerTree } from './layer-tree.js';
+import { isMade, type LayerTree } from './layer-tree.js';
 import { decodeLayerTree, encodeLayerTree } from './layer-tree-wire.js';
 
 const LAYER = /^([0-9a-f]{32})\.overlay$/;
@@ -54,7 +54,7 @@ export class DiskFolder {
 
   /** Undefined where this board has no disk yet. Throws DiskRefused. */
   async read(): Promise<LayerTree | undefined> {
-    await mkdir(this.path, { recursive: true, mode: 0o700 });
+    await this.#make();
     const text = await this.#text();
     const layers = (await readdir(this.path)).filter((name) => LAYER.test(name));
     if (text === undefined) {
@@ -65,11 +65,19 @@ export class DiskFolder {
       );
     }
     try {
-      return decodeLayerTree(this.#board, text);
+      const tree = decodeLayerTree(this.#board, text);
+      return isMade(tree) ? tree : undefined;
     } catch (error) {
       if (!(error instanceof Malformed) && !(error instanceof SyntaxError)) throw error;
       throw new DiskRefused(`${this.#record} can't be read: ${error.message}`, this.#putBack);
     }
+  }
+
+  /** What is left of a disk that was being made when somebody died over it; there is none (`read`). */
+  async removeUnmade(): Promise<void> {
+    const text = await this.#text();
+    const { removed } = text === undefined ? { removed: [] } : decodeLayerTree(this.#board, text);
+    for (const id of removed) await this.removeLayer(id);
   }
 
   /** In the place of the one before in one step, and on stable storage when it resolves. */
@@ -146,6 +154,14 @@ export class DiskFolder {
       const [, id] = LAYER.exec(name) ?? [];
       return id !== undefined && !known.has(id);
     });
+  }
+
+  async #make(): Promise<void> {
+    const made = await mkdir(this.path, { recursive: true, mode: 0o700 });
+    if (made === undefined) return;
+    // What lies in a folder outlives the host only if its name does.
+    await settleFolder(this.#disksPath);
+    await settleFolder(dirname(this.#disksPath));
   }
 
   get #putBack(): string {

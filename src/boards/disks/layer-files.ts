@@ -35,13 +35,12 @@ export class LayerFiles {
   }
 
   /** A layer of which nothing is its own yet, over that device. Nothing of it is left where that fails. Throws BlockError, and what Node says of the disk. */
-  async make(at: Omit<Layer, 'id'>, below: BlockDevice, sizeBytes: number): Promise<OpenLayer> {
+  async make(layer: Layer, below: BlockDevice, sizeBytes: number): Promise<OpenLayer> {
     const { board, folder, disks, allowance } = this.#options;
-    const layer = { ...at, id: randomBytes(16).toString('hex') };
     const header: OverlayHeader = {
       id: layer.id,
       board,
-      base: at.base,
+      base: layer.base,
       sizeBytes,
       capacityBytes: capacityFor(sizeBytes),
     };
@@ -114,7 +113,7 @@ export class LayerFiles {
       }
     } catch (error) {
       if (error instanceof OverlayDamaged) throw this.#refused(layer, error.message);
-      if (error instanceof BlockError) throw this.#refused(layer, error.message);
+      if (error instanceof BlockError) throw this.#refused(layer, whyNot(error));
       throw error;
     }
   }
@@ -137,6 +136,15 @@ export class LayerFiles {
   }
 }
 
+export function newLayerId(): string {
+  return randomBytes(16).toString('hex');
+}
+
 export async function closeAll(layers: readonly OpenLayer[]): Promise<void> {
   for (const { device } of layers) await device.close();
+}
+
+/** Whoever tells it names the file himself. */
+function whyNot({ code, facts }: BlockError): string {
+  return code === 'ENOENT' ? 'it is missing' : (facts.detail ?? code);
 }

@@ -24,8 +24,8 @@ export function decodeLayerTree(board: string, text: string): LayerTree {
   if (checksum(line) !== sum) throw new Malformed('it is damaged: its checksum does not fit');
   const value = objectIn(JSON.parse(line));
   if (value['version'] !== VERSION)
-    throw new Malformed(`it is of version ${String(value['version'])}, and this program knows ${VERSION}`);
-  if (value['board'] !== board) throw new Malformed(`it is that of ${String(value['board'])}`);
+    throw new Malformed(`it is of version ${JSON.stringify(value['version'])}, and this program knows ${VERSION}`);
+  if (value['board'] !== board) throw new Malformed(`it is that of ${JSON.stringify(value['board'])}`);
   const tree: LayerTree = {
     current: idIn(value['current']),
     layers: listIn(value['layers']).map(layerIn),

@@ -14,7 +14,7 @@ export interface LayerTree {
   readonly layers: readonly Layer[];
   /** Oldest first; no name twice, and each of a layer of its own. */
   readonly snapshots: readonly Snapshot[];
-  /** Files of layers that are none any more. One is removed when this is on stable storage, and not before. */
+  /** Files of layers that are none any more, or are none yet. One is removed when this is on stable storage, and not before. */
   readonly removed: readonly string[];
 }
 
@@ -39,8 +39,22 @@ export type Tidying =
   /** Only `upper` lies on `lower`, and nobody else wants it: they can be one. */
   | { readonly kind: 'merge'; readonly lower: Layer; readonly upper: Layer };
 
+/** What is written down before a file is made for a first layer: of a process that dies over it nothing is left. */
+export function unmadeTree(id: string): LayerTree {
+  return { current: id, layers: [], snapshots: [], removed: [id] };
+}
+
+export function isMade({ layers }: LayerTree): boolean {
+  return layers.length > 0;
+}
+
 export function newTree(id: string, base: string): LayerTree {
   return { current: id, layers: [{ id, parent: undefined, base }], snapshots: [], removed: [] };
+}
+
+/** The same, before a file is made for one layer more. */
+export function withPlanned(tree: LayerTree, id: string): LayerTree {
+  return { ...tree, removed: [...tree.removed, id] };
 }
 
 export function layerOf(tree: LayerTree, id: string): Layer {
@@ -63,24 +77,24 @@ export function withSnapshot(tree: LayerTree, snapshot: Omit<Snapshot, 'layer'>,
     current: fresh,
     layers: [...tree.layers, { id: fresh, parent: tree.current, base }],
     snapshots: [...tree.snapshots, { ...snapshot, layer: tree.current }],
+    removed: tree.removed.filter((id) => id !== fresh),
   };
 }
 
 /** `fresh` lies over the snapshot; what was current is gone. */
 export function rolledBack(tree: LayerTree, snapshot: Snapshot, fresh: string): LayerTree {
   const { base } = layerOf(tree, snapshot.layer);
-  return withoutLayer(
-    { ...tree, current: fresh, layers: [...tree.layers, { id: fresh, parent: snapshot.layer, base }] },
-    tree.current,
-  );
+  return begunOver(tree, { id: fresh, parent: snapshot.layer, base });
 }
 
 /** `fresh` lies over the image as it is now; what was current is gone, snapshots stay. */
 export function startedAnew(tree: LayerTree, base: string, fresh: string): LayerTree {
-  return withoutLayer(
-    { ...tree, current: fresh, layers: [...tree.layers, { id: fresh, parent: undefined, base }] },
-    tree.current,
-  );
+  return begunOver(tree, { id: fresh, parent: undefined, base });
+}
+
+function begunOver(tree: LayerTree, fresh: Layer): LayerTree {
+  const removed = tree.removed.filter((id) => id !== fresh.id);
+  return withoutLayer({ ...tree, current: fresh.id, layers: [...tree.layers, fresh], removed }, tree.current);
 }
 
 export function withoutSnapshot(tree: LayerTree, name: string): LayerTree {
@@ -132,6 +146,7 @@ export function tidying(tree: LayerTree): Tidying | undefined {
 
 /** What keeps it from being a tree; undefined if nothing does. */
 export function brokenBy({ current, layers, snapshots }: LayerTree): string | undefined {
+  if (layers.length === 0 && snapshots.length === 0) return undefined; // it was about to be made
   const ids = new Set(layers.map(({ id }) => id));
   if (ids.size !== layers.length) return 'a layer is in it twice';
   if (!ids.has(current)) return 'its current layer is not in it';

@@ -3,8 +3,8 @@ import type { BlockDevice } from '../../block/block-device.js';
 import type { Disks } from '../../block/disks.js';
 import type { OverlayDevice } from '../../block/overlay/overlay-device.js';
 import { DiskFolder, DiskRefused } from './disk-folder.js';
-import { closeAll, LayerFiles, type OpenLayer } from './layer-files.js';
-import { chainOf, type LayerTree, layerOf, newTree } from './layer-tree.js';
+import { closeAll, LayerFiles, newLayerId, type OpenLayer } from './layer-files.js';
+import { chainOf, type LayerTree, layerOf, newTree, unmadeTree } from './layer-tree.js';
 
 export interface BoardDiskOptions {
   readonly board: string;
@@ -56,8 +56,11 @@ export function topOf(layers: readonly OpenLayer[]): OverlayDevice {
 async function makeDisk(options: BoardDiskOptions, folder: DiskFolder, files: LayerFiles): Promise<OpenDisk> {
   const { base, baseOf, sizeBytes } = options;
   if (base === undefined) throw new RangeError('a new disk lies on nothing');
-  const fresh = await files.make({ parent: undefined, base }, baseOf(base), sizeBytes);
-  const tree = newTree(fresh.layer.id, base);
+  await folder.removeUnmade();
+  const id = newLayerId();
+  await folder.write(unmadeTree(id));
+  const fresh = await files.make({ id, parent: undefined, base }, baseOf(base), sizeBytes);
+  const tree = newTree(id, base);
   try {
     await options.fit(fresh.device);
     await fresh.device.flush();

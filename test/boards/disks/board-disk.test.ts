@@ -282,6 +282,6 @@ describe("a board's disk", () => {
     const { open, disksPath, folder } = world(context);
     await (await open()).close();
     renameSync(folder, join(disksPath, 'node2'));
-    await assert.rejects(open({ board: 'node2' }), /it is that of node1/);
+    await assert.rejects(open({ board: 'node2' }), /it is that of "node1"/);
   });
 });
