@@ -1,6 +1,8 @@
 // A board's disk as its operator has it: the built program, and a client at the disk.
 import assert from 'node:assert/strict';
-import { readFileSync, writeFileSync } from 'node:fs';
+import type { ChildProcess } from 'node:child_process';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
 import { join } from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
 import { systemClock } from '../../src/base/clock.js';
@@ -131,6 +133,28 @@ describe("a board's disk", () => {
     assert.equal((await brambleboot('snapshot', 'node1')).status, 2);
   });
 
+  test('is made an image of, whatever kind it is, once', async (context) => {
+    const { say, attach, folder, log } = await running(context);
+    const disk = await attach();
+    await disk.write(GAP, Buffer.from('mine'), { durable: false });
+    const copy = join(folder, 'copy.img');
+    const made = await say('promote', 'node1', copy);
+    assert.deepEqual(
+      [made.status, made.stdout, made.stderr],
+      [0, `node1: its disk, as it was when this began, is now in ${copy} (84.9 MB)\n`, ''],
+    );
+    const expected = readFileSync(join(folder, 'demo.img'));
+    expected.write('mine', GAP, 'latin1');
+    assert.ok(readFileSync(copy).equals(expected));
+    const again = await say('promote', 'node1', copy);
+    assert.equal(again.status, 1);
+    assert.match(again.stderr, /^brambleboot: node1: .*copy\.img is there already/);
+    assert.equal((await say('promote', 'node2', join(folder, 'copy-2.img'))).status, 0);
+    assert.ok(readFileSync(join(folder, 'copy-2.img')).equals(readFileSync(join(folder, 'other.img'))));
+    assert.match((await say('promote', 'node1', join(folder, 'nowhere', 'x'))).stderr, /ENOENT/);
+    assert.equal(log().match(/"disk\.promoted"/g)?.length, 2);
+  });
+
   test('whose image was changed is put aside by a reset, and the answer says where', async (context) => {
     const { say, folder, config, server } = await running(context);
     server.kill('SIGTERM');
@@ -145,6 +169,29 @@ describe("a board's disk", () => {
     assert.equal(status, 0, stderr);
     assert.match(stdout, /it lies in \/.*\/state\/disks-aside\/node1-\d{8}T\d{6}Z\. .* rm -r that folder\n$/);
     assert.equal((await say('snapshots', 'node1')).status, 0);
+  });
+
+  test('is copied until Ctrl-C, which closes the connection that it depends on', async (context) => {
+    const folder = scratchFolder(context);
+    const config = join(folder, 'config.yaml');
+    writeFileSync(config, 'images: { a: { file: a.img } }\nboards: { n: { serial: 1, image: a, disk: overlay } }\n');
+    mkdirSync(join(folder, 'state'));
+    let child: ChildProcess | undefined;
+    const ended = new Promise<string>((resolve) => {
+      const server = createServer((asked, answer) => {
+        answer.once('close', () => resolve(asked.url ?? ''));
+        answer.write('{"doneBytes":1,"ofBytes":10}\n');
+        child?.kill('SIGINT');
+      });
+      server.listen(join(folder, 'state', 'control.sock'));
+      context.after(() => server.close());
+    });
+    child = background(context, process.execPath, [MAIN, 'promote', 'n', 'x.img', '--config', config]);
+    const said = outputOf(child, 'n: ended; the server removes what there was of');
+    const status = new Promise((resolve) => child?.once('close', resolve));
+    assert.equal(await ended, '/api/boards/n/promote');
+    assert.equal(await status, 1);
+    assert.ok(said());
   });
 
   test('is said to have no server where there is none', async (context) => {
