@@ -1,8 +1,10 @@
+import { join } from 'node:path';
 import type { Clock } from '../base/clock.js';
 import { JOURNAL_LOOK_MS, METRICS_KEPT_MS } from '../base/limits.js';
 import type { Log } from '../base/log.js';
 import type { Board } from '../boards/board.js';
 import type { DiskCommands } from '../boards/disks/disk-commands.js';
+import { disksFolder } from '../boards/disks/disk-folder.js';
 import { promoteDisk } from '../boards/disks/promotion.js';
 import { AddressBook } from '../boards/identity/address-book.js';
 import { Discovery, inventoryLines, inventoryLinesFor } from '../boards/identity/discovery.js';
@@ -16,6 +18,7 @@ import {
   boardState,
   type ListenerStatus,
   lastBoot,
+  type OwnDiskFacts,
   type ReopenVerdict,
   type ServerStatus,
   type UnknownBoard,
@@ -43,6 +46,7 @@ import { freeDisk } from './free-disk.js';
 import { watchSpace } from './full-disk.js';
 import { type HandedSockets, NONE_HANDED } from './handed-sockets.js';
 import { HistoryFolder } from './history-folder.js';
+import { imageCondition, tellImageEvent } from './image-watch.js';
 import { narration, report } from './narration.js';
 import { Network } from './network.js';
 import { ServiceReport, statusSentence, stopSentence } from './service-report.js';
@@ -177,6 +181,7 @@ class Appliance implements App {
         lastBoot: lastBoot(this.#journal.life(board.name)),
       })),
       unknownBoards: this.#unknownBoards(),
+      images: boards.images().map(imageCondition),
       filesystems: this.#storage.filesystems(),
     };
   }
@@ -196,9 +201,13 @@ class Appliance implements App {
 
   #watchDisks(tell: TellBoardEvent): void {
     const { inventory, boards, clock, log } = this.#options;
-    for (const { name, space, medium } of boards.all) {
-      const file = inventory.images.get(inventory.boards.get(name)?.image ?? '')?.file ?? '';
-      if (space !== undefined) watchSpace({ board: name, file, space }, { storage: this.#storage, tell, clock, log });
+    boards.listen((event) => tellImageEvent(event, log));
+    for (const { name, space, medium, own } of boards.all) {
+      const image = inventory.images.get(inventory.boards.get(name)?.image ?? '')?.file ?? '';
+      const file = own === undefined ? image : join(disksFolder(inventory.server.state), name);
+      const hasLimit = own !== undefined && inventory.server.stateLimitBytes !== undefined;
+      const watching = { storage: this.#storage, tell, clock, log };
+      if (space !== undefined) watchSpace({ board: name, file, space, hasLimit }, watching);
       const disk = medium && new FailedDisk({ board: name, file, medium }, { tell, clock, log });
       if (disk !== undefined) this.#failedDisks.set(name, disk);
     }
@@ -250,11 +259,18 @@ class Appliance implements App {
       image: entry?.image ?? '',
       disk: entry?.disk ?? '',
       sizeBytes: board.disk.sizeBytes,
+      own: this.#ownFacts(board),
       state: boardState(life),
       attachedFrom: life.attachedFrom,
       waitingForSpace: board.space?.waiting,
       diskFailure: this.#failedDisks.get(board.name)?.failure,
     };
+  }
+
+  #ownFacts({ name, own }: Board): OwnDiskFacts | undefined {
+    if (own === undefined) return undefined;
+    const { snapshotCount: snapshots, unusable } = own;
+    return { bytes: this.#storage.allocated().find(({ board }) => board === name)?.bytes, snapshots, unusable };
   }
 
   #unknownBoards(): readonly UnknownBoard[] {

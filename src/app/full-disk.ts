@@ -11,6 +11,8 @@ interface FullDisk {
   readonly board: string;
   readonly file: string;
   readonly space: SpaceQueue;
+  /** What it may take is bounded by `server.state_limit`, too. */
+  readonly hasLimit: boolean;
 }
 
 interface Watching {
@@ -57,7 +59,7 @@ async function sayFull(disk: FullDisk, watching: Watching): Promise<void> {
   const filesystem = storage.filesystemOf(board);
   const { requests, bytes } = waiting;
   const waitedMs = clock.today().getTime() - waiting.since.getTime();
-  const remedy = `make room on ${filesystem?.mountPoint ?? 'the filesystem of that file'}: the board waits and goes on by itself. If there is room, look at quotas and at what root keeps for itself`;
+  const remedy = `make room on ${filesystem?.mountPoint ?? 'the filesystem of that file'}: the board waits and goes on by itself. If there is room, look at ${disk.hasLimit ? '`server.state_limit` in the inventory, at ' : ''}quotas and at what root keeps for itself`;
   log.error(
     {
       ...{ board, file, filesystem: filesystem?.mountPoint, freeBytes: filesystem?.freeBytes },

@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import type { Clock, Timer } from '../base/clock.js';
 import {
   STORAGE_ENOUGH_SHARE,
@@ -7,17 +8,33 @@ import {
   STORAGE_PATIENCE_MS,
 } from '../base/limits.js';
 import type { Log } from '../base/log.js';
+import { disksFolder } from '../boards/disks/disk-folder.js';
 import type { FilesystemStatus } from '../boards/journal/status.js';
 import type { Inventory } from '../inventory/inventory.js';
-import { allocationOf, type FileAllocation, type FilesystemSpace, filesystemOf, spaceOf } from '../os/filesystem.js';
+import {
+  allocationOf,
+  type FileAllocation,
+  type FilesystemSpace,
+  filesystemOf,
+  folderAllocationOf,
+  spaceOf,
+} from '../os/filesystem.js';
 
 /** Something of ours that takes space: an image, or the state folder. */
 export interface StoredThing {
   /** `image noble`, `state`. */
   readonly name: string;
   readonly path: string;
-  /** Whose disk it is: of a direct one. What overlays take lies in the state folder. */
+  /** Whose disk it is: of a direct one. */
   readonly board: string | undefined;
+  /** Of the state folder: disks that boards have of their own. */
+  readonly disks?: readonly StoredDisk[];
+}
+
+export interface StoredDisk {
+  readonly board: string;
+  /** All in it is the board's. */
+  readonly folder: string;
 }
 
 /** The system's answers, each of which may be long in coming. */
@@ -25,9 +42,10 @@ export interface StorageCalls {
   readonly filesystemOf: typeof filesystemOf;
   readonly spaceOf: typeof spaceOf;
   readonly allocationOf: typeof allocationOf;
+  readonly folderAllocationOf: typeof folderAllocationOf;
 }
 
-export const systemStorage: StorageCalls = { filesystemOf, spaceOf, allocationOf };
+export const systemStorage: StorageCalls = { filesystemOf, spaceOf, allocationOf, folderAllocationOf };
 
 export interface StorageOptions {
   readonly things: readonly StoredThing[];
@@ -64,7 +82,14 @@ export function storedThings({ images, boards, server }: Inventory): readonly St
     path: file,
     board: owners.get(name),
   }));
-  return [...ofImages, { name: 'state', path: server.state, board: undefined }];
+  const disks = [...boards.values()]
+    .filter(({ disk }) => disk !== 'direct')
+    .map(({ name }) => ({ board: name, folder: join(disksFolder(server.state), name) }));
+  return [...ofImages, { name: 'state', path: server.state, board: undefined, disks }];
+}
+
+function isUnder(thing: StoredThing, board: string): boolean {
+  return thing.board === board || (thing.disks ?? []).some((disk) => disk.board === board);
 }
 
 /** Whether so little is free that it is worth a warning; once it was, until there is clearly more. */
@@ -116,14 +141,14 @@ export class Storage {
     });
   }
 
-  /** Of the boards whose disk is a file. */
+  /** Of the boards whose disk is a file, or several. */
   allocated(): readonly { readonly board: string; readonly bytes: number }[] {
     return this.#known().flatMap(({ seen }) => [...seen.allocated].map(([board, bytes]) => ({ board, bytes })));
   }
 
   /** The one under a board's disk. */
   filesystemOf(board: string): FilesystemStatus | undefined {
-    const [watched] = this.#known().filter(({ things }) => things.some((thing) => thing.board === board));
+    const [watched] = this.#known().filter(({ things }) => things.some((thing) => isUnder(thing, board)));
     return this.filesystems().find(({ mountPoint }) => mountPoint === watched?.mountPoint);
   }
 
@@ -170,6 +195,10 @@ export class Storage {
         }
       }
       this.#tellMissing(watched, missing);
+      for (const { board, folder } of watched.things.flatMap(({ disks = [] }) => disks)) {
+        const bytes = await calls.folderAllocationOf(folder).catch(() => undefined);
+        if (bytes !== undefined) allocated.set(board, bytes);
+      }
       watched.seen = { ...space, atMs: clock.nowMs(), allocated };
       this.#judge(watched, space);
     } catch {

@@ -1,21 +1,28 @@
 import { bytesText, durationText, sinceText } from '../base/amounts.js';
 import { printable } from '../base/printable.js';
 import type { BootRecord } from '../boards/journal/boot-record.js';
-import { type BoardFacts, type BoardHistory, bootedOverRestart, filesText } from '../boards/journal/status.js';
+import {
+  type BoardFacts,
+  type BoardHistory,
+  bootedOverRestart,
+  diskText,
+  filesText,
+} from '../boards/journal/status.js';
 import type { Wire } from './ask-server.js';
 
 /** All boots of a board with their steps, for a terminal: the newest last, where the eye is when it has scrolled by, and then how the board is now. */
 export function historyText(board: Wire<BoardHistory>): string {
   const boots = [...board.boots].reverse().map((boot) => `${bootText(boot)}\n`);
   const use = board.attachedFrom === undefined ? '' : `, disk in use by ${board.attachedFrom}`;
-  const now = `${board.name}: ${stateText(board)}, serial ${board.serial}, image ${board.image} (${board.disk})${use}`;
-  return `${boots.join('')}${printable(now)}${boots.length === 0 ? '; not seen yet' : ''}\n${waitLine(board)}${failureLine(board)}`;
+  const now = `${board.name}: ${stateText(board)}, serial ${board.serial}, image ${board.image} (${diskText(board)})${use}`;
+  return `${boots.join('')}${printable(now)}${boots.length === 0 ? '; not seen yet' : ''}\n${waitLine(board)}${failureLine(board)}${unusableLine(board)}`;
 }
 
 /** `running, disk full`. */
-export function stateText({ state, waitingForSpace, diskFailure }: Wire<BoardFacts>): string {
+export function stateText({ state, waitingForSpace, diskFailure, own }: Wire<BoardFacts>): string {
+  const unusable = own?.unusable === undefined ? '' : ', no disk';
   const full = waitingForSpace === undefined ? '' : ', disk full';
-  return `${state}${full}${diskFailure === undefined ? '' : ', disk failed'}`;
+  return `${state}${unusable}${full}${diskFailure === undefined ? '' : ', disk failed'}`;
 }
 
 /** What a full disk holds up, and what to do; nothing where it holds up nothing. */
@@ -31,6 +38,11 @@ export function failureLine({ name, diskFailure }: Wire<BoardFacts>): string {
   if (diskFailure === undefined) return '';
   const facts = `${name}: since ${instant(diskFailure.since)}, ${diskFailure.because}`;
   return `\nDisk failed: ${printable(facts)}. What the board wrote before may be lost. Mend the disk, then \`brambleboot reopen ${name}\` and restart the board.\n`;
+}
+
+/** Why it can't have its disk; nothing where it can. */
+export function unusableLine({ name, own }: Wire<BoardFacts>): string {
+  return own?.unusable === undefined ? '' : `\nNo disk: ${printable(`${name}: ${own.unusable}`)}.\n`;
 }
 
 /** When it began and how it went, in half a line. */

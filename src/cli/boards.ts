@@ -1,8 +1,8 @@
 import { printable, printableJson, printableLines } from '../base/printable.js';
 import { unreachable } from '../base/unreachable.js';
-import { type ServerStatus, spaceText } from '../boards/journal/status.js';
+import { diskText, type ImageCondition, imageText, type ServerStatus, spaceText } from '../boards/journal/status.js';
 import { askForBoard, askServer, type Wire } from './ask-server.js';
-import { bootLine, failureLine, historyText, stateText, waitLine } from './board-history.js';
+import { bootLine, failureLine, historyText, stateText, unusableLine, waitLine } from './board-history.js';
 import { ExitStatus } from './exit-status.js';
 import { controlSocketOf, fail, noServer } from './running-server.js';
 import { table } from './table.js';
@@ -49,7 +49,8 @@ function overview(status: Wire<ServerStatus>): string {
     board.name,
     stateText(board),
     board.serial,
-    `${board.image} (${board.disk})`,
+    board.image,
+    diskText(board),
     board.attachedFrom ?? '-',
     board.lastBoot === undefined ? 'not seen yet' : bootLine(board.lastBoot),
   ]);
@@ -60,16 +61,23 @@ function overview(status: Wire<ServerStatus>): string {
   const missing = status.listeners
     .filter((listener) => listener.missing !== undefined)
     .map((listener) => `\n${printable(`Not ready: ${listener.name}: ${listener.missing}`)}\n`);
-  const heads = ['BOARD', 'STATE', 'SERIAL', 'IMAGE', 'DISK USED BY', 'LAST BOOT'];
+  const heads = ['BOARD', 'STATE', 'SERIAL', 'IMAGE', 'DISK', 'USED BY', 'LAST BOOT'];
   return [
     table(heads, rows),
     ...status.boards.map(waitLine),
     ...status.boards.map(failureLine),
+    ...status.boards.map(unusableLine),
+    ...status.images.map(imageLine),
     ...lowText(status),
     ...goneText(status),
     ...unknown,
     ...missing,
   ].join('');
+}
+
+function imageLine(image: Wire<ImageCondition>): string {
+  const text = imageText(image);
+  return text === undefined ? '' : `\nImage ${printable(`${image.name}: ${image.file}: ${text}`)}\n`;
 }
 
 function lowText({ filesystems }: Wire<ServerStatus>): readonly string[] {

@@ -1,4 +1,5 @@
-import { readFile, realpath, stat, statfs } from 'node:fs/promises';
+import { readdir, readFile, realpath, stat, statfs } from 'node:fs/promises';
+import { join } from 'node:path';
 
 /** What a filesystem has, and has left for us. */
 export interface FilesystemSpace {
@@ -36,6 +37,16 @@ export async function spaceOf(path: string): Promise<FilesystemSpace> {
 export async function allocationOf(file: string): Promise<FileAllocation> {
   const { size, blocks, dev, ino } = await stat(file);
   return { sizeBytes: size, allocatedBytes: blocks * 512, identity: `${dev} ${ino}` };
+}
+
+/** What the files in a folder take together. One that goes away meanwhile takes nothing; one after the other, so that no more than one thread may hang. */
+export async function folderAllocationOf(folder: string): Promise<number> {
+  let bytes = 0;
+  for (const name of await readdir(folder)) {
+    const allocation = await allocationOf(join(folder, name)).catch(() => undefined);
+    bytes += allocation?.allocatedBytes ?? 0;
+  }
+  return bytes;
 }
 
 export async function filesystemOf(path: string): Promise<FilesystemPlace> {

@@ -1,6 +1,13 @@
 import type { BootRecord } from '../boards/journal/boot-record.js';
 import type { BoardHistory } from '../boards/journal/status.js';
-import { boardHeading, bootSummary, failureParagraph, spaceParagraph, timeline } from './boot-markup.js';
+import {
+  boardHeading,
+  bootSummary,
+  failureParagraph,
+  spaceParagraph,
+  timeline,
+  unusableParagraph,
+} from './boot-markup.js';
 import { type Markup, markup } from './markup.js';
 
 const RELOAD_SECONDS = 3;
@@ -15,6 +22,7 @@ export function boardPage(board: BoardHistory): string {
     markup`<header><h1>${boardHeading(board, markup`${board.name}`)}</h1></header>
 <main>
 ${failureParagraph(board.name, board.diskFailure)}
+${unusableParagraph(board.own)}
 ${spaceParagraph(board.waitingForSpace)}
 ${board.boots.length === 0 ? markup`<p>Not seen yet.</p>` : markup``}
 ${board.boots.map(bootSection)}

@@ -5,7 +5,9 @@ import {
   type BoardFacts,
   bootedOverRestart,
   type DiskFailure,
+  diskText,
   filesText,
+  type OwnDiskFacts,
   type SpaceWaitStatus,
 } from '../boards/journal/status.js';
 import { type Markup, markup } from './markup.js';
@@ -16,7 +18,8 @@ export function boardHeading(board: BoardFacts, name: Markup): Markup {
   return markup`${name} <span class="state ${board.state}">${board.state}</span>
 ${board.diskFailure === undefined ? markup`` : markup`<span class="state failed">disk failed</span>`}
 ${board.waitingForSpace === undefined ? markup`` : markup`<span class="state failed">waiting for space</span>`}
-<small>serial ${board.serial} · image ${board.image} (${board.disk}, ${bytesText(board.sizeBytes)})${use}</small>`;
+${board.own?.unusable === undefined ? markup`` : markup`<span class="state failed">disk can't be used</span>`}
+<small>serial ${board.serial} · image ${board.image} (${diskText(board)})${use}</small>`;
 }
 
 /** What a full disk holds up, and what to do; nothing where it holds up nothing. */
@@ -30,6 +33,12 @@ export function spaceParagraph(wait: SpaceWaitStatus | undefined): Markup {
 export function failureParagraph(board: string, failure: DiskFailure | undefined): Markup {
   if (failure === undefined) return markup``;
   return markup`<p class="why">Its disk failed at ${instant(failure.since)}: ${failure.because}. What it wrote before may be lost. Mend the disk, run <code>brambleboot reopen ${board}</code> on the server, and restart the board.</p>`;
+}
+
+/** Why a board can't have its disk, and what to do; nothing where it can. */
+export function unusableParagraph(own: OwnDiskFacts | undefined): Markup {
+  if (own?.unusable === undefined) return markup``;
+  return markup`<p class="why">It can't have its disk: ${own.unusable}.</p>`;
 }
 
 /** How a boot went, in a sentence. Why it failed is the last of its steps: said here too where those are not shown. */

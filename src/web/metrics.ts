@@ -64,7 +64,7 @@ export const METRICS = {
   },
   diskAllocated: {
     name: 'brambleboot_disk_allocated_bytes',
-    help: 'What the file of a disk takes of its filesystem',
+    help: 'What the files of a disk take of their filesystem, snapshots too',
     labels: ['board'],
   },
   heldRequests: {

@@ -2,12 +2,22 @@ import {
   type BoardState,
   type BoardStatus,
   type FilesystemStatus,
+  type ImageCondition,
+  imageText,
   type ListenerStatus,
   type ServerStatus,
   spaceText,
   type UnknownBoard,
 } from '../boards/journal/status.js';
-import { boardHeading, bootSummary, failureParagraph, instant, spaceParagraph, timeline } from './boot-markup.js';
+import {
+  boardHeading,
+  bootSummary,
+  failureParagraph,
+  instant,
+  spaceParagraph,
+  timeline,
+  unusableParagraph,
+} from './boot-markup.js';
 import { type Markup, markup } from './markup.js';
 
 /** The status page: what every board does now, and how its last boot went. Plain HTML that loads itself again; no script. */
@@ -15,6 +25,7 @@ export function statusPage(status: ServerStatus): string {
   const missing = status.listeners.filter((listener) => listener.missing !== undefined);
   const low = status.filesystems.filter((filesystem) => filesystem.low);
   const gone = status.filesystems.flatMap((filesystem) => filesystem.missing);
+  const images = status.images.filter((image) => imageText(image) !== undefined);
   return markup`<!doctype html>
 <html lang="en">
 <head>
@@ -29,6 +40,7 @@ export function statusPage(status: ServerStatus): string {
 <main>
 ${gone.length === 0 ? markup`` : goneSection(gone)}
 ${low.length === 0 ? markup`` : storageSection(low)}
+${images.length === 0 ? markup`` : imagesSection(images)}
 ${missing.length === 0 ? markup`` : listenersSection(missing)}
 ${byUrgency(status.boards).map(boardSection)}
 ${status.unknownBoards.length === 0 ? markup`` : unknownSection(status.unknownBoards)}
@@ -65,7 +77,8 @@ function refreshSeconds(boards: readonly BoardStatus[]): number {
 /** What needs somebody comes first; otherwise as in the inventory. */
 function byUrgency(boards: readonly BoardStatus[]): readonly BoardStatus[] {
   const order: readonly BoardState[] = ['failed', 'booting', 'away', 'running'];
-  const isUrgent = (board: BoardStatus) => board.diskFailure !== undefined || board.waitingForSpace !== undefined;
+  const isUrgent = (board: BoardStatus) =>
+    board.diskFailure !== undefined || board.waitingForSpace !== undefined || board.own?.unusable !== undefined;
   const others = boards.filter((board) => !isUrgent(board));
   return [...boards.filter(isUrgent), ...order.flatMap((state) => others.filter((board) => board.state === state))];
 }
@@ -77,6 +90,7 @@ function boardSection(board: BoardStatus): Markup {
   return markup`<section>
 <h2>${boardHeading(board, markup`<a href="/boards/${board.name}">${board.name}</a>`)}</h2>
 ${failureParagraph(board.name, board.diskFailure)}
+${unusableParagraph(board.own)}
 ${spaceParagraph(board.waitingForSpace)}
 ${lastBoot === undefined ? markup`<p>Not seen yet.</p>` : markup`<p>${bootSummary(lastBoot, steps)} <a href="/boards/${board.name}">All its boots</a></p>`}
 ${lastBoot === undefined || steps === 'notShown' ? markup`` : timeline(lastBoot)}
@@ -92,6 +106,12 @@ function storageSection(filesystems: readonly FilesystemStatus[]): Markup {
 function goneSection(images: readonly string[]): Markup {
   return markup`<section><h2><span class="state failed">file deleted, moved or replaced</span></h2>
 <p class="why">${images.join(', ')}: its board goes on; if the file was deleted, it is lost when the server stops. Shut the board down and copy its disk by NBD first.</p>
+</section>`;
+}
+
+function imagesSection(images: readonly ImageCondition[]): Markup {
+  return markup`<section><h2><span class="state booting">images</span></h2>
+<table>${images.map((image) => markup`<tr><td>${image.name}</td><td class="why">${image.file}: ${imageText(image) ?? ''}</td></tr>`)}</table>
 </section>`;
 }
 

@@ -21,6 +21,7 @@ async function fixture() {
       filesystemOf: async () => ({ device: 1, mountPoint: '/srv', holdsIt: true }),
       spaceOf: async () => ({ sizeBytes: 100, freeBytes: 50 }),
       allocationOf: async () => ({ sizeBytes: 1, allocatedBytes: 1, identity: 'x' }),
+      folderAllocationOf: async () => 1,
     },
     clock,
     log,
@@ -29,7 +30,7 @@ async function fixture() {
   const events: BoardEvent[] = [];
   const space = new SpaceQueue(clock);
   const tell = (event: BoardEvent) => void events.push(event);
-  watchSpace({ board: 'node1', file: '/srv/one.img', space }, { storage, tell, clock, log });
+  watchSpace({ board: 'node1', file: '/srv/one.img', space, hasLimit: false }, { storage, tell, clock, log });
   const medium = new FullDevice(1000);
   return { clock, lines, events, medium, space, device: new WaitingDevice(medium, space) };
 }

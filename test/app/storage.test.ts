@@ -11,7 +11,13 @@ const THINGS = [
   { name: 'image spare', path: '/srv/spare.img', board: undefined },
   { name: 'image lvm', path: '/dev/vg0/two', board: 'node2' },
   { name: 'image gone', path: '/srv/gone.img', board: 'node3' },
-  { name: 'state', path: '/var/state', board: undefined },
+  {
+    ...{ name: 'state', path: '/var/state', board: undefined },
+    disks: [
+      { board: 'node4', folder: '/var/state/disks/node4' },
+      { board: 'node5', folder: '/var/state/disks/gone' },
+    ],
+  },
 ];
 
 /** Two filesystems of 1000 bytes: /srv and /var; a device that lies on neither. */
@@ -48,6 +54,10 @@ function fixture() {
       if (disk.identity === 'unreachable') throw Object.assign(new Error('ESTALE'), { code: 'ESTALE' });
       return { sizeBytes: 100, allocatedBytes: 42, identity: disk.identity };
     },
+    async folderAllocationOf(path) {
+      if (path.includes('gone')) throw new Error('ENOENT');
+      return 7;
+    },
   };
   const storage = new Storage({ things: THINGS, calls, clock, log });
   return { clock, said, free, stuck, disk, storage };
@@ -66,8 +76,12 @@ describe('storage', () => {
       { mountPoint: '/srv', ...common, holds: ['image one', 'image spare'] },
       { mountPoint: '/var', ...common, holds: ['state'] },
     ]);
-    assert.deepEqual(storage.allocated(), [{ board: 'node1', bytes: 42 }]);
+    assert.deepEqual(storage.allocated(), [
+      { board: 'node1', bytes: 42 },
+      { board: 'node4', bytes: 7 },
+    ]);
     assert.equal(storage.filesystemOf('node1')?.mountPoint, '/srv');
+    assert.equal(storage.filesystemOf('node4')?.mountPoint, '/var');
     assert.equal(storage.filesystemOf('node2'), undefined);
     storage.stop();
   });
@@ -122,7 +136,7 @@ describe('storage', () => {
       storage.filesystems().map(({ mountPoint }) => mountPoint),
       ['/var'],
     );
-    assert.deepEqual(storage.allocated(), []);
+    assert.deepEqual(storage.allocated(), [{ board: 'node4', bytes: 7 }]);
     storage.stop();
   });
 
@@ -147,7 +161,10 @@ boards: { node1: { serial: 1, image: one }, node2: { serial: 2, image: shared, d
       { name: 'image one', path: '/srv/one.img', board: 'node1' },
       { name: 'image spare', path: '/img/spare.img', board: undefined },
       { name: 'image shared', path: '/srv/shared.img', board: undefined },
-      { name: 'state', path: '/srv/state', board: undefined },
+      {
+        ...{ name: 'state', path: '/srv/state', board: undefined },
+        disks: [{ board: 'node2', folder: '/srv/state/disks/node2' }],
+      },
     ]);
   });
 });

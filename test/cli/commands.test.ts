@@ -255,7 +255,7 @@ describe('boards', () => {
     await running(context, config);
     assert.match(
       brambleboot('boards', '--config', config).stdout,
-      /node1 {2}away {3}bf9fed6f {2}demo \(direct\) {2}- .*not seen yet/,
+      /node1 {2}away {3}bf9fed6f {2}demo {3}direct, 84\.9 MB {2}- .*not seen yet/,
     );
     const played = brambleboot(
       'pretend',

@@ -49,14 +49,14 @@ boards:
     whenOver(context, () => disk.destroy());
     return disk;
   };
-  return { folder, config, server, log: () => log, say, attach };
+  return { folder, ports, config, server, log: () => log, say, attach };
 }
 
 const AGE = /^(now|\d+ (min|h|days))$/;
 
 describe("a board's disk", () => {
   test('is kept, gone back to and begun anew by its operator', async (context) => {
-    const { say, attach, log } = await running(context);
+    const { say, attach, log, ports } = await running(context);
     const disk = await attach();
     await disk.write(GAP, Buffer.from('one.'), { durable: false });
     const taken = await say('snapshot', 'node1', 'before-upgrade');
@@ -82,6 +82,16 @@ describe("a board's disk", () => {
     assert.deepEqual(
       [json.board, json.snapshots[0].name, json.snapshots[0].inUse, typeof json.snapshots[0].ownBytes],
       ['node1', 'before-upgrade', true, 'number'],
+    );
+
+    const metrics = await (await fetch(`http://127.0.0.1:${ports.http}/metrics`)).text();
+    const taken3 = Number(/^brambleboot_disk_allocated_bytes\{board="node1"\} (\d+)$/m.exec(metrics)?.[1]);
+    assert.ok(taken3 >= json.currentBytes + json.snapshots[0].ownBytes, `${taken3}`);
+    const shown = /node1 {2}running .* demo {3}overlay, 84\.9 MB, [\d.]+ kB of its own, 1 snapshot {2}127\.0\.0\.1 /;
+    assert.match((await say('boards')).stdout, shown);
+    assert.match(
+      (await say('boards', 'node1')).stdout,
+      /image demo \(overlay, 84\.9 MB, .* 1 snapshot\), disk in use by/,
     );
 
     const refused = await say('rollback', 'node1', 'before-upgrade');
@@ -165,6 +175,9 @@ describe("a board's disk", () => {
     await until(outputOf(second, 'server.ready'), 'the server');
     const unusable = await say('snapshots', 'node1');
     assert.match(unusable.stderr, /^brambleboot: node1: .*demo\.img is no longer what it was/);
+    const boards = (await say('boards')).stdout;
+    assert.match(boards, /^node1 {2}away, no disk {2}/m);
+    assert.match(boards, /\nNo disk: node1: .*demo\.img is no longer what it was.*`brambleboot reset node1`\.\n/);
     const { status, stdout, stderr } = await say('reset', 'node1');
     assert.equal(status, 0, stderr);
     assert.match(stdout, /it lies in \/.*\/state\/disks-aside\/node1-\d{8}T\d{6}Z\. .* rm -r that folder\n$/);

@@ -32,6 +32,10 @@ export function sampleStatus(text: string): ServerStatus {
       },
     ],
     unknownBoards: [{ serial: text, mac: 'dc:a6:32:00:00:01', model: text, seenAt: STARTED, suggestion: text }],
+    images: [
+      { name: 'noble', file: text, reading: { isCompared: true, doneBytes: 42e8, ofBytes: 1e10 }, trouble: undefined },
+      { name: 'old', file: text, reading: undefined, trouble: text },
+    ],
     filesystems: [
       { mountPoint: text, sizeBytes: 100e9, freeBytes: 3e9, low: true, holds: ['image noble', text], missing: [] },
     ],
@@ -74,8 +78,9 @@ const NODE1: BoardFacts = {
   serial: 'bf9fed6f',
   mac: undefined,
   image: 'noble',
-  disk: 'direct',
+  disk: 'overlay',
   sizeBytes: 4e9,
+  own: { bytes: 1.2e9, snapshots: 3, unusable: 'a layer is damaged' },
   state: 'failed',
   attachedFrom: undefined,
   waitingForSpace: { since: STARTED, requests: 3, bytes: 12_288 },

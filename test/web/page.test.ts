@@ -13,7 +13,7 @@ describe('the status page', () => {
     assert.ok(!page.includes('<script'));
     assert.ok(!page.includes('\u001b'));
     assert.ok(!page.includes('\u202e'));
-    assert.equal(page.split('&lt;script&gt;alert(1)&lt;/script&gt;&amp;&quot;&#39;').length - 1, 6);
+    assert.equal(page.split('&lt;script&gt;alert(1)&lt;/script&gt;&amp;&quot;&#39;').length - 1, 9);
   });
 
   test('tells each board, its state and the steps of its last boot', () => {
@@ -21,6 +21,19 @@ describe('the status page', () => {
     for (const part of ['node1', 'bf9fed6f', 'Failed at tftp', '0.012 s', 'tftp 10.0.0.1:69', '0 of 1 board running']) {
       assert.ok(page.includes(part), part);
     }
+  });
+
+  test('tells what a disk over an image has of its own, why it can not be had, and what is to be seen to at images', () => {
+    const page = statusPage(sampleStatus('/srv/noble.img'));
+    for (const part of [
+      'image noble (overlay, 4 GB, 1.2 GB of its own, 3 snapshots)',
+      'have its disk: a layer is damaged.',
+      '/srv/noble.img: it was touched: all of it is compared with what it was, 42 % of 10 GB',
+      '<td>old</td><td class="why">/srv/noble.img: /srv/noble.img</td>',
+    ]) {
+      assert.ok(page.includes(part), part);
+    }
+    assert.ok(boardPage(sampleHistory('x')).includes('have its disk: a layer is damaged.'));
   });
 
   test('says once why a boot failed, with its steps or without', () => {
@@ -45,6 +58,7 @@ describe('the status page', () => {
       state: 'failed' as const,
       waitingForSpace: undefined,
       diskFailure: undefined,
+      own: undefined,
     }));
     const page = statusPage({ ...status, boards: [...running, ...boards] });
     assert.ok(page.indexOf('node1') < page.indexOf('node0'));

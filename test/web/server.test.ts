@@ -12,6 +12,7 @@ const ready: ServerStatus = {
   boards: [],
   unknownBoards: [],
   filesystems: [],
+  images: [],
 };
 
 function serverWith(status: ServerStatus) {

@@ -16,6 +16,11 @@ import { decodeLayerTree, encodeLayerTree } from './layer-tree-wire.js';
 const LAYER = /^([0-9a-f]{32})\.overlay$/;
 const PUT_ASIDE = /^(.+)-\d{8}T\d{6}Z$/;
 
+/** Where the boards of a server have their disks. */
+export function disksFolder(statePath: string): string {
+  return join(statePath, 'disks');
+}
+
 /** What can't be taken for a board's disk, with what to do about it. */
 export class DiskRefused extends Error {
   override readonly name = 'DiskRefused';

@@ -9,6 +9,8 @@ export interface ServerStatus {
   readonly listeners: readonly ListenerStatus[];
   readonly boards: readonly BoardStatus[];
   readonly unknownBoards: readonly UnknownBoard[];
+  /** Those that boards' own disks lie over. */
+  readonly images: readonly ImageCondition[];
   /** Under images and state; without those that do not answer. */
   readonly filesystems: readonly FilesystemStatus[];
 }
@@ -25,6 +27,23 @@ export interface FilesystemStatus {
   readonly missing: readonly string[];
 }
 
+/** An image that boards' own disks lie over. */
+export interface ImageCondition {
+  readonly name: string;
+  readonly file: string;
+  /** All of it is being read; undefined if it is not. */
+  readonly reading: ImageReading | undefined;
+  /** What somebody has to see to, as a sentence; undefined where all is well. */
+  readonly trouble: string | undefined;
+}
+
+export interface ImageReading {
+  /** It was touched, and its boards wait for the outcome; else it is read for the first time, and nobody waits. */
+  readonly isCompared: boolean;
+  readonly doneBytes: number;
+  readonly ofBytes: number;
+}
+
 export interface ListenerStatus {
   /** `dhcp eth0`, `tftp 192.168.1.10:69`, … */
   readonly name: string;
@@ -39,6 +58,8 @@ export interface BoardFacts {
   readonly image: string;
   readonly disk: string;
   readonly sizeBytes: number;
+  /** What is the board's own of its disk; undefined: all of it, as the disk is the image itself. */
+  readonly own: OwnDiskFacts | undefined;
   readonly state: BoardState;
   /** Address that uses the disk now. */
   readonly attachedFrom: string | undefined;
@@ -46,6 +67,15 @@ export interface BoardFacts {
   readonly waitingForSpace: SpaceWaitStatus | undefined;
   /** A flush of its disk failed, and every one since; undefined as long as all is well. */
   readonly diskFailure: DiskFailure | undefined;
+}
+
+export interface OwnDiskFacts {
+  /** What it takes in the state folder, with its snapshots; undefined where that could not be measured. */
+  readonly bytes: number | undefined;
+  /** How many there are; undefined where it can't be opened. */
+  readonly snapshots: number | undefined;
+  /** Why nobody can have it, a sentence; undefined if somebody can. */
+  readonly unusable: string | undefined;
 }
 
 export interface BoardStatus extends BoardFacts {
@@ -104,6 +134,22 @@ export interface UnknownBoard {
 export function spaceText({ sizeBytes, freeBytes }: Pick<FilesystemStatus, 'sizeBytes' | 'freeBytes'>): string {
   const share = sizeBytes === 0 ? '' : ` (${Math.floor((100 * freeBytes) / sizeBytes)} %)`;
   return `${bytesText(freeBytes)} of ${bytesText(sizeBytes)} free${share}`;
+}
+
+/** "direct, 16 GB"; "overlay, 32 GB, 1.2 GB of its own, 3 snapshots". */
+export function diskText({ disk, sizeBytes, own }: Pick<BoardFacts, 'disk' | 'sizeBytes' | 'own'>): string {
+  const bytes = own?.bytes === undefined ? [] : [`${bytesText(own.bytes)} of its own`];
+  const count = own?.snapshots ?? 0;
+  const snapshots = count === 0 ? [] : [`${count} ${count === 1 ? 'snapshot' : 'snapshots'}`];
+  return [disk, bytesText(sizeBytes), ...bytes, ...snapshots].join(', ');
+}
+
+/** What is to be said of an image, as far as anybody waits for it or should do something: "all of it is compared …, 42 % of 16 GB". */
+export function imageText({ reading, trouble }: Pick<ImageCondition, 'reading' | 'trouble'>): string | undefined {
+  if (trouble !== undefined || reading === undefined || !reading.isCompared) return trouble;
+  const { doneBytes, ofBytes } = reading;
+  const percent = ofBytes === 0 ? 100 : Math.floor((100 * doneBytes) / ofBytes);
+  return `it was touched: all of it is compared with what it was, ${percent} % of ${bytesText(ofBytes)}, and its boards wait for that`;
 }
 
 /** "12 files, 31 MB, 19 probes"; what there was none of is not said. */

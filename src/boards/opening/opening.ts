@@ -1,4 +1,3 @@
-import { join } from 'node:path';
 import type { Ipv4Address } from '../../base/addresses.js';
 import { Budget } from '../../base/budget.js';
 import type { Clock } from '../../base/clock.js';
@@ -20,7 +19,7 @@ import type { BootMemory, BootPartition } from '../boot-files/boot-partition.js'
 import { type BootFilesOptions, ImageBootFiles } from '../boot-files/image-boot-files.js';
 import type { ImageLayout } from '../boot-files/image-layout.js';
 import { PieceStore } from '../boot-files/piece-store.js';
-import { allocatedUnder } from '../disks/disk-folder.js';
+import { allocatedUnder, disksFolder } from '../disks/disk-folder.js';
 import type { OwnDisk } from '../disks/own-disk.js';
 import { twinIdentity } from '../identity/twin.js';
 import { addressLock } from '../writer-lock/address-lock.js';
@@ -50,7 +49,7 @@ export class Opening {
   constructor(inventory: Inventory, options: OpeningOptions) {
     this.inventory = inventory;
     this.options = options;
-    this.disksPath = join(inventory.server.state, 'disks');
+    this.disksPath = disksFolder(inventory.server.state);
     const { stateLimitBytes } = inventory.server;
     this.allowance =
       stateLimitBytes === undefined
