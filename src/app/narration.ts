@@ -75,5 +75,5 @@ function overhear(event: BoardEvent, { addresses, lookup }: Listening): void {
 /** A board that has read its kernel whole is about to start: one forged packet says no such thing. */
 function hasReadKernel({ role, outcome }: TransferEnded, board: Board | undefined): void {
   const mayBeKernel = role === 'kernel' || role === 'unknown';
-  if (board !== undefined && mayBeKernel && outcome === 'complete') board.own?.spend(board.writerLock.isFree());
+  if (board !== undefined && mayBeKernel && outcome === 'complete') board.own?.spend(board.writerLock.isAbandoned());
 }

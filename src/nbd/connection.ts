@@ -142,7 +142,7 @@ export class NbdConnection {
     this.#deadline.cancel();
     this.#queue.clear();
     const disk = this.#disk;
-    const detached = disk === undefined ? Promise.resolve() : this.#detach(disk, because);
+    const detached = disk === undefined ? Promise.resolve() : this.#detach(disk, because, how);
     this.#phase = { at: 'closing', detached, giveUp: () => disk?.giveUp() };
     if (how === 'abrupt') this.#drop();
     else this.#transport.sayGoodbye(detached, this.#world.clock, lingerMs, () => this.#drop());
@@ -172,12 +172,12 @@ export class NbdConnection {
     this.#transmitHere(disk);
   }
 
-  async #detach(disk: ServedDisk, because: string): Promise<void> {
+  async #detach(disk: ServedDisk, because: string, how: 'graceful' | 'abrupt'): Promise<void> {
     await this.#transport.fetch();
     await disk.settled();
     const { board, user } = disk.use;
     this.#world.detached(this, board.name, because);
-    board.writerLock.release(user);
+    board.writerLock.release(user, how === 'graceful' ? 'left' : 'lost');
   }
 
   // A write that was held must not come over whatever the board does to its disk after it was started again.

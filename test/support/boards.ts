@@ -26,7 +26,7 @@ export function boardOf(name: string, serial: string, mac?: string): Board {
       async seize() {},
       release() {},
       suspect() {},
-      isFree: async () => true,
+      isAbandoned: async () => true,
       holder: () => undefined,
     },
     access: { allow: undefined, tls: 'allowed' },

@@ -141,13 +141,13 @@ export class OwnDisk {
   }
 
   /**
-   * The board has read its kernel: what it has written is of no more use to it, if nobody has the disk (`isFree`). Whoever has it and
-   * answers has not booted, whoever it was that asked for a kernel in that board's name.
+   * The board has read its kernel: what it has written is of no more use to it, if nobody has the disk any more (`isAbandoned`).
+   * Whoever has it and answers, or takes leave, has not booted, whoever it was that asked for a kernel in that board's name.
    */
-  spend(isFree: Promise<boolean>): void {
+  spend(isAbandoned: Promise<boolean>): void {
     if (!this.#options.isVolatile) return;
     this.#deciding = this.#deciding.then(async () => {
-      this.#isSpent ||= await isFree;
+      this.#isSpent ||= await isAbandoned;
     });
   }
 

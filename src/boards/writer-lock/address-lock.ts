@@ -16,7 +16,7 @@ class AddressLock implements WriterLock {
   readonly #users = new Set<DiskUser>();
   readonly #doubted = new Set<DiskUser>();
   /** Each wants to know what became of the holder. */
-  #waiting: ((outcome: 'free' | 'answers') => void)[] = [];
+  #waiting: ((outcome: Outcome) => void)[] = [];
 
   constructor(clock: Clock) {
     this.#clock = clock;
@@ -54,9 +54,9 @@ class AddressLock implements WriterLock {
     );
   }
 
-  release(user: DiskUser): void {
+  release(user: DiskUser, how: 'left' | 'lost' = 'left'): void {
     this.#users.delete(user);
-    if (this.#users.size === 0) this.#announce('free');
+    if (this.#users.size === 0) this.#announce(how);
   }
 
   suspect(): void {
@@ -65,8 +65,8 @@ class AddressLock implements WriterLock {
     }
   }
 
-  async isFree(): Promise<boolean> {
-    return this.holder() === undefined || (await this.#outcome(WRITER_LOCK_PATIENCE_MS)) === 'free';
+  async isAbandoned(): Promise<boolean> {
+    return this.holder() === undefined || (await this.#outcome(WRITER_LOCK_PATIENCE_MS)) === 'lost';
   }
 
   async #examine(user: DiskUser): Promise<void> {
@@ -79,7 +79,7 @@ class AddressLock implements WriterLock {
       return;
     }
     await user.close('stopped answering');
-    this.release(user);
+    this.release(user, 'lost');
   }
 
   #heldBy(holder: string): LockVerdict {
@@ -88,10 +88,10 @@ class AddressLock implements WriterLock {
     return { answer: 'held', by: first?.peerAddress ?? holder };
   }
 
-  #outcome(patienceMs: number): Promise<'free' | 'answers'> {
+  #outcome(patienceMs: number): Promise<Outcome> {
     return new Promise((resolve) => {
       const timer = this.#clock.after(patienceMs, () => settle('answers'));
-      const settle = (outcome: 'free' | 'answers') => {
+      const settle = (outcome: Outcome) => {
         timer.cancel();
         this.#waiting = this.#waiting.filter((other) => other !== settle);
         resolve(outcome);
@@ -101,7 +101,10 @@ class AddressLock implements WriterLock {
     });
   }
 
-  #announce(outcome: 'free' | 'answers'): void {
+  #announce(outcome: Outcome): void {
     for (const settle of this.#waiting) settle(outcome);
   }
 }
+
+/** Of who held it: it answers; or nobody holds it any more, and the last one took leave or did not. */
+type Outcome = 'answers' | 'left' | 'lost';

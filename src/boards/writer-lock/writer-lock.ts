@@ -21,11 +21,12 @@ export interface WriterLock {
   acquire(user: DiskUser): Promise<LockVerdict>;
   /** Takes it from whoever has it: nobody else gets it from now on. Resolves when the disk is no longer touched by those who had it. */
   seize(user: DiskUser, because: string): Promise<void>;
-  release(user: DiskUser): void;
+  /** `lost`: it did not take leave, its connection is just gone. */
+  release(user: DiskUser, how?: 'left' | 'lost'): void;
   /** A sign of reboot was seen (a DISCOVER, a boot-file request): probes the users; closes only those that are gone. */
   suspect(): void;
-  /** Whether nobody holds it: who does is probed first. */
-  isFree(): Promise<boolean>;
+  /** Whether nobody holds it, or who does turns out to be gone: it is probed. Not where it takes leave meanwhile: then it was there. */
+  isAbandoned(): Promise<boolean>;
   /** The address that holds it. */
   holder(): string | undefined;
 }

@@ -226,3 +226,25 @@ describe('the writer lock of a board', () => {
     assert.equal(lock.holder(), undefined);
   });
 });
+
+describe('a disk whose board is said to have booted', () => {
+  async function held(end: (lock: ReturnType<typeof addressLock>, user: FakeUser) => void): Promise<boolean> {
+    const lock = addressLock(new FakeClock());
+    const user = new FakeUser('192.168.1.20');
+    await lock.acquire(user);
+    const isAbandoned = lock.isAbandoned();
+    end(lock, user);
+    return isAbandoned;
+  }
+
+  test('is abandoned if nobody had it, or who had it is gone', async () => {
+    assert.equal(await addressLock(new FakeClock()).isAbandoned(), true);
+    assert.equal(await held((_lock, user) => user.answer('gone')), true);
+    assert.equal(await held((lock, user) => lock.release(user, 'lost')), true);
+  });
+
+  test('is not if who has it answers, or takes leave while it is asked', async () => {
+    assert.equal(await held((_lock, user) => user.answer('alive')), false);
+    assert.equal(await held((lock, user) => lock.release(user, 'left')), false);
+  });
+});
