@@ -73,7 +73,7 @@ export class DiskFolder {
       const tree = decodeLayerTree(this.#board, text);
       return isMade(tree) ? tree : undefined;
     } catch (error) {
-      if (!(error instanceof Malformed) && !(error instanceof SyntaxError)) throw error;
+      if (!(error instanceof Malformed)) throw error;
       throw new DiskRefused(`${this.#record} can't be read: ${error.message}`, this.#putBack);
     }
   }

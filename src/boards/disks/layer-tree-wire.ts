@@ -22,7 +22,7 @@ export function encodeLayerTree(board: string, { current, layers, snapshots, rem
 export function decodeLayerTree(board: string, text: string): LayerTree {
   const [line = '', sum = ''] = text.split('\n');
   if (checksum(line) !== sum) throw new Malformed('it is damaged: its checksum does not fit');
-  const value = objectIn(JSON.parse(line));
+  const value = objectIn(parsed(line));
   if (value['version'] !== VERSION)
     throw new Malformed(`it is of version ${JSON.stringify(value['version'])}, and this program knows ${VERSION}`);
   if (value['board'] !== board) throw new Malformed(`it is that of ${JSON.stringify(value['board'])}`);
@@ -35,6 +35,15 @@ export function decodeLayerTree(board: string, text: string): LayerTree {
   const broken = brokenBy(tree);
   if (broken !== undefined) throw new Malformed(broken);
   return tree;
+}
+
+/** What V8 says of a text that is no JSON has pieces of it in it, whatever they are. */
+function parsed(line: string): unknown {
+  try {
+    return JSON.parse(line);
+  } catch {
+    throw new Malformed('it is no JSON');
+  }
 }
 
 function layerIn(value: unknown): Layer {
