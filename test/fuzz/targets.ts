@@ -6,6 +6,7 @@ import { bootHistory } from './targets/history.js';
 import { initramfs, initramfsZstd } from './targets/initramfs.js';
 import { nbdClient, nbdServer } from './targets/nbd.js';
 import { nbdLanes } from './targets/nbd-lanes.js';
+import { overlayDisk } from './targets/overlay.js';
 import { pin } from './targets/pin.js';
 import { tftpDownload, tftpServer, tftpSinglePort, tftpWire } from './targets/tftp.js';
 
@@ -17,5 +18,5 @@ export const FUZZ_TARGETS: readonly FuzzTarget[] = [
   ...[fat, partitions],
   ...[configTxt, cmdlineTxt, inventory],
   ...[initramfs, initramfsZstd],
-  ...[bootHistory, pin],
+  ...[bootHistory, pin, overlayDisk],
 ];
