@@ -112,6 +112,10 @@ export class DiskFolder {
     await settleFolder(this.#disksPath);
   }
 
+  async removeAside(aside: string): Promise<void> {
+    await rm(aside, { recursive: true, force: true });
+  }
+
   layerFile(id: string): string {
     return join(this.path, `${id}.overlay`);
   }

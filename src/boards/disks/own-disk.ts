@@ -176,14 +176,27 @@ export class OwnDisk {
     // First: where nothing new could be made, what is there stays where it is.
     await this.#options.image.version();
     const folder = this.#folder();
+    const isWorthless = await this.#isWorthless();
     let aside: string | undefined;
     await this.#inTurn(async () => {
       if (this.#disk === undefined) aside = await folder.putAside(this.#options.clock.today());
     });
     await this.open();
-    if (this.#disk !== undefined) return { answer: 'done', ...(aside === undefined ? {} : { aside }) };
-    if (aside !== undefined) await folder.putBack(aside);
-    return { answer: 'refused', because: this.#unusable ?? 'it is not open' };
+    if (this.#disk === undefined) {
+      if (aside !== undefined) await folder.putBack(aside);
+      return { answer: 'refused', because: this.#unusable ?? 'it is not open' };
+    }
+    if (aside === undefined) return { answer: 'done' };
+    if (!isWorthless) return { answer: 'done', aside };
+    await folder.removeAside(aside);
+    return { answer: 'done' };
+  }
+
+  /** It would have been thrown away at the board's next boot, and there is no snapshot of it. */
+  async #isWorthless(): Promise<boolean> {
+    if (!this.#options.isVolatile) return false;
+    const tree = await this.#tree().catch(() => undefined);
+    return tree?.snapshots.length === 0;
   }
 
   async #open(): Promise<BoardDisk> {

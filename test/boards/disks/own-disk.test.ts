@@ -15,13 +15,13 @@ const OLD = 'ba5e'.repeat(8);
 const NEW = 'ba5f'.repeat(8);
 const SIZE = 64 * 4096;
 
-function world(context: TestContext) {
+function world(context: TestContext, isVolatile = false) {
   const state = scratchFolder(context);
   const disksPath = join(state, 'disks');
   const image: { version: string | undefined } = { version: OLD };
   const open = async () => {
     const own = new OwnDisk({
-      ...{ board: 'node1', disksPath, sizeBytes: SIZE, disks: new Disks(), clock: new FakeClock(), isVolatile: false },
+      ...{ board: 'node1', disksPath, sizeBytes: SIZE, disks: new Disks(), clock: new FakeClock(), isVolatile },
       fit: async () => {},
       image: {
         device: new MemoryDevice(noise(SIZE)),
@@ -80,6 +80,20 @@ describe('a disk that can not be opened', () => {
     there.image.version = OLD;
     const back = await there.open();
     assert.deepEqual([back.unusable, back.snapshotCount], [undefined, 1]);
+  });
+
+  test('is not kept where the next boot would have thrown it away, unless there is a snapshot of it', async (context) => {
+    for (const snapshots of [0, 1]) {
+      const there = world(context, true);
+      await left(there);
+      const before = await there.open();
+      if (snapshots === 0) await before.drop('before');
+      await before.close();
+      there.image.version = NEW;
+      const { answer, ...rest } = await (await there.open()).resetOrPutAside();
+      assert.deepEqual([answer, 'aside' in rest], ['done', snapshots === 1]);
+      assert.equal(readdirSync(join(there.state, 'disks-aside')).length, snapshots);
+    }
   });
 
   test('stays where it is as long as no new one could be made', async (context) => {
