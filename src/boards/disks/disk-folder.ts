@@ -10,7 +10,7 @@ import {
   SECTOR_BYTES,
 } from '../../block/overlay/overlay-format.js';
 import { readWholeFile, replaceWholeFile, settleFolder } from '../../os/whole-file.js';
-import { isMade, type LayerTree } from './layer-tree.js';
+import { brokenBy, isMade, type LayerTree } from './layer-tree.js';
 import { decodeLayerTree, encodeLayerTree } from './layer-tree-wire.js';
 
 const LAYER = /^([0-9a-f]{32})\.overlay$/;
@@ -87,6 +87,8 @@ export class DiskFolder {
 
   /** In the place of the one before in one step, and on stable storage when it resolves. */
   async write(tree: LayerTree): Promise<void> {
+    const broken = brokenBy(tree);
+    if (broken !== undefined) throw new RangeError(`disk.json would be of no use: ${broken}`); // a bug of ours, and what is there stays
     await replaceWholeFile(this.#record, encodeLayerTree(this.#board, tree));
     await settleFolder(this.path);
   }

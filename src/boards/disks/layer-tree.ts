@@ -145,11 +145,12 @@ export function tidying(tree: LayerTree): Tidying | undefined {
 }
 
 /** What keeps it from being a tree; undefined if nothing does. */
-export function brokenBy({ current, layers, snapshots }: LayerTree): string | undefined {
+export function brokenBy({ current, layers, snapshots, removed }: LayerTree): string | undefined {
   if (layers.length === 0 && snapshots.length === 0) return undefined; // it was about to be made
   const ids = new Set(layers.map(({ id }) => id));
   if (ids.size !== layers.length) return 'a layer is in it twice';
   if (!ids.has(current)) return 'its current layer is not in it';
+  if (removed.some((id) => ids.has(id))) return 'a layer is in it that is to be removed';
   const orphan = layers.find(({ parent }) => parent !== undefined && !ids.has(parent));
   if (orphan !== undefined) return `layer ${orphan.id} lies on one that is not in it`;
   const nameless = snapshots.find(({ layer }) => !ids.has(layer) || layer === current);
