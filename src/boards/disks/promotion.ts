@@ -1,4 +1,5 @@
-import { open, rename, rm, stat } from 'node:fs/promises';
+import { randomBytes } from 'node:crypto';
+import { link, open, rename, rm, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { BlockError } from '../../block/block-error.js';
 import { openFileDevice } from '../../block/file-device.js';
@@ -21,7 +22,8 @@ export async function promoteDisk(
   file: string,
   options: CopyOptions,
 ): Promise<DiskVerdict<Promoted>> {
-  const half = `${file}.half`;
+  // Of its own: one that was left by a process that was killed is in nobody's way.
+  const half = `${file}.${randomBytes(4).toString('hex')}.half`;
   try {
     if (await isThere(file)) return refused(`${file} is there already: move it away, or name another file`);
     await makeSparse(half, disk.sizeBytes);
@@ -30,7 +32,7 @@ export async function promoteDisk(
   }
   try {
     await copyInto(half, disk, options);
-    await rename(half, file);
+    await giveName(half, file);
     await settleFolder(dirname(file));
     return { answer: 'done', bytes: disk.sizeBytes };
   } catch (error) {
@@ -57,6 +59,19 @@ async function isThere(file: string): Promise<boolean> {
     if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return false;
     throw error;
   }
+}
+
+/** Never in the place of a file that somebody has made there meanwhile, where the filesystem knows how. */
+async function giveName(half: string, file: string): Promise<void> {
+  try {
+    await link(half, file);
+  } catch (error) {
+    const code = error instanceof Error && 'code' in error ? error.code : undefined;
+    if (code === 'EEXIST') throw error;
+    await rename(half, file); // no hard links there
+    return;
+  }
+  await rm(half);
 }
 
 /** Throws where somebody else makes it too. */
