@@ -46,6 +46,15 @@ export function diskFilesystem(context: TestContext, kind: DiskFilesystemKind): 
   return mounted(context, ['-o', 'loop', image]);
 }
 
+/** One that is in a file already, from so many bytes on. To be unmounted before that file goes. */
+export function loopFilesystem(
+  context: TestContext,
+  file: string,
+  at: { readonly offset: number; readonly sizeBytes: number },
+) {
+  return mounted(context, ['-o', `loop,offset=${at.offset},sizelimit=${at.sizeBytes}`, file]);
+}
+
 async function mounted(context: TestContext, words: readonly string[]): Promise<SmallFilesystem> {
   const folder = scratchFolder(context);
   const script = 'mount "$@" && echo mounted && exec cat';
