@@ -7,8 +7,8 @@ test('a board alone is said to be as it is in the list: with what its disk lacks
   const board = JSON.parse(JSON.stringify(sampleHistory('x')));
   assert.match(
     historyText(board),
-    /^node1: failed, disk full, disk failed, serial bf9fed6f, image noble \(direct\)\n/m,
+    /^node1: failed, no disk, disk full, disk failed, serial bf9fed6f, image noble \(overlay, [^)]*\)\n/m,
   );
-  const sound = { ...board, waitingForSpace: undefined, diskFailure: undefined };
+  const sound = { ...board, waitingForSpace: undefined, diskFailure: undefined, own: undefined };
   assert.match(historyText(sound), /^node1: failed, serial bf9fed6f/m);
 });
