@@ -6,9 +6,9 @@ import { parseArgs } from 'node:util';
 import { anyOf, without } from '../test/support/programs.js';
 import { scratchFolder } from '../test/support/scratch.js';
 import { makeLoadDisk } from './nbd/disks.js';
-import { compileLoad, type LoadRow, loadExport, SECONDS } from './nbd/rows.js';
+import { compileLoad, loadExport, SECONDS } from './nbd/rows.js';
 import { type Contestant, serveOurs, serveQcow2 } from './overlay/contestants.js';
-import { type MeasuredRow, sectionOf } from './overlay/sections.js';
+import { type MeasuredRow, type OverlayRow, sectionOf } from './overlay/sections.js';
 import { writeSection } from './report.js';
 
 const { values: options } = parseArgs({
@@ -18,15 +18,6 @@ const ROUNDS = Number(options.rounds);
 const KIB = 1024;
 const SMALL = { unit: 'requests/s', connections: 1, blockBytes: 4 * KIB } as const;
 const LARGE = { unit: 'MB/s', connections: 1, depth: 8, blockBytes: 128 * KIB } as const;
-
-export interface OverlayRow extends Omit<LoadRow, 'kind'> {
-  readonly title: string;
-  readonly unit: 'requests/s' | 'MB/s';
-  /** What it is played against: see `contestants.ts`. A disk that is written to for the first time is another one in each round. */
-  readonly disks: readonly string[];
-  /** Of direct, at least; undefined: it is only told. */
-  readonly goal: number | undefined;
-}
 
 const READ = ['direct', 'fresh', 'halfInPieces', 'halfInBlocks', 'snapshots', 'qcow2'];
 const ROWS: readonly OverlayRow[] = [
@@ -50,14 +41,14 @@ const ROWS: readonly OverlayRow[] = [
     title: '4 KiB random first write, depth 32',
     mode: 'write',
     depth: 32,
-    disks: ['direct', 'first', 'firstQcow2'],
+    disks: ['direct', 'holes', 'first', 'firstQcow2'],
     goal: 0.8,
   },
   {
     ...LARGE,
     title: '128 KiB sequential first write, depth 8',
     mode: 'writeseq',
-    disks: ['direct', 'firstLarge', 'firstLargeQcow2'],
+    disks: ['direct', 'holesLarge', 'firstLarge', 'firstLargeQcow2'],
     goal: 0.8,
   },
   {
@@ -65,7 +56,7 @@ const ROWS: readonly OverlayRow[] = [
     title: '4 KiB random first write, each flushed',
     mode: 'flushed',
     depth: 1,
-    disks: ['direct', 'firstFlushed', 'firstFlushedQcow2'],
+    disks: ['direct', 'holesFlushed', 'firstFlushed', 'firstFlushedQcow2'],
     goal: undefined,
   },
 ];
@@ -126,5 +117,5 @@ async function measure(
 }
 
 function preface(): string {
-  return `\`npm run bench:overlay\`: ${ROUNDS} rounds in one run on ${cpus().length} cores, which the client shares with the servers; in each round every disk is asked in turn for ${SECONDS} s of the same load, by the same client as above. All lie over copies of one image of 1 GiB, in the page cache; what was written is on the disk before the next one's turn. *Half in pieces*: every other MiB was written; *half in blocks*: every other block of 4 KiB, as badly mixed as can be; *snapshots*: three were taken, and between them every fourth piece of 64 KiB was written. A disk that is written to for the first time is a fresh one in each round. Medians; ratios are the median of those of each round, lowest and highest in brackets. Node ${process.versions.node}.`;
+  return `\`npm run bench:overlay\`: ${ROUNDS} rounds in one run on ${cpus().length} cores, which the client shares with the servers; in each round every disk is asked in turn for ${SECONDS} s of the same load, by the same client as above. All lie over copies of one image of 1 GiB, in the page cache; what was written is on the disk before the next one's turn. *Half in pieces*: every other MiB was written; *half in blocks*: every other block of 4 KiB, as badly mixed as can be; *snapshots*: three were taken, and between them every fourth piece of 64 KiB was written. A disk that is written to for the first time is a fresh one in each round; *into holes* is an image itself where it takes no space yet, so that what the kernel needs for new pages and new blocks can be told from what a layer costs. Medians; ratios are the median of those of each round, lowest and highest in brackets. Node ${process.versions.node}.`;
 }

@@ -1,6 +1,6 @@
 // The disks that bench/overlay.ts plays against, served by us and by qemu-nbd.
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { systemClock } from '../../src/base/clock.js';
 import { connectNbd } from '../../src/nbd/client/client.js';
@@ -28,7 +28,10 @@ const MIB = 1024 * 1024;
 const PORT = 42_831;
 const ADDRESS = '127.0.0.1';
 /** Of which there is one in each round. */
-const ONCE = ['first', 'firstLarge', 'firstFlushed'] as const;
+const FIRST = ['first', 'firstLarge', 'firstFlushed'] as const;
+/** The same for images themselves, of holes. */
+const HOLES = ['holes', 'holesLarge', 'holesFlushed'] as const;
+const ONCE = [...FIRST, ...HOLES] as const;
 const TITLES: Readonly<Record<string, string>> = {
   direct: 'direct',
   fresh: 'overlay, fresh',
@@ -39,23 +42,28 @@ const TITLES: Readonly<Record<string, string>> = {
   first: 'overlay',
   firstLarge: 'overlay',
   firstFlushed: 'overlay',
+  holes: 'direct, into holes',
+  holesLarge: 'direct, into holes',
+  holesFlushed: 'direct, into holes',
 };
 
 export async function serveOurs(place: OverlayPlace): Promise<Record<string, Contestant>> {
   const folder = join(place.folder, 'ours');
   mkdirSync(folder);
   for (const name of ['direct', 'base']) copy(place.image, join(folder, `${name}.img`));
-  const boards = ['fresh', 'half-in-pieces', 'half-in-blocks', 'snapshots', 'own', ...roundNames(place.rounds)];
+  const boards = ['fresh', 'half-in-pieces', 'half-in-blocks', 'snapshots', 'own', ...roundNames(FIRST, place.rounds)];
+  const images = ['direct', ...roundNames(HOLES, place.rounds)];
+  for (const name of images.slice(1)) makeHoles(place.image, join(folder, `${name}.img`));
   const config = join(folder, 'config.yaml');
-  writeFileSync(config, inventory(boards));
+  writeFileSync(config, inventory(boards, images));
   const log = join(folder, 'log');
   const program = projectFile('dist/main.js');
   start(place.ending, log, process.execPath, [program, 'serve', '--config', config]);
   await untilReady(log);
   await prepare(config);
   const exportOf = (board: string) => {
-    const layers = board === 'direct' ? undefined : join(folder, 'state', 'disks', board);
-    const file = layers === undefined ? join(folder, 'direct.img') : join(layers, layerIn(layers));
+    const layers = images.includes(board) ? undefined : join(folder, 'state', 'disks', board);
+    const file = layers === undefined ? join(folder, `${board}.img`) : join(layers, layerIn(layers));
     return { address: ADDRESS, port: PORT, exportName: board, file };
   };
   return Object.fromEntries(
@@ -71,7 +79,7 @@ export async function serveQcow2(place: OverlayPlace): Promise<Record<string, Co
   mkdirSync(folder);
   const base = join(folder, 'base.img');
   copy(place.image, base);
-  const names = ['qcow2', 'own-qcow2', ...roundNames(place.rounds).map((name) => `${name}-qcow2`)];
+  const names = ['qcow2', 'own-qcow2', ...roundNames(FIRST, place.rounds).map((name) => `${name}-qcow2`)];
   const ports = new Map<string, number>();
   for (const [index, name] of names.entries()) {
     const file = join(folder, `${name}.qcow2`);
@@ -89,7 +97,7 @@ export async function serveQcow2(place: OverlayPlace): Promise<Record<string, Co
   const contestant = (nameIn: (round: number) => string): Contestant => {
     return { title: 'qemu-nbd, qcow2', exportIn: (round) => exportOf(nameIn(round)) };
   };
-  const once = ONCE.map((name) => [`${name}Qcow2`, contestant((round) => `${dashed(name)}-${round}-qcow2`)] as const);
+  const once = FIRST.map((name) => [`${name}Qcow2`, contestant((round) => `${dashed(name)}-${round}-qcow2`)] as const);
   return { qcow2: contestant(() => 'qcow2'), ownQcow2: contestant(() => 'own-qcow2'), ...Object.fromEntries(once) };
 }
 
@@ -141,7 +149,7 @@ async function isThere({ address, port, exportName }: Export): Promise<boolean> 
   }
 }
 
-function inventory(boards: readonly string[]): string {
+function inventory(boards: readonly string[], images: readonly string[]): string {
   const entries = boards.map((name, index) => {
     const serial = (0x2000_0000 + index).toString(16);
     return `  ${name}: { serial: "${serial}", image: base, disk: overlay }\n`;
@@ -151,10 +159,10 @@ dhcp: { enabled: false }
 tftp: { enabled: false }
 nbd: { port: ${PORT} }
 http: { enabled: false }
-images: { direct: { file: direct.img }, base: { file: base.img } }
-boards:
-  direct: { serial: "10000000", image: direct, disk: direct }
-${entries.join('')}`;
+images:
+  base: { file: base.img }
+${images.map((name) => `  ${name}: { file: ${name}.img }\n`).join('')}boards:
+${images.map((name, index) => `  ${name}: { serial: "${(0x1000_0000 + index).toString(16)}", image: ${name}, disk: direct }\n`).join('')}${entries.join('')}`;
 }
 
 /** The one that is written to. */
@@ -166,8 +174,8 @@ function layerIn(folder: string): string {
   return found;
 }
 
-function roundNames(rounds: number): readonly string[] {
-  return ONCE.flatMap((name) => Array.from({ length: rounds }, (_, round) => `${dashed(name)}-${round}`));
+function roundNames(kinds: readonly string[], rounds: number): readonly string[] {
+  return kinds.flatMap((name) => Array.from({ length: rounds }, (_, round) => `${dashed(name)}-${round}`));
 }
 
 function isOnce(name: string): boolean {
@@ -177,6 +185,19 @@ function isOnce(name: string): boolean {
 /** As a board may be called. */
 function dashed(name: string): string {
   return name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+}
+
+/** What lies in front of the load's region, and nothing behind it. */
+function makeHoles(image: string, file: string): void {
+  execFileSync('dd', [
+    `if=${image}`,
+    `of=${file}`,
+    'bs=1M',
+    `count=${LOAD_REGION.firstByte / MIB}`,
+    'conv=sparse',
+    'status=none',
+  ]);
+  truncateSync(file, LOAD_REGION.endByte);
 }
 
 function copy(from: string, to: string): void {

@@ -1,7 +1,16 @@
 // What is written of the measured rows.
-import type { OverlayRow } from '../overlay.js';
+import type { LoadRow } from '../nbd/rows.js';
 import { table } from '../report.js';
 import { median, medianOfRatios, type Ratios } from '../statistics.js';
+
+export interface OverlayRow extends Omit<LoadRow, 'kind'> {
+  readonly title: string;
+  readonly unit: 'requests/s' | 'MB/s';
+  /** What it is played against: see `contestants.ts`. A disk that is written to for the first time is another one in each round. */
+  readonly disks: readonly string[];
+  /** Of direct, at least; undefined: it is only told. */
+  readonly goal: number | undefined;
+}
 
 /** Entry n of each was measured in round n. The first is the image itself, the last qemu-nbd. */
 export interface MeasuredRow {
@@ -28,15 +37,17 @@ function verdictsOf({ row, contestants }: MeasuredRow): readonly Verdict[] {
   const [direct, ...others] = contestants;
   const qcow2 = others.pop();
   if (direct === undefined || qcow2 === undefined) return [];
-  return others.flatMap(({ title, speeds }) => {
-    const ofDirect = medianOfRatios(speeds, direct.speeds).median;
-    const ofQcow2 = medianOfRatios(speeds, qcow2.speeds).median;
-    const goal =
-      row.goal === undefined
-        ? []
-        : [{ what: `${row.title}, ${title}: ${ofDirect.toFixed(2)} of direct`, reached: ofDirect >= row.goal }];
-    return [...goal, { what: `${row.title}, ${title}: ${ofQcow2.toFixed(2)} of qcow2`, reached: ofQcow2 > 1 }];
-  });
+  return others
+    .filter(({ title }) => title.startsWith('overlay'))
+    .flatMap(({ title, speeds }) => {
+      const ofDirect = medianOfRatios(speeds, direct.speeds).median;
+      const ofQcow2 = medianOfRatios(speeds, qcow2.speeds).median;
+      const goal =
+        row.goal === undefined
+          ? []
+          : [{ what: `${row.title}, ${title}: ${ofDirect.toFixed(2)} of direct`, reached: ofDirect >= row.goal }];
+      return [...goal, { what: `${row.title}, ${title}: ${ofQcow2.toFixed(2)} of qcow2`, reached: ofQcow2 > 1 }];
+    });
 }
 
 function detailsOf({ row, contestants }: MeasuredRow): string {

@@ -19,8 +19,8 @@ import {
 } from './handshake/negotiation.js';
 import type { TlsDoor } from './handshake/tls-door.js';
 import type { Channel } from './handshake/tls-peer.js';
-import type { ConnectionOver } from './lanes/handing.js';
 import type { Lanes } from './lanes/lanes.js';
+import type { ConnectionOver } from './lanes/messages.js';
 import type { NbdMeter } from './meter.js';
 import { ServedDisk } from './served-disk.js';
 import type { BufferPool } from './session/buffer-pool.js';

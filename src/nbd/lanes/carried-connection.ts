@@ -5,9 +5,9 @@ import { Readiness, type StreamPoll } from '../../os/stream-poll.js';
 import type { Sink } from '../session/outbox.js';
 import type { Arrival } from '../wire/framing.js';
 import { decodeRequest, type NbdRequest, REQUEST_BYTES } from '../wire/transmission-wire.js';
-import { type ConnectionOver, weightOf } from './handing.js';
+import { weightOf } from './handing.js';
 import { Field, Figure, isHeldUp, type LaneTable, Payload, Standing, tokenOf, Unsent, Writer } from './lane-table.js';
-import type { FromLane } from './messages.js';
+import type { ConnectionOver, FromLane } from './messages.js';
 
 /** What the lanes are given, and whom they tell. */
 export interface CarriedTies {

@@ -1,13 +1,7 @@
 import type { Arrival } from '../wire/framing.js';
 import { Field, mayHand } from './lane-table.js';
+import type { ConnectionOver } from './messages.js';
 import type { LaneTies } from './reply-line.js';
-
-/** Why there is nothing more to come from a connection. */
-export type ConnectionOver =
-  | { readonly kind: 'disconnect' }
-  | { readonly kind: 'ended' }
-  | { readonly kind: 'lost'; readonly because: string }
-  | { readonly kind: 'notNbd'; readonly because: string };
 
 /** From a lane to the main thread: what is not for a lane to do. */
 export class Handing {

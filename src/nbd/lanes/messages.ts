@@ -1,6 +1,5 @@
 import type { ToldFile } from '../../block/shared-file.js';
 import type { Arrival } from '../wire/framing.js';
-import type { ConnectionOver } from './handing.js';
 import type { ToldTable } from './lane-table.js';
 
 /** What a lane begins with. */
@@ -22,6 +21,13 @@ interface Of {
   readonly record: number;
   readonly generation: number;
 }
+
+/** Why there is nothing more to come from a connection. */
+export type ConnectionOver =
+  | { readonly kind: 'disconnect' }
+  | { readonly kind: 'ended' }
+  | { readonly kind: 'lost'; readonly because: string }
+  | { readonly kind: 'notNbd'; readonly because: string };
 
 export type FromLane =
   /** A request that is not for a lane to do. */
