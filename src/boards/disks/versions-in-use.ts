@@ -11,21 +11,27 @@ export interface VersionsInUse {
 /** What the disks in that folder lie over, and those that were put aside: who puts one back needs its image's version. Never rejects. */
 export async function versionsInUse(disksPath: string): Promise<VersionsInUse> {
   const versions = new Map<string, string[]>();
-  try {
-    for (const board of await readdir(disksPath).catch(noneYet)) {
-      const tree = await new DiskFolder(disksPath, board).read();
-      for (const version of new Set(tree?.layers.map(({ base }) => base))) {
-        versions.set(version, [...(versions.get(version) ?? []), board]);
-      }
+  let isComplete = true;
+  // One that can't be read is no reason not to know the others.
+  const orNone = <T>(reading: Promise<readonly T[]>) =>
+    reading.catch((): readonly T[] => {
+      isComplete = false;
+      return [];
+    });
+  for (const board of await orNone(readdir(disksPath).catch(noneYet))) {
+    for (const version of await orNone(basesIn(new DiskFolder(disksPath, board)))) {
+      versions.set(version, [...(versions.get(version) ?? []), board]);
     }
-    for (const folder of await DiskFolder.aside(disksPath)) {
-      const tree = await folder.read();
-      for (const { base } of tree?.layers ?? []) versions.set(base, versions.get(base) ?? []);
-    }
-    return { versions, isComplete: true };
-  } catch {
-    return { versions, isComplete: false };
   }
+  for (const folder of await orNone(DiskFolder.aside(disksPath))) {
+    for (const version of await orNone(basesIn(folder))) versions.set(version, versions.get(version) ?? []);
+  }
+  return { versions, isComplete };
+}
+
+async function basesIn(folder: DiskFolder): Promise<readonly string[]> {
+  const tree = await folder.read();
+  return [...new Set(tree?.layers.map(({ base }) => base))];
 }
 
 function noneYet(error: unknown): readonly string[] {

@@ -20,6 +20,7 @@ import { Disks } from '../../../src/block/disks.js';
 import { MemoryDevice } from '../../../src/block/memory-device.js';
 import { DiskRefused } from '../../../src/boards/disks/disk-folder.js';
 import { OwnDisk } from '../../../src/boards/disks/own-disk.js';
+import { versionsInUse } from '../../../src/boards/disks/versions-in-use.js';
 import { without } from '../../support/programs.js';
 import { noise } from '../../support/random.js';
 import { scratchFolder } from '../../support/scratch.js';
@@ -250,3 +251,17 @@ function fill(path: string, leftBytes: number): void {
   const { length } = readFileSync(path);
   truncateSync(path, Math.max(0, length - leftBytes));
 }
+
+test('which versions of images are needed is known of all disks that can be read, and whether that is all of them', async (context) => {
+  const there = await used(context);
+  await there.own('node2');
+  await there.closed();
+  assert.deepEqual(await versionsInUse(there.disksPath), {
+    versions: new Map([[BASE, ['node1', 'node2']]]),
+    isComplete: true,
+  });
+  writeFileSync(join(there.folder, 'disk.json'), 'nonsense');
+  writeFileSync(join(there.disksPath, 'README'), 'somebody was here');
+  assert.deepEqual(await versionsInUse(there.disksPath), { versions: new Map([[BASE, ['node2']]]), isComplete: false });
+  assert.deepEqual(await versionsInUse(join(there.disksPath, 'nowhere')), { versions: new Map(), isComplete: true });
+});
