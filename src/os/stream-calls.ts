@@ -83,18 +83,38 @@ export function syncFile(file: number): number {
 
 /** A thread's own way of asking for what the page cache has, without waiting for a disk: fewer bytes, or EAGAIN, where some are missing. */
 export class CachedFileReader {
-  // struct iovec: address and length, 64 bits each. In shared memory: that never moves.
-  readonly #iovec = new Float64Array(new SharedArrayBuffer(16));
-  readonly #words = new Uint32Array(this.#iovec.buffer);
-  readonly #address = addressOf(new Uint8Array(this.#iovec.buffer));
+  // struct iovec for each place: address and length, 64 bits each. In shared memory: that never moves.
+  readonly #words: Uint32Array;
+  readonly #address: number;
+  #placeCount = 0;
+
+  constructor(placesMax = 1) {
+    this.#words = new Uint32Array(new SharedArrayBuffer(placesMax * 16));
+    this.#address = addressOf(new Uint8Array(this.#words.buffer));
+  }
 
   read(file: number, address: number, length: number, offset: number): number {
+    this.#placeCount = 0;
+    this.add(address, length);
+    return this.readAdded(file, offset);
+  }
+
+  /** One more place, which takes what follows the place before it in the file. */
+  add(address: number, length: number): void {
     const words = this.#words;
-    words[0] = address;
-    words[1] = address / 0x1_0000_0000;
-    words[2] = length;
-    words[3] = 0;
-    return calls.preadv2(file, this.#address, 1, offset, RWF_NOWAIT);
+    const at = 4 * this.#placeCount;
+    words[at] = address;
+    words[at + 1] = address / 0x1_0000_0000;
+    words[at + 2] = length;
+    words[at + 3] = 0;
+    this.#placeCount += 1;
+  }
+
+  /** Into all places that were added since the last call. */
+  readAdded(file: number, offset: number): number {
+    const count = this.#placeCount;
+    this.#placeCount = 0;
+    return calls.preadv2(file, this.#address, count, offset, RWF_NOWAIT);
   }
 }
 

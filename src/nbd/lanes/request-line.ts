@@ -13,7 +13,7 @@ import {
   REQUEST_BYTES,
   SIMPLE_REPLY_BYTES,
 } from '../wire/transmission-wire.js';
-import { CachedDiskReader } from './disk-access.js';
+import { CachedDiskReader } from './cached-disk-reader.js';
 import type { Handing } from './handing.js';
 import { Counted } from './lane-counts.js';
 import { LaneInput } from './lane-input.js';
