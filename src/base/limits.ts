@@ -15,7 +15,7 @@ export const LOG_BUFFER_BYTES_MAX = 4 * 1024 * 1024;
 /** The map of an overlay has room for a disk of this size at least, so that a board's disk can grow: 64 MiB of places in a sparse file, and no space. */
 export const OVERLAY_CAPACITY_BYTES_MIN = 1024 ** 4;
 
-/** With `server.state_limit`: what a board's disk is granted in advance. 64 MiB is a fraction of a second's writing, and what it may be short by. */
+/** With `server.state_limit`: what a board's disk is granted in advance: a fraction of a second's writing. Near the limit what one does not use is given to the others. */
 export const ALLOWANCE_BYTES_AT_ONCE = 64 * 1024 * 1024;
 
 /** What the files take is asked of each of them; who waits for space asks every second or so. */

@@ -142,6 +142,15 @@ export class BlockMap {
     Atomics.add(this.#fields, Field.Granted, count);
   }
 
+  /** The owner's: none is granted any more. Answers how many were. */
+  takeBack(): number {
+    for (;;) {
+      const granted = this.granted ?? 0;
+      if (granted <= 0) return 0;
+      if (Atomics.compareExchange(this.#fields, Field.Granted, granted, 0) === granted) return granted;
+    }
+  }
+
   /**
    * Of who has claimed them. Another thread may see a block's new state at once, write to it, and flush before this one goes on: so
    * its sector is undurable before that, after it, and until this is over cannot be taken for good.

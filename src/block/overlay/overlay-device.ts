@@ -119,6 +119,11 @@ export class OverlayDevice implements BlockDevice, Medium {
     return list.extents;
   }
 
+  /** It takes no more for now: what space it was granted and has not used is for others. */
+  returnUnused(): void {
+    this.#file.returnUnused();
+  }
+
   /** What was not flushed is not made durable by it. */
   close(): Promise<void> {
     return this.#file.close();
@@ -224,7 +229,7 @@ export class OverlayDevice implements BlockDevice, Medium {
     await this.#file.reserve(first, end);
     await this.#claim(first, end, { takesZero: true, takesSpace: true });
     try {
-      await fill();
+      await this.#file.whileTaking(end - first, fill);
     } catch (error) {
       this.#map.unclaim(first, end, { takesSpace: true });
       throw error;

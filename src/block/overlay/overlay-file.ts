@@ -1,6 +1,6 @@
 import { bytesText } from '../../base/amounts.js';
 import { Malformed } from '../../base/malformed.js';
-import type { Allowance } from '../allowance.js';
+import type { Allowance, Grantee } from '../allowance.js';
 import type { BlockDevice } from '../block-device.js';
 import { BlockError } from '../block-error.js';
 import type { Medium } from '../flush-queue.js';
@@ -30,15 +30,17 @@ export class OverlayDamaged extends Error {
 const MAP_PIECE_SECTORS = 2048;
 
 /** An overlay's file: its header, its map, and the device on which all of it lies. */
-export class OverlayFile {
+export class OverlayFile implements Grantee {
   readonly header: OverlayHeader;
   readonly device: BlockDevice & Medium;
   readonly map: BlockMap;
   /** Where in the file the disk's first byte lies. */
   readonly dataAt: number;
-  /** Sectors of the map that are on stable storage, as far as is known. */
   /** Undefined: it may take what its filesystem has. */
   readonly #allowance: Allowance | undefined;
+  /** Blocks that are being written for the first time. */
+  #takingCount = 0;
+  /** Sectors of the map that are on stable storage, as far as is known. */
   #written = new Set<number>();
   #tally = 0;
   #reserving: Promise<void> = Promise.resolve();
@@ -78,6 +80,31 @@ export class OverlayFile {
     if (this.#allowance !== undefined) await this.#askFor(count, this.#allowance);
   }
 
+  /** While so many blocks, which are claimed, are written for the first time. */
+  async whileTaking(count: number, write: () => Promise<void>): Promise<void> {
+    this.#takingCount += count;
+    await write().finally(() => {
+      this.#takingCount -= count;
+    });
+  }
+
+  get unusedBytes(): number {
+    return (Math.max(0, this.map.granted ?? 0) + this.#takingCount) * OVERLAY_BLOCK_BYTES;
+  }
+
+  granted(bytes: number): void {
+    this.map.grant(Math.floor(bytes / OVERLAY_BLOCK_BYTES));
+  }
+
+  giveBack(): number {
+    return this.map.takeBack() * OVERLAY_BLOCK_BYTES;
+  }
+
+  /** Nothing more is written to it for now. */
+  returnUnused(): void {
+    this.#allowance?.takeBack(this);
+  }
+
   /** Room for what the map says of these blocks, so that a flush meets no full disk. Throws BlockError. */
   async reserve(first: number, end: number): Promise<void> {
     if (this.map.isReserved(first, end)) return;
@@ -90,13 +117,10 @@ export class OverlayFile {
   async #askFor(count: number, allowance: Allowance): Promise<void> {
     const lacking = count - (this.map.granted ?? 0);
     if (lacking <= 0) return;
-    const grantedBytes = await allowance.grant(lacking * OVERLAY_BLOCK_BYTES);
-    if (grantedBytes === 0) {
-      throw new BlockError('ENOSPC', {
-        detail: `the disks of all boards would take more than \`server.state_limit\` allows (${bytesText(allowance.limitBytes)})`,
-      });
-    }
-    this.map.grant(Math.floor(grantedBytes / OVERLAY_BLOCK_BYTES));
+    if (await allowance.grant(this, lacking * OVERLAY_BLOCK_BYTES)) return;
+    throw new BlockError('ENOSPC', {
+      detail: `the disks of all boards would take more than \`server.state_limit\` allows (${bytesText(allowance.limitBytes)})`,
+    });
   }
 
   async #reserve(first: number, end: number): Promise<void> {
@@ -135,6 +159,7 @@ export class OverlayFile {
   }
 
   async close(): Promise<void> {
+    this.returnUnused();
     await this.device.close();
   }
 

@@ -219,11 +219,13 @@ export class BoardDisk {
     const begunMs = this.#clock.nowMs();
     const release = await this.#held();
     try {
-      await topOf(this.#layers).flush();
+      const before = topOf(this.#layers);
+      await before.flush();
       await this.#record(withSnapshot(this.#tree, { name, takenAt: this.#clock.today() }, fresh.layer.id));
       this.#layers = [...this.#layers, fresh];
       // Whoever still reads from the layer before reads the same.
       await this.device.switchTo(fresh.device);
+      before.returnUnused();
     } finally {
       release();
     }

@@ -1,4 +1,4 @@
-import { mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
+import { lstat, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { LAYER_TREE_BYTES_MAX } from '../../base/limits.js';
 import { Malformed } from '../../base/malformed.js';
@@ -47,10 +47,7 @@ export class DiskFolder {
   /** Those that were put aside, of all boards. */
   static async aside(disksPath: string): Promise<readonly DiskFolder[]> {
     const path = asidePath(disksPath);
-    const names = await readdir(path).catch((error: unknown) => {
-      if (codeOf(error) === 'ENOENT') return [];
-      throw error;
-    });
+    const names = (await unlessGone(readdir(path))) ?? [];
     return names.flatMap((name) => {
       const [, board] = PUT_ASIDE.exec(name) ?? [];
       return board === undefined ? [] : [new DiskFolder(path, board, name)];
@@ -191,25 +188,27 @@ export class DiskFolder {
   }
 }
 
-/** What the disks of all boards take, those that no inventory knows and those that were put aside too. A file that goes away meanwhile takes nothing. */
+/** What the disks of all boards take, those that no inventory knows and those that were put aside too. A file that goes away meanwhile takes nothing. Rejects with what Node says of the disk. */
 export async function allocatedUnder(disksPath: string): Promise<number> {
-  const all = await Promise.all([disksPath, asidePath(disksPath)].map(allocatedIn));
-  return sum(all);
+  let sum = 0;
+  for (const path of [disksPath, asidePath(disksPath)]) {
+    const names = (await unlessGone(readdir(path, { recursive: true }))) ?? [];
+    for (let first = 0; first < names.length; first += FILES_ASKED_AT_ONCE) {
+      const some = names.slice(first, first + FILES_ASKED_AT_ONCE);
+      const found = await Promise.all(some.map((name) => unlessGone(lstat(join(path, name)))));
+      for (const file of found) sum += (file?.blocks ?? 0) * 512;
+    }
+  }
+  return sum;
 }
 
-async function allocatedIn(path: string): Promise<number> {
-  const names = await readdir(path, { recursive: true }).catch(() => []);
-  const sizes = await Promise.all(
-    names.map(async (name) => {
-      const found = await stat(join(path, name)).catch(() => undefined);
-      return (found?.blocks ?? 0) * 512;
-    }),
-  );
-  return sum(sizes);
-}
-
-function sum(sizes: readonly number[]): number {
-  return sizes.reduce((total, bytes) => total + bytes, 0);
+async function unlessGone<T>(asking: Promise<T>): Promise<T | undefined> {
+  try {
+    return await asking;
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT') return undefined;
+    throw error;
+  }
 }
 
 /** Beside it: each folder in it is a board's. */
@@ -220,3 +219,6 @@ function asidePath(disksPath: string): string {
 function codeOf(error: unknown): unknown {
   return error instanceof Error && 'code' in error ? error.code : undefined;
 }
+
+/** Of a thousand files that are looked at, so many threads of Node's wait for the disk at most. */
+const FILES_ASKED_AT_ONCE = 16;
