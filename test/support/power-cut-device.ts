@@ -81,12 +81,21 @@ export class PowerCutDevice implements BlockDevice, Medium {
     // What is written while it runs may come too late for it.
     const concerned = new Map([...this.#versions].map(([sector, versions]) => [sector, versions.length]));
     await this.#operation();
-    for (const [sector, count] of concerned) {
-      const versions = this.#versions.get(sector) ?? [];
-      const last = versions.splice(0, count).at(-1);
-      if (last !== undefined) this.#stable.set(sector, last);
-      if (versions.length === 0) this.#versions.delete(sector);
-    }
+    for (const [sector, count] of concerned) this.#flushed(sector, count);
+  }
+
+  /** Of a thread that waits for it; false where the power has gone. */
+  writeNow(offset: number, source: Uint8Array): boolean {
+    const isWritten = this.#hasPower();
+    if (isWritten) this.#put(offset, Uint8Array.from(source));
+    return isWritten;
+  }
+
+  /** Likewise. */
+  flushNow(): boolean {
+    const isFlushed = this.#hasPower();
+    if (isFlushed) for (const [sector, versions] of this.#versions) this.#flushed(sector, versions.length);
+    return isFlushed;
   }
 
   async discard(offset: number, lengthBytes: number): Promise<void> {
@@ -114,6 +123,13 @@ export class PowerCutDevice implements BlockDevice, Medium {
     return this.#versions.get(sector)?.at(-1) ?? this.#stable.get(sector) ?? ZEROES;
   }
 
+  #flushed(sector: number, count: number): void {
+    const versions = this.#versions.get(sector) ?? [];
+    const last = versions.splice(0, count).at(-1);
+    if (last !== undefined) this.#stable.set(sector, last);
+    if (versions.length === 0) this.#versions.delete(sector);
+  }
+
   #put(offset: number, bytes: Uint8Array): void {
     for (let done = 0; done < bytes.length; done += SECTOR_BYTES) {
       const sector = (offset + done) / SECTOR_BYTES;
@@ -126,12 +142,17 @@ export class PowerCutDevice implements BlockDevice, Medium {
   async #operation(): Promise<void> {
     // Operations that were begun together overtake each other.
     await Promise.resolve();
+    if (!this.#hasPower()) await new Promise(() => {});
+  }
+
+  /** For one operation. */
+  #hasPower(): boolean {
     this.#operationsLeft -= 1;
-    if (this.#operationsLeft >= 0 && !this.isOff) return;
+    if (this.#operationsLeft >= 0 && !this.isOff) return true;
     if (!this.isOff) {
       this.isOff = true;
       this.#off();
     }
-    await new Promise(() => {});
+    return false;
   }
 }

@@ -58,6 +58,8 @@ export class BlockMap {
   readonly #sectors: Int32Array;
   /** For each sector, how many threads are about to change it, or have just done so. */
   readonly #changing: Int32Array;
+  /** For each sector, 1 if it was ever written down. */
+  readonly #recorded: Int32Array;
   readonly #fields: Int32Array;
 
   constructor(memory: SharedArrayBuffer, blockCount: number) {
@@ -67,12 +69,13 @@ export class BlockMap {
     this.#fields = new Int32Array(memory, 0, FIELDS);
     this.#sectors = new Int32Array(memory, FIELDS * 4, sectorCount);
     this.#changing = new Int32Array(memory, (FIELDS + sectorCount) * 4, sectorCount);
-    this.#words = new Int32Array(memory, (FIELDS + 2 * sectorCount) * 4, sectorCount * WORDS_PER_SECTOR);
+    this.#recorded = new Int32Array(memory, (FIELDS + 2 * sectorCount) * 4, sectorCount);
+    this.#words = new Int32Array(memory, (FIELDS + 3 * sectorCount) * 4, sectorCount * WORDS_PER_SECTOR);
   }
 
   static create(blockCount: number): BlockMap {
     const sectorCount = sectorCountOf(blockCount);
-    const words = FIELDS + 2 * sectorCount + sectorCount * WORDS_PER_SECTOR;
+    const words = FIELDS + 3 * sectorCount + sectorCount * WORDS_PER_SECTOR;
     const map = new BlockMap(new SharedArrayBuffer(words * 4), blockCount);
     Atomics.store(map.#fields, Field.Granted, UNLIMITED);
     return map;
@@ -181,7 +184,11 @@ export class BlockMap {
     const found = new Map([...all].map(({ sector, words }) => [sector, words]));
     this.#sectors.fill(Sector.Unreserved);
     Atomics.store(this.#fields, Field.Undurable, 0);
-    for (const sector of found.keys()) this.reserved(groupOf(sector));
+    this.#recorded.fill(0);
+    for (const sector of found.keys()) {
+      this.reserved(groupOf(sector));
+      this.wasRecorded(sector);
+    }
     for (let index = 0; index < this.#words.length; index += 1) {
       const word = found.get(Math.floor(index / WORDS_PER_SECTOR))?.[index % WORDS_PER_SECTOR] ?? 0;
       if (Atomics.load(this.#words, index) !== (word | 0)) Atomics.store(this.#words, index, word | 0);
@@ -217,7 +224,43 @@ export class BlockMap {
     return Atomics.load(this.#fields, Field.Undurable) === 0;
   }
 
-  /** The owner's: what has to be written down, as it is now. Each is undurable until `nowDurable` is told of it. */
+  /** What the owner alone writes down: who writes it for the first time has to count it. */
+  isRecorded(sector: number): boolean {
+    return Atomics.load(this.#recorded, sector) === 1;
+  }
+
+  /** The owner's: it is on stable storage. */
+  wasRecorded(sector: number): void {
+    Atomics.store(this.#recorded, sector, 1);
+  }
+
+  /**
+   * Of the owner, who writes the map down from now on, and nobody else begins to until `endOwnersRecord`. True where another thread is
+   * at it: until that has ended its sync.
+   */
+  beginOwnersRecord(): boolean {
+    // Each says so before looking at the other: so one of two sees it.
+    Atomics.store(this.#fields, Field.OwnerRecords, 1);
+    return Atomics.load(this.#fields, Field.LaneRecords) === 1;
+  }
+
+  endOwnersRecord(): void {
+    Atomics.store(this.#fields, Field.OwnerRecords, 0);
+  }
+
+  /** Of another thread, that is the only one to sync the file. False: the owner writes the map down. */
+  beginRecord(): boolean {
+    Atomics.store(this.#fields, Field.LaneRecords, 1);
+    if (Atomics.load(this.#fields, Field.OwnerRecords) === 0) return true;
+    this.endRecord();
+    return false;
+  }
+
+  endRecord(): void {
+    Atomics.store(this.#fields, Field.LaneRecords, 0);
+  }
+
+  /** Of who writes it down: what has to be, as it is now. Each is undurable until `nowDurable` is told of it. */
   takeUndurable(): SectorStates[] {
     const taken: SectorStates[] = [];
     if (this.isDurable) return taken;
@@ -359,7 +402,7 @@ const LOW_BITS = 0x5555_5555;
 const HIGH_BITS = 0xaaaa_aaaa | 0;
 
 const FIELDS = 4;
-const Field = { Undurable: 0, Granted: 1 } as const;
+const Field = { Undurable: 0, Granted: 1, OwnerRecords: 2, LaneRecords: 3 } as const;
 /** Below all that a count may come to. */
 const UNLIMITED = -(2 ** 31);
 const Sector = { Unreserved: 0, Durable: 1, Undurable: 2 } as const;

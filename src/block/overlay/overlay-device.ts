@@ -45,7 +45,7 @@ export class OverlayDevice implements BlockDevice, Medium {
     this.sizeBytes = file.header.sizeBytes;
     const [part] = file.device.parts ?? [];
     if (part === undefined || base.parts === undefined) return;
-    const blocks = { memory: file.map.memory, count: file.map.blockCount };
+    const blocks = { memory: file.map.memory, count: file.map.blockCount, id: file.header.id };
     this.parts = [{ ...part, at: file.dataAt, sizeBytes: this.sizeBytes, blocks }, ...base.parts];
     this.shared = file.device.shared?.withLayers(this.parts, this.sizeBytes);
   }

@@ -134,22 +134,31 @@ export class OverlayFile implements Grantee {
 
   /** One at a time. When it resolves, all that was written before and what the map said then is on stable storage. */
   async sync(): Promise<void> {
+    await this.#beginRecord();
     const sectors = this.map.takeUndurable();
     try {
       await this.device.flush();
       if (sectors.length > 0) await this.#record(sectors);
     } catch (error) {
+      // Nobody else is to try, and to say that all is well, until it is opened anew.
       this.map.notDurable(sectors);
       throw error;
     }
     this.map.nowDurable(sectors);
+    this.map.endOwnersRecord();
   }
 
   /** What was lost is lost: the map is again what the file says. Throws OverlayDamaged, and BlockError. */
   async reopen(): Promise<void> {
+    this.map.beginOwnersRecord(); // who is at it has met the failure too
     await this.device.reopen();
     const { sectors, tally } = await whatIs(this.device);
     this.#take({ sectors, tally });
+  }
+
+  async #beginRecord(): Promise<void> {
+    // Another thread has the sync until it has ended that.
+    if (this.map.beginOwnersRecord()) await this.device.flush();
   }
 
   #take({ sectors, tally }: Pick<Opened, 'sectors' | 'tally'>): void {
@@ -172,7 +181,10 @@ export class OverlayFile implements Grantee {
       this.#tally = durable;
     }
     await this.device.flush();
-    for (const { sector } of sectors) this.#written.add(sector);
+    for (const { sector } of sectors) {
+      this.#written.add(sector);
+      this.map.wasRecorded(sector);
+    }
   }
 
   async #writeRun(run: readonly SectorStates[]): Promise<void> {

@@ -1,5 +1,6 @@
 import type { FileMap } from '../../os/file-residency.js';
 import { BlockMap, BlockState, OVERLAY_BLOCK_BYTES } from './block-map.js';
+import { type Recorded, type RecordMedium, recordHere } from './map-record.js';
 
 /** A file of which a disk is made, as any thread may read it. */
 export interface DiskPart {
@@ -11,7 +12,14 @@ export interface DiskPart {
   /** For the question what of the file is in the page cache. */
   readonly map: FileMap | undefined;
   /** Which blocks it has; undefined: all, and nothing lies beneath. */
-  readonly blocks: { readonly memory: SharedArrayBuffer; readonly count: number } | undefined;
+  readonly blocks: ToldBlocks | undefined;
+}
+
+export interface ToldBlocks {
+  readonly memory: SharedArrayBuffer;
+  readonly count: number;
+  /** Of the overlay's file (`OverlayHeader`). */
+  readonly id: string;
 }
 
 interface Layer extends Omit<DiskPart, 'blocks'> {
@@ -41,6 +49,7 @@ export class SharedLayers {
   readonly #layers: readonly Layer[];
   readonly #topAt: number;
   readonly #top: BlockMap;
+  readonly #topId: string;
   /** The write that was begun last has claimed blocks. */
   #hasClaimed = false;
 
@@ -55,6 +64,7 @@ export class SharedLayers {
     if (top?.blocks === undefined) throw new RangeError('the uppermost layer has to say which blocks it has');
     this.#top = top.blocks;
     this.#topAt = top.at;
+    this.#topId = told[0]?.blocks?.id ?? '';
   }
 
   /** Where the run that begins at `offset` comes from; it ends at `end` at the latest. */
@@ -106,8 +116,9 @@ export class SharedLayers {
     else this.#top.unclaim(first, end, { takesSpace: true });
   }
 
-  /** False: to flush the file is not enough. */
-  get isDurable(): boolean {
-    return this.#top.isDurable;
+  /** Of who is the only one to sync the uppermost file: brings what was written and what its map says to stable storage. */
+  sync(medium: RecordMedium): Recorded {
+    if (!this.#top.isDurable) return recordHere(this.#top, this.#topId, medium);
+    return medium.sync() ? 'done' : 'notSynced';
   }
 }

@@ -1,8 +1,8 @@
 import { systemUptimeMs } from '../../base/clock.js';
 import type { SharedFile } from '../../block/shared-file.js';
-import { syncFile } from '../../os/stream-calls.js';
 import { Command } from '../wire/constants.js';
 import { REQUEST_BYTES } from '../wire/transmission-wire.js';
+import { FileMedium } from './disk-access.js';
 import type { Handing } from './handing.js';
 import type { Counted } from './lane-counts.js';
 import { Field } from './lane-table.js';
@@ -16,6 +16,7 @@ export class SyncLine {
   readonly #ties: LaneTies;
   readonly #replies: ReplyLine;
   readonly #handing: Handing;
+  readonly #medium = new FileMedium();
   readonly #headers = new Uint8Array(WAITING_MAX * REQUEST_BYTES);
   readonly #view = new DataView(this.#headers.buffer);
   readonly #waiting: { readonly command: Counted; readonly bytes: number; readonly startedMs: number }[] = [];
@@ -61,12 +62,17 @@ export class SyncLine {
   }
 
   #sync(record: number, file: SharedFile): boolean {
-    // What the map says is for its owner to write down.
-    if (file.layers?.isDurable === false || !file.beginSync()) return false;
-    if (!file.hasLostWrites && syncFile(file.descriptor) !== 0) file.hasLostWrites = true;
-    const sound = !file.hasLostWrites;
+    if (!file.beginSync()) return false;
+    const isDone = !file.hasLostWrites && this.#syncNow(file);
     if (file.endSync()) this.#ties.say({ kind: 'synced', disk: this.#diskOf(record) });
-    return sound;
+    return isDone;
+  }
+
+  #syncNow(file: SharedFile): boolean {
+    const medium = this.#medium.of(file.descriptor);
+    const done = file.layers?.sync(medium) ?? (medium.sync() ? 'done' : 'notSynced');
+    if (done === 'notSynced') file.hasLostWrites = true;
+    return done === 'done';
   }
 
   /** To be flushed where failures are told. */

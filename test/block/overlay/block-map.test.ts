@@ -14,6 +14,8 @@ import { type BlockMapWork, MapTally } from '../../support/block-map-worker.js';
 import { whenOver } from '../../support/cleanup.js';
 import { seeded } from '../../support/random.js';
 
+const ID = '1d'.repeat(16);
+
 const { Base, Own, Zero } = BlockState;
 const GIBI = 1024 ** 3;
 /** Three sectors of the map, of which the last is a short one. */
@@ -196,7 +198,7 @@ describe('a map of blocks that several threads use', LIMIT, () => {
     });
     const file = { descriptor: 7, at: 0, sizeBytes: blocks * OVERLAY_BLOCK_BYTES, map: undefined };
     const told = [
-      { ...file, descriptor: 8, blocks: { memory: map.memory, count: blocks } },
+      { ...file, descriptor: 8, blocks: { memory: map.memory, count: blocks, id: ID } },
       { ...file, blocks: undefined },
     ];
     const layers = new SharedLayers(told, file.sizeBytes);

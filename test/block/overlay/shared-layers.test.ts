@@ -5,6 +5,7 @@ import { SharedLayers } from '../../../src/block/overlay/shared-layers.js';
 
 const BLOCK = OVERLAY_BLOCK_BYTES;
 const BLOCKS = 64;
+const ID = '1d'.repeat(16);
 const { Base, Own, Zero } = BlockState;
 
 /** Two layers over an image that is smaller: their files are 1 and 2, the image's is 3. */
@@ -13,8 +14,8 @@ function layers() {
   for (const map of [upper, lower]) map.reserved({ first: 0, end: 1 });
   const shared = new SharedLayers(
     [
-      { ...part(1, 1024, BLOCKS * BLOCK), blocks: { memory: upper.memory, count: upper.blockCount } },
-      { ...part(2, 4096, (BLOCKS / 2) * BLOCK), blocks: { memory: lower.memory, count: lower.blockCount } },
+      { ...part(1, 1024, BLOCKS * BLOCK), blocks: { memory: upper.memory, count: upper.blockCount, id: ID } },
+      { ...part(2, 4096, (BLOCKS / 2) * BLOCK), blocks: { memory: lower.memory, count: lower.blockCount, id: ID } },
       { ...part(3, 0, 20 * BLOCK + 100), blocks: undefined },
     ],
     BLOCKS * BLOCK,
@@ -62,7 +63,7 @@ describe('layers as threads see them that do not own them', () => {
     assert.equal(shared.beginWrite(0, 2 * BLOCK), undefined);
     assert.equal(shared.beginWrite(0, BLOCK), 1024);
     shared.endWrite(0, BLOCK, true);
-    assert.equal(shared.isDurable, false);
+    assert.equal(upper.isDurable, false);
     assert.equal(shared.beginWrite(7, 100), 1024 + 7);
     shared.endWrite(7, 100, true);
     upper.set(Zero, 9, 10);

@@ -14,6 +14,7 @@ import { scratchFolder } from '../../support/scratch.js';
 
 const BLOCK = OVERLAY_BLOCK_BYTES;
 const BLOCKS = 200;
+const ID = '1d'.repeat(16);
 const SIZE = BLOCKS * BLOCK;
 const STATES = [BlockState.Base, BlockState.Base, BlockState.Own, BlockState.Zero];
 
@@ -48,7 +49,7 @@ async function mixed(context: TestContext) {
     }
     const [part] = layer.parts ?? [];
     assert.ok(part);
-    parts.unshift({ ...part, blocks: { memory: map.memory, count: BLOCKS } });
+    parts.unshift({ ...part, blocks: { memory: map.memory, count: BLOCKS, id: ID } });
   }
   const [basePart] = base.parts ?? [];
   assert.ok(basePart);

@@ -67,9 +67,11 @@ describe('a disk of layers', LIMIT, () => {
     assert.deepEqual(Object.fromEntries(served.doneBy().main), { write: 1 });
     assert.ok(model.subarray(0, 65536).equals(await client.read(0, 65536)));
     assert.ok(model.subarray(16 * MEBI, 16 * MEBI + 65536).equals(await client.read(16 * MEBI, 65536)));
-    await client.flush(); // the map has to be written down
+    await client.flush(); // the sector of the map is written for the first time
     await put(0, noise(4096, 8));
-    await client.flush(); // it has been
+    await client.flush();
+    await put(64 * 4096, noise(4096, 10));
+    await client.flush(); // it has changed
     await put(5 * 4096 + 1, noise(9000, 5)); // half blocks
     await client.writeZeroes(3 * 4096, 2 * 4096);
     model.fill(0, 3 * 4096, 5 * 4096);
