@@ -32,6 +32,11 @@ export class DiskRefused extends Error {
   }
 }
 
+/** What can be done about a damaged disk. */
+export function putBackOrReset(board: string): string {
+  return `put it back from a backup; \`brambleboot reset ${board}\` puts what is there aside and begins anew from the image`;
+}
+
 /** `state/disks/BOARD/`: a file for each layer, and `disk.json`, which says how they lie on each other. Rejects with what Node says of the disk, too. */
 export class DiskFolder {
   readonly path: string;
@@ -173,7 +178,7 @@ export class DiskFolder {
   }
 
   get #putBack(): string {
-    return `put it back from a backup; to begin anew from the image, move ${this.path} away`;
+    return putBackOrReset(this.#board);
   }
 
   get #record(): string {

@@ -8,7 +8,7 @@ import { grown } from '../../block/grown-device.js';
 import { OverlayDevice } from '../../block/overlay/overlay-device.js';
 import { OverlayDamaged, OverlayFile } from '../../block/overlay/overlay-file.js';
 import { capacityFor, fileBytes, type OverlayHeader } from '../../block/overlay/overlay-format.js';
-import { type DiskFolder, DiskRefused } from './disk-folder.js';
+import { type DiskFolder, DiskRefused, putBackOrReset } from './disk-folder.js';
 import type { Layer } from './layer-tree.js';
 
 export interface LayerFilesOptions {
@@ -129,10 +129,7 @@ export class LayerFiles {
 
   #refused(layer: Layer, because: string): DiskRefused {
     const { folder, board } = this.#options;
-    return new DiskRefused(
-      `${folder.layerFile(layer.id)} can't be used: ${because}`,
-      `put it back from a backup; to have ${board} begin anew from its image, move ${folder.path} away`,
-    );
+    return new DiskRefused(`${folder.layerFile(layer.id)} can't be used: ${because}`, putBackOrReset(board));
   }
 }
 

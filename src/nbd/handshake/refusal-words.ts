@@ -10,8 +10,9 @@ import type { Refused } from './admission.js';
 export function unknownSentence(asked: string, names: readonly string[]): string {
   const name = asked.startsWith('/') ? asked.slice(1) : asked;
   const known = names.length === 0 ? 'It lists no board yet.' : `It lists ${names.join(', ')}`;
+  // An overlay, which several boards may have over one image: that of `direct` would be refused where another has it.
   const advice = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/.test(name)
-    ? `Add under "boards:" in config.yaml: ${name}: { serial: <serial>, image: <image>, disk: direct } and restart the server.`
+    ? `Add under "boards:" in config.yaml: ${name}: { serial: <serial>, image: <image>, disk: overlay } and restart the server.`
     : 'A board has a name of a-z, 0-9 and "-", which is also the name of its export.';
   return shortened(
     `No board "${shortened(name, 63)}" in the inventory. ${advice} ${known}`,
