@@ -9,13 +9,13 @@ import type { DiskVerdict, Held } from '../boards/disks/board-disk.js';
 import type { CommandVerdict, DiskCommands, DiskList, Forced, PutAside } from '../boards/disks/disk-commands.js';
 import type { CopyOptions } from '../boards/disks/held-copy.js';
 import type { OwnDisk } from '../boards/disks/own-disk.js';
-import type { Promoted } from '../boards/disks/promotion.js';
+import type { Promoted, PromoteOptions } from '../boards/disks/promotion.js';
 import type { DiskUser } from '../boards/writer-lock/writer-lock.js';
 import { unknownBoard } from './unknown-board.js';
 
 export interface BoardDisksOptions {
   readonly boards: readonly Board[];
-  readonly promote: (disk: WatchedDevice, file: string, options: CopyOptions) => Promise<DiskVerdict<Promoted>>;
+  readonly promote: (disk: WatchedDevice, file: string, options: PromoteOptions) => Promise<DiskVerdict<Promoted>>;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -132,11 +132,11 @@ export class BoardDisks implements DiskCommands {
     const { promote, clock } = this.#options;
     const begunMs = clock.nowMs();
     const ended = AbortSignal.any([signal, this.#stop.signal]);
-    const verdict = await promote(board.disk, file, { progress, signal: ended });
+    const verdict = await promote(board.disk, file, { progress, signal: ended, clock });
     if (verdict.answer === 'done') {
-      const { answer: _, ...copied } = verdict;
       const durationMs = Math.round(clock.nowMs() - begunMs);
-      this.#log.info({ board: board.name, file, ...copied, durationMs }, 'disk.promoted');
+      const copied = { bytes: verdict.bytes, heldMs: Math.round(verdict.heldMs), durationMs };
+      this.#log.info({ board: board.name, file, ...copied }, 'disk.promoted');
     }
     return verdict;
   }

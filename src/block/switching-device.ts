@@ -3,6 +3,13 @@ import type { BlockError } from './block-error.js';
 import type { Medium } from './flush-queue.js';
 import type { SharedFile } from './shared-file.js';
 
+/** A disk as it is for whoever reads from it, whatever takes its place. */
+export interface PinnedDisk {
+  readonly device: BlockDevice;
+  /** It may be closed. Called once. */
+  release(): void;
+}
+
 /** A disk behind which another one can be put while it is in use. */
 export class SwitchingDevice implements BlockDevice, Medium {
   #device: BlockDevice & Medium;
@@ -67,6 +74,11 @@ export class SwitchingDevice implements BlockDevice, Medium {
     this.#listenTo(device);
     if (device.shared !== undefined) sharedBefore?.replaceBy(device.shared);
     return { readsOver: readsBefore.none() };
+  }
+
+  /** The one behind it now, to be read from for as long as it takes. */
+  pin(): PinnedDisk {
+    return { device: this.#device, release: this.#reads.begin() };
   }
 
   read(offset: number, target: Uint8Array): Promise<void> {
@@ -137,13 +149,21 @@ class UnderWay {
   #waiting: (() => void)[] = [];
 
   async while<T>(action: () => Promise<T>): Promise<T> {
-    this.#count += 1;
+    const end = this.begin();
     try {
       return await action();
     } finally {
+      end();
+    }
+  }
+
+  /** Answers what to call when it is over. */
+  begin(): () => void {
+    this.#count += 1;
+    return () => {
       this.#count -= 1;
       if (this.#count === 0) for (const resolve of this.#waiting.splice(0)) resolve();
-    }
+    };
   }
 
   async none(): Promise<void> {

@@ -1,10 +1,13 @@
 import type { BlockDevice, Extent, ZeroOptions } from './block-device.js';
 import type { SharedFile, WatchedRange } from './shared-file.js';
+import { type PinnedDisk, SwitchingDevice } from './switching-device.js';
 
 /** Somebody who must know before bytes change. Must not throw. */
 export interface ChangeWatcher {
   /** A change of these bytes is about to happen. Undefined if that is of no interest. */
   changing(offset: number, lengthBytes: number): WatchedChange | undefined;
+  /** Another disk is about to be put in this one's place. Without it that is a change of all of it. */
+  replacing?(): void;
 }
 
 /** A change that somebody watches. */
@@ -31,6 +34,8 @@ export interface WatchedDevice extends BlockDevice {
   watch(watcher: ChangeWatcher): ChangeWatch;
   /** Another disk is put in this one's place, of the same size: for who watches, all of it changes. */
   replaced<T>(replace: () => Promise<T>): Promise<T>;
+  /** What it is now, to be read from for as long as it takes, also when it is replaced. What changes it is to be watched for. */
+  pin(): PinnedDisk;
 }
 
 export function watched(device: BlockDevice): WatchedDevice {
@@ -108,13 +113,23 @@ class Watched implements WatchedDevice {
     return this.#device.extents(offset, lengthBytes);
   }
 
+  pin(): PinnedDisk {
+    const device = this.#device;
+    return device instanceof SwitchingDevice ? device.pin() : { device, release: () => {} };
+  }
+
   close(): Promise<void> {
     return this.#device.close();
   }
 
   async replaced<T>(replace: () => Promise<T>): Promise<T> {
     let answer: { readonly value: T } | undefined;
-    await this.#change(0, this.sizeBytes, async () => {
+    const concerned = [...this.#watchers.keys()].flatMap((watcher) => {
+      if (watcher.replacing === undefined) return watcher.changing(0, this.sizeBytes) ?? [];
+      watcher.replacing();
+      return [];
+    });
+    await whileWatched(concerned, async () => {
       answer = { value: await replace() };
     });
     // Where nothing was there before, nothing has told what is there now.

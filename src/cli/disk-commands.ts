@@ -84,7 +84,10 @@ export async function promote(board: string, file: string, options: DiskOptions)
       if (!ended.signal.aborted) return verdict;
       return { answer: 'refused', because: `${board}: ended; the server removes what there was of ${path}` };
     },
-    ({ bytes }) => `${board}: its disk, as it was when this began, is now in ${path} (${bytesText(bytes)})`,
+    ({ bytes, heldMs }) => {
+      const done = `${board}: its disk, as it was when this began, is now in ${path} (${bytesText(bytes)})`;
+      return heldMs === 0 ? done : `${done}; its writes were held for ${durationText(heldMs)} at most`;
+    },
   );
 }
 

@@ -199,7 +199,7 @@ describe("a copy of a board's disk", () => {
       new Promise((resolve) => {
         signal.addEventListener('abort', () => resolve({ answer: 'refused', because: 'it was broken off' }));
         copies.push({
-          finish: () => resolve({ answer: 'done', bytes: 1000 }),
+          finish: () => resolve({ answer: 'done', bytes: 1000, heldMs: 2 }),
           tell: (doneBytes) => progress(doneBytes, 1000),
           isAborted: () => signal.aborted,
         });
@@ -227,7 +227,7 @@ describe("a copy of a board's disk", () => {
     assert.match(await refusalOf(disks.reset('node1', FORCE)), because);
     assert.match(await refusalOf(disks.promote('node1', '/srv/other.img', quietCopy())), because);
     copies[0]?.finish();
-    assert.deepEqual(await copying, { answer: 'done', bytes: 1000 });
+    assert.deepEqual(await copying, { answer: 'done', bytes: 1000, heldMs: 2 });
     assert.deepEqual(told, [420]);
     assert.match(said.at(-1) ?? '', /info disk\.promoted .*"file":"\/srv\/copy\.img","bytes":1000/);
     assert.equal((await disks.reset('node1', NO_FORCE)).answer, 'done');

@@ -97,7 +97,7 @@ describe('a copy over the control socket', () => {
   test('tells how far it is, a thousand times at most, and last what came of it', async (context) => {
     const socketPath = await listening(context, async (_board, _file, { progress }) => {
       for (let done = 0; done <= 100_000; done += 1) progress(done, 100_000);
-      return { answer: 'done', bytes: 100_000 };
+      return { answer: 'done', bytes: 100_000, heldMs: 2 };
     });
     const text = await new Promise<string>((resolve) => {
       ask(socketPath).on('response', (response) => {
@@ -114,7 +114,7 @@ describe('a copy over the control socket', () => {
       .map((line) => JSON.parse(line));
     assert.ok(lines.length > 10 && lines.length <= 1002, `${lines.length}`);
     assert.deepEqual(lines[0], { doneBytes: 0, ofBytes: 100_000 });
-    assert.deepEqual(lines.at(-1), { answer: 'done', bytes: 100_000 });
+    assert.deepEqual(lines.at(-1), { answer: 'done', bytes: 100_000, heldMs: 2 });
   });
 
   test('is ended when the one who asked for it goes away', async (context) => {

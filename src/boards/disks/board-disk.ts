@@ -57,6 +57,8 @@ export class BoardDisk {
   #tree: LayerTree;
   #layers: readonly OpenLayer[];
   #lastTurn: Promise<unknown> = Promise.resolve();
+  /** Of layers that it does not lie on any more, and that somebody still reads from. */
+  #closings: Promise<void> = Promise.resolve();
 
   private constructor(
     options: BoardDiskOptions,
@@ -197,6 +199,7 @@ export class BoardDisk {
   async close(): Promise<void> {
     await this.#lastTurn;
     await closeAll(this.#layers);
+    await this.#closings;
   }
 
   #snapshot(name: string): Snapshot | undefined {
@@ -281,8 +284,14 @@ export class BoardDisk {
     this.#layers = layers;
     const release = await this.device.hold();
     const { readsOver } = await this.device.switchTo(topOf(layers)).finally(release);
-    await readsOver;
-    await closeAll(before);
+    this.#closeAfter(readsOver, before);
+  }
+
+  /** Nobody waits for it: a copy of the disk as it was may read from them for an hour. */
+  #closeAfter(readsOver: Promise<void>, layers: readonly OpenLayer[]): void {
+    const closing = readsOver.then(() => closeAll(layers));
+    this.#closings = Promise.all([this.#closings, closing]).then(() => {});
+    this.#closings.catch(() => {}); // whoever closes the disk is told
   }
 
   /** Of a layer that is about to be made: should it come to nothing, its file is removed like that of one that is none any more. */
@@ -320,7 +329,6 @@ export class BoardDisk {
   async #mergeUnderneath(both: Merging): Promise<void> {
     const release = await this.device.hold();
     const before = this.#layers;
-    let readsOver: Promise<void> | undefined;
     try {
       await topOf(before).flush();
       const tree = await this.#merge(both);
@@ -331,12 +339,10 @@ export class BoardDisk {
         throw error;
       });
       this.#layers = layers;
-      readsOver = (await this.device.switchTo(topOf(layers))).readsOver;
+      this.#closeAfter((await this.device.switchTo(topOf(layers))).readsOver, before);
     } finally {
       release();
     }
-    await readsOver;
-    await closeAll(before);
   }
 
   /** Into the file that needs less for it; answers what is true from then on. */

@@ -1,3 +1,4 @@
+import type { Clock } from '../../base/clock.js';
 import { LAYER_COPY_BYTES, PROMOTED_PIECES_AT_ONCE_MAX } from '../../base/limits.js';
 import type { BlockDevice } from '../../block/block-device.js';
 import type { ChangeWatcher, WatchedChange, WatchedDevice } from '../../block/watched-device.js';
@@ -10,13 +11,17 @@ export interface CopyOptions {
 }
 
 /**
- * Copies a disk that is in use, as it is at one instant: all that was answered before is in it, and nothing that was asked for later.
+ * Copies a disk that is in use, as it is at one instant: all that was answered before is in it, and nothing that was asked for later,
+ * also where another disk is put in its place meanwhile.
  * A change of what is not copied yet waits until that is: a piece of LAYER_COPY_BYTES. The target is new: what reads as zeroes is left out.
  */
 export class HeldCopy implements ChangeWatcher {
   readonly #disk: WatchedDevice;
+  /** It is read from here, whatever becomes of the disk. */
+  #source: BlockDevice;
+  #isReplaced = false;
   readonly #target: BlockDevice;
-  readonly #options: CopyOptions;
+  readonly #options: CopyOptions & { readonly clock: Clock };
   readonly #pieceCount: number;
   /** Those that are copied, or are being. */
   readonly #begun: Uint8Array;
@@ -26,17 +31,23 @@ export class HeldCopy implements ChangeWatcher {
   #doneBytes = 0;
   #failure: { readonly error: unknown } | undefined;
 
-  constructor(disk: WatchedDevice, target: BlockDevice, options: CopyOptions) {
+  constructor(disk: WatchedDevice, target: BlockDevice, options: CopyOptions & { readonly clock: Clock }) {
     this.#disk = disk;
+    this.#source = disk;
     this.#target = target;
     this.#options = options;
     this.#pieceCount = Math.ceil(disk.sizeBytes / LAYER_COPY_BYTES);
     this.#begun = new Uint8Array(this.#pieceCount);
   }
 
+  /** For how long the change was held that was held longest. */
+  heldMs = 0;
+
   /** From when this is called the disk is held. Resolves when all of it is copied, and on stable storage. Throws BlockError. */
   async run(): Promise<void> {
     const watch = this.#disk.watch(this);
+    const { device, release } = this.#disk.pin();
+    this.#source = device;
     try {
       // Other threads make changes that nobody is told of, until they know.
       await watch.only('all');
@@ -46,24 +57,38 @@ export class HeldCopy implements ChangeWatcher {
       await Promise.all(this.#copying.values());
     } finally {
       watch.stop();
+      release();
     }
     if (this.#failure !== undefined) throw this.#failure.error;
     await this.#target.flush();
   }
 
   changing(offset: number, lengthBytes: number): WatchedChange | undefined {
+    if (this.#isReplaced) return undefined;
     const waits: Promise<void>[] = [];
     const end = Math.ceil((offset + lengthBytes) / LAYER_COPY_BYTES);
     for (let piece = Math.floor(offset / LAYER_COPY_BYTES); piece < end; piece += 1) {
       const isDone = this.#begun[piece] === 1 && !this.#copying.has(piece);
       if (!isDone && this.#failure === undefined) waits.push(this.#copy(piece));
     }
-    return waits.length === 0 ? undefined : { ready: Promise.all(waits).then(() => {}), over: () => {} };
+    return waits.length === 0 ? undefined : { ready: this.#held(waits), over: () => {} };
+  }
+
+  /** What is copied from then on is changed by nobody. */
+  replacing(): void {
+    this.#isReplaced = true;
+  }
+
+  async #held(waits: readonly Promise<void>[]): Promise<void> {
+    const { clock } = this.#options;
+    const sinceMs = clock.nowMs();
+    await Promise.all(waits);
+    this.heldMs = Math.max(this.heldMs, clock.nowMs() - sinceMs);
   }
 
   async #copyRange(first: number, end: number): Promise<void> {
     const offset = first * LAYER_COPY_BYTES;
-    const extents = await this.#disk.extents(offset, Math.min(end * LAYER_COPY_BYTES, this.#disk.sizeBytes) - offset);
+    const extents = await this.#source.extents(offset, Math.min(end * LAYER_COPY_BYTES, this.#disk.sizeBytes) - offset);
     const data = extents.filter(({ kind }) => kind === 'data');
     for (let piece = first; piece < end && this.#failure === undefined; piece += 1) {
       this.#options.signal.throwIfAborted();
@@ -113,10 +138,10 @@ export class HeldCopy implements ChangeWatcher {
   async #copyNow(piece: number): Promise<void> {
     const offset = piece * LAYER_COPY_BYTES;
     const length = Math.min(LAYER_COPY_BYTES, this.#disk.sizeBytes - offset);
-    for (const extent of await this.#disk.extents(offset, length)) {
+    for (const extent of await this.#source.extents(offset, length)) {
       if (extent.kind !== 'data') continue;
       const bytes = new Uint8Array(extent.lengthBytes);
-      await this.#disk.read(extent.offset, bytes);
+      await this.#source.read(extent.offset, bytes);
       // Who wrote zeroes need not have them take space.
       if (bytes.some((byte) => byte !== 0)) await this.#target.write(extent.offset, bytes, { durable: false });
     }

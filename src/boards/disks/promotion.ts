@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
-import { link, open, rename, rm, stat } from 'node:fs/promises';
+import { link, lstat, open, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import type { Clock } from '../../base/clock.js';
 import { BlockError } from '../../block/block-error.js';
 import { openFileDevice } from '../../block/file-device.js';
 import type { WatchedDevice } from '../../block/watched-device.js';
@@ -11,6 +12,12 @@ import { type CopyOptions, HeldCopy } from './held-copy.js';
 /** What was copied. */
 export interface Promoted {
   readonly bytes: number;
+  /** For how long the change of the board's was held that was held longest. */
+  readonly heldMs: number;
+}
+
+export interface PromoteOptions extends CopyOptions {
+  readonly clock: Clock;
 }
 
 /**
@@ -20,7 +27,7 @@ export interface Promoted {
 export async function promoteDisk(
   disk: WatchedDevice,
   file: string,
-  options: CopyOptions,
+  options: PromoteOptions,
 ): Promise<DiskVerdict<Promoted>> {
   // Of its own: one that was left by a process that was killed is in nobody's way.
   const half = `${file}.${randomBytes(4).toString('hex')}.half`;
@@ -28,13 +35,13 @@ export async function promoteDisk(
     if (await isThere(file)) return refused(`${file} is there already: move it away, or name another file`);
     await makeSparse(half, disk.sizeBytes);
   } catch (error) {
-    return refused(wordsOf(error));
+    return refused(isMissing(error) ? `there is no folder ${dirname(file)}` : wordsOf(error));
   }
   try {
-    await copyInto(half, disk, options);
+    const heldMs = await copyInto(half, disk, options);
     await giveName(half, file);
     await settleFolder(dirname(file));
-    return { answer: 'done', bytes: disk.sizeBytes };
+    return { answer: 'done', bytes: disk.sizeBytes, heldMs };
   } catch (error) {
     await rm(half, { force: true });
     if (options.signal.aborted) return refused('it was broken off');
@@ -42,10 +49,13 @@ export async function promoteDisk(
   }
 }
 
-async function copyInto(half: string, disk: WatchedDevice, options: CopyOptions): Promise<void> {
+/** Answers for how long changes were held. */
+async function copyInto(half: string, disk: WatchedDevice, options: PromoteOptions): Promise<number> {
   const target = await openFileDevice(half, { access: 'readWrite', lock: 'exclusive' });
   try {
-    await new HeldCopy(disk, target, options).run();
+    const copy = new HeldCopy(disk, target, options);
+    await copy.run();
+    return copy.heldMs;
   } finally {
     await target.close();
   }
@@ -53,12 +63,16 @@ async function copyInto(half: string, disk: WatchedDevice, options: CopyOptions)
 
 async function isThere(file: string): Promise<boolean> {
   try {
-    await stat(file);
+    await lstat(file); // a link to nowhere is there, too
     return true;
   } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return false;
+    if (isMissing(error)) return false;
     throw error;
   }
+}
+
+function isMissing(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && error.code === 'ENOENT';
 }
 
 /** Never in the place of a file that somebody has made there meanwhile, where the filesystem knows how. */
