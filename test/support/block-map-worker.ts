@@ -1,6 +1,7 @@
 // A thread that changes a block map that others use too: see test/block/overlay/block-map.test.ts.
 import { isMainThread, workerData } from 'node:worker_threads';
-import { BlockMap, BlockState } from '../../src/block/overlay/block-map.js';
+import { BlockMap } from '../../src/block/overlay/block-map.js';
+import { BlockState } from '../../src/block/overlay/block-states.js';
 import { seeded } from './random.js';
 
 export interface BlockMapWork {

@@ -1,15 +1,14 @@
-/** What a block of an overlay is. */
-export const BlockState = {
-  /** As in the image beneath. */
-  Base: 0,
-  /** In the overlay's own file. */
-  Own: 1,
-  /** All zeroes, and takes no space. */
-  Zero: 2,
-  /** Being made the overlay's own by somebody. It still reads as the image beneath. Never written down. */
-  Claimed: 3,
-} as const;
-export type BlockState = (typeof BlockState)[keyof typeof BlockState];
+import {
+  asState,
+  BlockState,
+  blocksIn,
+  claimedIn,
+  HIGH_BITS,
+  LOW_BITS,
+  maskOf,
+  trailingZeroes,
+  unclaimed,
+} from './block-states.js';
 
 /** What is recorded and claimed at once; also the unit in which an overlay takes space. Of page caches and of most filesystems. */
 export const OVERLAY_BLOCK_BYTES = 4096;
@@ -362,44 +361,6 @@ function groupOf(sector: number): SectorRange {
   const first = sector - (sector % SECTORS_RESERVED_TOGETHER);
   return { first, end: first + SECTORS_RESERVED_TOGETHER };
 }
-
-/** The bits of those blocks from `at` on that lie in its word. */
-function maskOf(at: number, end: number): number {
-  const from = at & 15;
-  const to = Math.min(16, end - at + from);
-  const upTo = to === 16 ? -1 : (1 << (to * 2)) - 1;
-  return upTo & ~((1 << (from * 2)) - 1);
-}
-
-/** How many of 16 blocks have a bit set. */
-function blocksIn(word: number): number {
-  let left = (word | (word >>> 1)) & LOW_BITS;
-  let count = 0;
-  for (; left !== 0; left &= left - 1) count += 1;
-  return count;
-}
-
-/** Both bits of every claimed block. */
-function claimedIn(word: number): number {
-  const low = word & (word >>> 1) & LOW_BITS;
-  return low | (low << 1);
-}
-
-function unclaimed(word: number): number {
-  return word & ~claimedIn(word);
-}
-
-function trailingZeroes(word: number): number {
-  return 31 - Math.clz32(word & -word);
-}
-
-function asState(bits: number): BlockState {
-  if (bits === BlockState.Own) return BlockState.Own;
-  return bits === BlockState.Zero ? BlockState.Zero : BlockState.Base;
-}
-
-const LOW_BITS = 0x5555_5555;
-const HIGH_BITS = 0xaaaa_aaaa | 0;
 
 const FIELDS = 4;
 const Field = { Undurable: 0, Granted: 1, OwnerRecords: 2, LaneRecords: 3 } as const;

@@ -1,5 +1,6 @@
 import type { FileMap } from '../../os/file-residency.js';
-import { BlockMap, BlockState, OVERLAY_BLOCK_BYTES } from './block-map.js';
+import { BlockMap, OVERLAY_BLOCK_BYTES } from './block-map.js';
+import { BlockState } from './block-states.js';
 import { type Recorded, type RecordMedium, recordHere } from './map-record.js';
 
 /** A file of which a disk is made, as any thread may read it. */

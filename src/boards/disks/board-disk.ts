@@ -4,27 +4,21 @@ import { LAYER_NEEDS_BYTES, SNAPSHOT_HOLD_MS_MAX, SNAPSHOTS_PER_BOARD_MAX } from
 import { BlockError, blockErrorFrom } from '../../block/block-error.js';
 import { SwitchingDevice } from '../../block/switching-device.js';
 import { DiskRefused } from './disk-folder.js';
-import { closeAll, newLayerId, type OpenLayer } from './layer-files.js';
-import { mergeInto } from './layer-merge.js';
+import { DiskLayers, isOfTheDisk } from './disk-layers.js';
+import { closeAll, type OpenLayer } from './layer-files.js';
 import {
   chainOf,
   type Layer,
   type LayerTree,
   layerOf,
-  merged,
   rolledBack,
   type Snapshot,
   startedAnew,
-  type Tidying,
-  tidying,
-  withoutLayer,
-  withoutRemoved,
   withoutSnapshot,
-  withPlanned,
   withSnapshot,
 } from './layer-tree.js';
 import { SNAPSHOT_NAME } from './layer-tree-wire.js';
-import { type BoardDiskOptions, type OpenDisk, openDisk, topOf } from './open-disk.js';
+import { type BoardDiskOptions, openDisk, topOf } from './open-disk.js';
 
 /** `refused`: nothing has happened. */
 export type DiskVerdict<Done = object> =
@@ -53,25 +47,14 @@ export class BoardDisk {
   readonly device: SwitchingDevice;
   readonly #options: BoardDiskOptions;
   readonly #clock: Clock;
-  readonly #disk: Pick<OpenDisk, 'folder' | 'files'>;
-  #tree: LayerTree;
-  #layers: readonly OpenLayer[];
+  readonly #layers: DiskLayers;
   #lastTurn: Promise<unknown> = Promise.resolve();
-  /** Of layers that it does not lie on any more, and that somebody still reads from. */
-  #closings: Promise<void> = Promise.resolve();
 
-  private constructor(
-    options: BoardDiskOptions,
-    clock: Clock,
-    { tree, layers, ...disk }: OpenDisk,
-    device: SwitchingDevice,
-  ) {
+  private constructor(options: BoardDiskOptions, clock: Clock, layers: DiskLayers) {
     this.#options = options;
     this.#clock = clock;
-    this.#disk = disk;
-    this.#tree = tree;
     this.#layers = layers;
-    this.device = device;
+    this.device = layers.device;
   }
 
   /**
@@ -82,59 +65,59 @@ export class BoardDisk {
     const open = await openDisk(options);
     const top = topOf(open.layers);
     if (device !== undefined) await (await device.switchTo(top)).readsOver;
-    const disk = new BoardDisk(options, clock, open, device ?? new SwitchingDevice(top));
-    await disk.#removeGone().catch((error: unknown) => {
+    const layers = new DiskLayers(open, device ?? new SwitchingDevice(top));
+    await layers.removeGone().catch((error: unknown) => {
       if (!isOfTheDisk(error)) throw error;
     });
-    return disk;
+    return new BoardDisk(options, clock, layers);
   }
 
   /** Names of layers' files that nobody knows of. */
   strangers(): Promise<readonly string[]> {
-    return this.#disk.folder.strangers(this.#tree);
+    return this.#layers.folder.strangers(this.#layers.tree);
   }
 
   /** Versions of images that it lies on, or that a snapshot does. */
   get bases(): ReadonlySet<string> {
-    return new Set(this.#tree.layers.map(({ base }) => base));
+    return new Set(this.#layers.tree.layers.map(({ base }) => base));
   }
 
   /** Those that the disk itself lies on. */
   get basesInUse(): ReadonlySet<string> {
-    return new Set(this.#layers.map(({ layer }) => layer.base));
+    return new Set(this.#layers.open.map(({ layer }) => layer.base));
   }
 
   /** Whether the disk lies on that snapshot. */
   isOn(name: string): boolean {
     const layer = this.#snapshot(name)?.layer;
-    return layer !== undefined && this.#layers.some((each) => each.layer.id === layer);
+    return layer !== undefined && this.#layers.open.some((each) => each.layer.id === layer);
   }
 
   /** A sentence if there is no snapshot of that name. */
   missing(name: string): string | undefined {
     if (this.#snapshot(name) !== undefined) return undefined;
-    const names = this.#tree.snapshots.map((snapshot) => snapshot.name);
+    const names = this.#layers.tree.snapshots.map((snapshot) => snapshot.name);
     const there = names.length === 0 ? 'there is none' : `there are ${names.join(', ')}`;
     return `it has no snapshot ${JSON.stringify(name)}: ${there}`;
   }
 
   /** Whether the board has written nothing there, ever: it is as in the image. */
   isUntouched(offset: number, lengthBytes: number): boolean {
-    return this.#layers.every(({ device }) => {
+    return this.#layers.open.every(({ device }) => {
       const length = Math.max(0, Math.min(lengthBytes, device.sizeBytes - offset));
       return device.isUntouched(offset, length);
     });
   }
 
   get snapshotCount(): number {
-    return this.#tree.snapshots.length;
+    return this.#layers.tree.snapshots.length;
   }
 
   /** Oldest first. */
   snapshots(): Promise<readonly SnapshotFacts[]> {
     return Promise.all(
-      this.#tree.snapshots.map(async ({ name, layer, takenAt }) => {
-        const ownBytes = await this.#disk.folder.allocatedBytes(layer);
+      this.#layers.tree.snapshots.map(async ({ name, layer, takenAt }) => {
+        const ownBytes = await this.#layers.folder.allocatedBytes(layer);
         return { name, takenAt, ownBytes, inUse: this.isOn(name) };
       }),
     );
@@ -142,7 +125,7 @@ export class BoardDisk {
 
   /** What the board has written since the last snapshot. */
   currentBytes(): Promise<number> {
-    return this.#disk.folder.allocatedBytes(this.#tree.current);
+    return this.#layers.folder.allocatedBytes(this.#layers.tree.current);
   }
 
   /** The board may go on meanwhile: its changes are held for as long as what it has written last takes to the disk. */
@@ -150,15 +133,15 @@ export class BoardDisk {
     return this.#inTurn<Held>(async () => {
       const because = this.#whyNot(name);
       if (because !== undefined) return { answer: 'refused', because };
-      const top = topOf(this.#layers);
-      const { base } = layerOf(this.#tree, this.#tree.current);
-      const id = await this.#plan();
-      const fresh = await this.#disk.files.make({ id, parent: this.#tree.current, base }, top, top.sizeBytes);
+      const top = this.#layers.top;
+      const { base } = layerOf(this.#layers.tree, this.#layers.tree.current);
+      const id = await this.#layers.plan();
+      const fresh = await this.#layers.files.make({ id, parent: this.#layers.tree.current, base }, top, top.sizeBytes);
       try {
         await this.device.flush(); // most of it while the board goes on
         return { answer: 'done', heldMs: await this.#takeSnapshot(name, fresh) };
       } catch (error) {
-        await this.#disk.files.unmake(fresh);
+        await this.#layers.files.unmake(fresh);
         throw error;
       }
     });
@@ -169,9 +152,9 @@ export class BoardDisk {
     return this.#inTurn<object>(async () => {
       const snapshot = this.#snapshot(name);
       if (snapshot === undefined) return { answer: 'refused', because: this.missing(name) ?? name };
-      const chain = chainOf(this.#tree, snapshot.layer);
-      const { base } = layerOf(this.#tree, snapshot.layer);
-      await this.#beginOver({ chain, base }, (fresh) => rolledBack(this.#tree, snapshot, fresh));
+      const chain = chainOf(this.#layers.tree, snapshot.layer);
+      const { base } = layerOf(this.#layers.tree, snapshot.layer);
+      await this.#beginOver({ chain, base }, (fresh) => rolledBack(this.#layers.tree, snapshot, fresh));
       return DONE;
     });
   }
@@ -179,7 +162,7 @@ export class BoardDisk {
   /** Back to the image, in that version; snapshots stay. Nobody may write to the disk. */
   reset(base: string): Promise<DiskVerdict> {
     return this.#inTurn(async () => {
-      await this.#beginOver({ chain: [], base }, (fresh) => startedAnew(this.#tree, base, fresh));
+      await this.#beginOver({ chain: [], base }, (fresh) => startedAnew(this.#layers.tree, base, fresh));
       return DONE;
     });
   }
@@ -189,8 +172,8 @@ export class BoardDisk {
     return this.#inTurn<object>(async () => {
       const because = this.missing(name);
       if (because !== undefined) return { answer: 'refused', because };
-      await this.#record(withoutSnapshot(this.#tree, name));
-      await this.#cleanUp();
+      await this.#layers.record(withoutSnapshot(this.#layers.tree, name));
+      await this.#layers.cleanUp();
       return DONE;
     });
   }
@@ -198,12 +181,11 @@ export class BoardDisk {
   /** What was not flushed is not made durable by it. */
   async close(): Promise<void> {
     await this.#lastTurn;
-    await closeAll(this.#layers);
-    await this.#closings;
+    await this.#layers.close();
   }
 
   #snapshot(name: string): Snapshot | undefined {
-    return this.#tree.snapshots.find((snapshot) => snapshot.name === name);
+    return this.#layers.tree.snapshots.find((snapshot) => snapshot.name === name);
   }
 
   #whyNot(name: string): string | undefined {
@@ -211,7 +193,7 @@ export class BoardDisk {
       return `${JSON.stringify(name)} is no name for a snapshot: up to 63 letters and digits, and behind the first one . _ - too`;
     }
     if (this.#snapshot(name) !== undefined) return `there is a snapshot ${name} already: drop it, or take another name`;
-    const isFull = this.#tree.snapshots.length >= SNAPSHOTS_PER_BOARD_MAX;
+    const isFull = this.#layers.tree.snapshots.length >= SNAPSHOTS_PER_BOARD_MAX;
     return isFull
       ? `there are ${SNAPSHOTS_PER_BOARD_MAX} snapshots, the most that a board can have: drop one`
       : undefined;
@@ -222,13 +204,10 @@ export class BoardDisk {
     const begunMs = this.#clock.nowMs();
     const release = await this.#held();
     try {
-      const before = topOf(this.#layers);
-      await before.flush();
-      await this.#record(withSnapshot(this.#tree, { name, takenAt: this.#clock.today() }, fresh.layer.id));
-      this.#layers = [...this.#layers, fresh];
-      // Whoever still reads from the layer before reads the same.
-      await this.device.switchTo(fresh.device);
-      before.returnUnused();
+      const { top, tree } = this.#layers;
+      await top.flush();
+      await this.#layers.record(withSnapshot(tree, { name, takenAt: this.#clock.today() }, fresh.layer.id));
+      await this.#layers.putOnTop(fresh);
     } finally {
       release();
     }
@@ -253,130 +232,29 @@ export class BoardDisk {
     { chain, base }: { readonly chain: readonly Layer[]; readonly base: string },
     next: (fresh: string) => LayerTree,
   ): Promise<void> {
-    const { files } = this.#disk;
+    const { files } = this.#layers;
     const below = await files.openChain(chain, 'readOnly');
     const parent = chain.at(-1)?.id;
     const on = below.at(-1)?.device ?? this.#options.baseOf(base);
     try {
-      const id = await this.#plan();
+      const id = await this.#layers.plan();
       const fresh = await files.make({ id, base, parent }, on, this.device.sizeBytes);
       await this.#makeCurrent(fresh, next).catch(async (error: unknown) => {
         await files.unmake(fresh);
         throw error;
       });
-      await this.#replace([...below, fresh]);
+      await this.#layers.replace([...below, fresh]);
     } catch (error) {
       await closeAll(below);
       throw error;
     }
-    await this.#cleanUp();
+    await this.#layers.cleanUp();
   }
 
   async #makeCurrent(fresh: OpenLayer, next: (fresh: string) => LayerTree): Promise<void> {
     await this.#options.fit(fresh.device);
     await fresh.device.flush();
-    await this.#record(next(fresh.layer.id));
-  }
-
-  /** The disk is those layers from now on. */
-  async #replace(layers: readonly OpenLayer[]): Promise<void> {
-    const before = this.#layers;
-    this.#layers = layers;
-    const release = await this.device.hold();
-    const { readsOver } = await this.device.switchTo(topOf(layers)).finally(release);
-    this.#closeAfter(readsOver, before);
-  }
-
-  /** Nobody waits for it: a copy of the disk as it was may read from them for an hour. */
-  #closeAfter(readsOver: Promise<void>, layers: readonly OpenLayer[]): void {
-    const closing = readsOver.then(() => closeAll(layers));
-    this.#closings = Promise.all([this.#closings, closing]).then(() => {});
-    this.#closings.catch(() => {}); // whoever closes the disk is told
-  }
-
-  /** Of a layer that is about to be made: should it come to nothing, its file is removed like that of one that is none any more. */
-  async #plan(): Promise<string> {
-    const id = newLayerId();
-    await this.#record(withPlanned(this.#tree, id));
-    return id;
-  }
-
-  /** After something that is done, whatever becomes of this: where the disk is full or fails, it is left for the next time. */
-  async #cleanUp(): Promise<void> {
-    try {
-      await this.#removeGone();
-      await this.#tidy();
-    } catch (error) {
-      if (!isOfTheDisk(error)) throw error;
-    }
-  }
-
-  /** Until there is no layer that could be done without. */
-  async #tidy(): Promise<void> {
-    for (let next = tidying(this.#tree); next !== undefined; next = tidying(this.#tree)) {
-      if (next.kind === 'remove') await this.#record(withoutLayer(this.#tree, next.layer));
-      else if (this.#isOpen(next.upper)) await this.#mergeUnderneath(next);
-      else await this.#record(await this.#merge(next));
-      await this.#removeGone();
-    }
-  }
-
-  #isOpen({ id }: Layer): boolean {
-    return this.#layers.some(({ layer }) => layer.id === id);
-  }
-
-  /** Of the disk that is open: it may be read meanwhile, and is the same to read at every moment. */
-  async #mergeUnderneath(both: Merging): Promise<void> {
-    const release = await this.device.hold();
-    const before = this.#layers;
-    try {
-      await topOf(before).flush();
-      const tree = await this.#merge(both);
-      // Opened before it is written down that the others are none any more: else the board could go on writing to one of those.
-      const layers = await this.#disk.files.openChain(chainOf(tree, tree.current), 'readWrite');
-      await this.#record(tree).catch(async (error: unknown) => {
-        await closeAll(layers);
-        throw error;
-      });
-      this.#layers = layers;
-      this.#closeAfter((await this.device.switchTo(topOf(layers))).readsOver, before);
-    } finally {
-      release();
-    }
-  }
-
-  /** Into the file that needs less for it; answers what is true from then on. */
-  async #merge(both: Merging): Promise<LayerTree> {
-    const { lower, upper } = both;
-    const { files } = this.#disk;
-    const low = await files.openChain(chainOf(this.#tree, lower.id), 'readWrite');
-    try {
-      const high = await files.openOn(upper, topOf(low), 'readWrite');
-      try {
-        const isDown = topOf(low).sizeBytes === high.sizeBytes && high.ownBytes < topOf(low).ownBytes;
-        if (isDown) await mergeInto(topOf(low), high, 'allOfSource');
-        else await mergeInto(high, topOf(low), 'whatTargetLacks');
-        return merged(this.#tree, both, isDown ? lower.id : upper.id);
-      } finally {
-        await high.close();
-      }
-    } finally {
-      await closeAll(low);
-    }
-  }
-
-  /** The tree is this one from now on, also for whoever comes after a crash. */
-  async #record(tree: LayerTree): Promise<void> {
-    await this.#disk.folder.write(tree);
-    this.#tree = tree;
-  }
-
-  /** A file that can't be removed now is removed at the next start. */
-  async #removeGone(): Promise<void> {
-    const { removed } = this.#tree;
-    if (removed.length === 0) return;
-    for (const id of removed) await this.#disk.folder.removeLayer(id);
-    await this.#record(withoutRemoved(this.#tree));
+    await this.#layers.record(next(fresh.layer.id));
   }
 
   #inTurn<Done>(action: () => Promise<DiskVerdict<Done>>): Promise<DiskVerdict<Done>> {
@@ -391,19 +269,12 @@ export class BoardDisk {
     } catch (error) {
       if (error instanceof DiskRefused) return { answer: 'refused', because: `${error.message}; ${error.remedy}` };
       if (!isOfTheDisk(error)) throw error; // a bug of ours
-      const failure = blockErrorFrom(error, { file: this.#disk.folder.path });
+      const failure = blockErrorFrom(error, { file: this.#layers.folder.path });
       if (failure.code !== 'ENOSPC') return { answer: 'refused', because: failure.message };
-      const because = `there is no space under ${this.#disk.folder.path}: it takes ${bytesText(LAYER_NEEDS_BYTES)}, and what the board writes from then on`;
+      const because = `there is no space under ${this.#layers.folder.path}: it takes ${bytesText(LAYER_NEEDS_BYTES)}, and what the board writes from then on`;
       return { answer: 'refused', because };
     }
   }
 }
 
-type Merging = Extract<Tidying, { kind: 'merge' }>;
-
 const DONE = { answer: 'done' } as const;
-
-/** A layer or an image that can't be used, the medium, or what Node says of it. */
-function isOfTheDisk(error: unknown): boolean {
-  return error instanceof DiskRefused || (error instanceof Error && 'code' in error);
-}

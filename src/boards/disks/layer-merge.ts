@@ -1,5 +1,5 @@
 import { LAYER_COPY_BYTES } from '../../base/limits.js';
-import { BlockState } from '../../block/overlay/block-map.js';
+import { BlockState } from '../../block/overlay/block-states.js';
 import type { OverlayDevice } from '../../block/overlay/overlay-device.js';
 
 /**

@@ -5,10 +5,10 @@ import { Worker } from 'node:worker_threads';
 import {
   BLOCKS_PER_SECTOR,
   BlockMap,
-  BlockState,
   OVERLAY_BLOCK_BYTES,
   type SectorStates,
 } from '../../../src/block/overlay/block-map.js';
+import { BlockState } from '../../../src/block/overlay/block-states.js';
 import { SharedLayers } from '../../../src/block/overlay/shared-layers.js';
 import { type BlockMapWork, MapTally } from '../../support/block-map-worker.js';
 import { whenOver } from '../../support/cleanup.js';

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { BlockMap, BlockState } from '../../../src/block/overlay/block-map.js';
+import { BlockMap } from '../../../src/block/overlay/block-map.js';
+import { BlockState } from '../../../src/block/overlay/block-states.js';
 import { recordHere } from '../../../src/block/overlay/map-record.js';
 import { decodeSector, MAP_AT, SECTOR_BYTES } from '../../../src/block/overlay/overlay-format.js';
 

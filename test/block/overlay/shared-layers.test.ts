@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { BlockMap, BlockState, OVERLAY_BLOCK_BYTES } from '../../../src/block/overlay/block-map.js';
+import { BlockMap, OVERLAY_BLOCK_BYTES } from '../../../src/block/overlay/block-map.js';
+import { BlockState } from '../../../src/block/overlay/block-states.js';
 import { SharedLayers } from '../../../src/block/overlay/shared-layers.js';
 
 const BLOCK = OVERLAY_BLOCK_BYTES;
