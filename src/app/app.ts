@@ -1,31 +1,23 @@
-import { join } from 'node:path';
 import type { Clock } from '../base/clock.js';
 import { JOURNAL_LOOK_MS, METRICS_KEPT_MS } from '../base/limits.js';
 import type { Log } from '../base/log.js';
-import type { Board } from '../boards/board.js';
 import type { DiskCommands } from '../boards/disks/disk-commands.js';
-import { disksFolder } from '../boards/disks/disk-folder.js';
 import { promoteDisk } from '../boards/disks/promotion.js';
 import { AddressBook } from '../boards/identity/address-book.js';
-import { Discovery, inventoryLines, inventoryLinesFor } from '../boards/identity/discovery.js';
+import { Discovery } from '../boards/identity/discovery.js';
 import { lookupAmong } from '../boards/identity/inventory-lookup.js';
 import type { BootNews } from '../boards/journal/boot-record.js';
-import type { TellBoardEvent } from '../boards/journal/events.js';
 import { Journal } from '../boards/journal/journal.js';
-import {
-  type BoardFacts,
-  type BoardVerdict,
-  boardState,
-  type ListenerStatus,
-  lastBoot,
-  type OwnDiskFacts,
-  type ReopenVerdict,
-  type ServerStatus,
-  type UnknownBoard,
+import type {
+  BoardVerdict,
+  ListenerStatus,
+  ReloadVerdict,
+  ReopenVerdict,
+  ServerStatus,
 } from '../boards/journal/status.js';
-import type { OpenBoards } from '../boards/opening/open-boards.js';
-import type { Inventory } from '../inventory/inventory.js';
-import { NO_TLS, type TlsReading } from '../inventory/tls-files.js';
+import { servedBy } from '../inventory/difference.js';
+import type { TlsReading } from '../inventory/tls-files.js';
+import type { NbdTls } from '../nbd/connection.js';
 import { TlsDoor } from '../nbd/handshake/tls-door.js';
 import { type NbdServer, nbdServer } from '../nbd/server.js';
 import { hostTime } from '../os/host-time.js';
@@ -38,34 +30,35 @@ import { type MeasuredStates, type MeasuredStorage, Metrics } from '../web/metri
 import type { ControlSources } from '../web/server.js';
 import { Audience } from './audience.js';
 import { BoardDisks } from './board-disks.js';
+import { BoardWatch } from './board-watch.js';
 import { BootHistories } from './boot-histories.js';
 import { Certificates } from './certificates.js';
+import { Changeover } from './changeover.js';
+import type { OpenConfiguration } from './configuration.js';
 import { Doorkeeper } from './doorkeeper.js';
-import { FailedDisk } from './failed-disk.js';
+import { followersOf, watchAll } from './followers.js';
 import { freeDisk } from './free-disk.js';
-import { watchSpace } from './full-disk.js';
 import { type HandedSockets, NONE_HANDED } from './handed-sockets.js';
 import { HistoryFolder } from './history-folder.js';
-import { imageCondition, tellImageEvent } from './image-watch.js';
+import { tellImageEvent } from './image-watch.js';
 import { narration, report } from './narration.js';
 import { Network } from './network.js';
+import { Overview } from './overview.js';
+import { Reloader, type ReloadWish } from './reload.js';
+import { RunningInventory } from './running-inventory.js';
 import { ServiceReport, statusSentence, stopSentence } from './service-report.js';
-import { bootsFolder, type StateFolder } from './state-folder.js';
+import { bootsFolder } from './state-folder.js';
 import { Storage, storedThings, systemStorage } from './storage.js';
-import { unknownBoard } from './unknown-board.js';
 import { WaysIn } from './ways-in.js';
 
-export interface AppOptions {
-  readonly inventory: Inventory;
-  readonly boards: OpenBoards;
-  readonly state: StateFolder;
+export interface AppOptions extends OpenConfiguration {
+  /** Of the inventory. */
+  readonly path: string;
   readonly clock: Clock;
   readonly log: Log;
   readonly version: string;
   /** What systemd made for us: each takes the place of a listener of our own. */
   readonly sockets?: HandedSockets;
-  /** What was read of certificates and keys. */
-  readonly tls?: TlsReading;
   readonly manager?: ServiceManager;
 }
 
@@ -75,6 +68,8 @@ export interface App {
   board(name: string): BoardVerdict;
   /** Takes the disk of a board up again that had failed. */
   reopen(name: string): Promise<ReopenVerdict>;
+  /** Reads the inventory again, and has what is in it done. Never rejects. */
+  reload(wish: ReloadWish): Promise<ReloadVerdict>;
   readonly disks: DiskCommands;
   /** Stops in the reverse order of starting: nobody is told to boot any more, transfers end, requests are finished, disks are closed. */
   stop(): Promise<void>;
@@ -96,6 +91,7 @@ class Appliance implements App {
   readonly disks: BoardDisks;
   readonly #options: AppOptions;
   readonly #startedAt: Date;
+  readonly #running: RunningInventory;
   readonly #discovery = new Discovery();
   readonly #journal: Journal;
   readonly #histories: BootHistories;
@@ -107,43 +103,60 @@ class Appliance implements App {
   readonly #storage: Storage;
   readonly #serviceReport: ServiceReport;
   readonly #certificates: Certificates;
-  readonly #failedDisks = new Map<string, FailedDisk>();
+  readonly #watch: BoardWatch;
+  readonly #overview: Overview;
+  readonly #reloader: Reloader;
+  /** Of the certificates and keys that were read last. */
+  #door: TlsDoor | undefined;
   #stopped = false;
   #missing: readonly string[] | undefined;
 
   constructor(options: AppOptions) {
-    const { inventory, boards, state, clock, log, version } = options;
+    const { inventory, boards, state, tls, clock, log, version } = options;
     this.#options = options;
     this.#startedAt = clock.today();
+    this.#running = new RunningInventory(servedBy(inventory));
     this.#journal = new Journal(clock, (board, weight) => this.#histories.changed(board, weight));
-    this.#histories = new BootHistories({
-      ...{ journal: this.#journal, boards: boards.all.map(({ name }) => name), hostTime, clock, log },
-      folder: new HistoryFolder(bootsFolder(state.path)),
-    });
+    const folder = new HistoryFolder(bootsFolder(state.path));
+    this.#histories = new BootHistories({ journal: this.#journal, folder, hostTime, clock, log });
     this.#serviceReport = new ServiceReport(options.manager ?? NO_MANAGER, clock);
-    this.#storage = new Storage({ things: storedThings(inventory), calls: systemStorage, clock, log });
-    const tls = options.tls ?? NO_TLS;
+    this.#storage = new Storage({ things: storedThings(this.#running.served), calls: systemStorage, clock, log });
     this.#certificates = new Certificates(tls.certificates, { clock, log });
+    this.#door = tls.files && new TlsDoor(tls.files);
     this.#metrics = new Metrics(this.#states(), { version, boardNames: [...inventory.boards.keys()] });
     const addresses = new AddressBook(neighbourMac);
     const lookup = lookupAmong(boards.all, addresses);
-    const tell = narration({
+    const free = () => freeDisk(this.#running.inventory);
+    const narrate = narration({
       ...{ journal: this.#journal, metrics: this.#metrics, discovery: this.#discovery },
-      ...{ addresses, lookup, log, clock, freeDisk: freeDisk(inventory) },
+      ...{ addresses, lookup, log, clock, freeDisk: free },
     });
-    this.#watchDisks(tell);
-    this.disks = new BoardDisks({ boards: boards.all, promote: promoteDisk, clock, log });
+    const tell: typeof narrate = (event) => {
+      narrate(event);
+      if (event.kind === 'detached') this.#reloader.letGo();
+    };
+    this.#watch = new BoardWatch({ storage: this.#storage, tell, clock, log });
+    boards.listen((event) => tellImageEvent(event, log));
+    watchAll(this.#watch, boards, this.#running);
+    this.disks = new BoardDisks({ boards: () => boards.all, promote: promoteDisk, clock, log });
+    this.#overview = new Overview({
+      ...{ boards, running: this.#running, journal: this.#journal, discovery: this.#discovery },
+      ...{ storage: this.#storage, watch: this.#watch },
+    });
     const shared = { lookup, tell, clock, log };
     const audience = new Audience(inventory.server.allow);
     this.#doorkeeper = new Doorkeeper(audience, { clock, log });
+    const nbdTls = () => this.#tls();
     this.#nbdServer = nbdServer({
       ...{ ...shared, meter: this.#metrics, answers: this.#doorkeeper.answers('nbd') },
-      tls: tls.files && { mode: inventory.nbd.tls.mode, door: new TlsDoor(tls.files) },
+      get tls() {
+        return nbdTls();
+      },
     });
     const waysIn = new WaysIn({
-      ...{ inventory, state, shared, sockets: options.sockets ?? NONE_HANDED },
+      ...{ inventory: () => this.#running.inventory, state, shared, sockets: options.sockets ?? NONE_HANDED },
       ...{ nbdServer: this.#nbdServer, doorkeeper: this.#doorkeeper, courier: () => this.#courier },
-      ...{ discovery: this.#discovery, freeDisk: freeDisk(inventory), sources: this.#sources() },
+      ...{ discovery: this.#discovery, freeDisk: free, sources: this.#sources() },
     });
     this.#network = new Network({
       interfaces: () => {
@@ -156,34 +169,56 @@ class Appliance implements App {
       looked: (missing) => this.#tellReadiness(missing),
       listenersOn: (found) => waysIn.on(found),
     });
+    const followers = followersOf({
+      ...{ running: this.#running, boards, histories: this.#histories, metrics: this.#metrics },
+      ...{ nbdServer: this.#nbdServer, watch: this.#watch, discovery: this.#discovery, storage: this.#storage },
+      ...{ audience, network: this.#network, report: (news) => this.#report(news) },
+    });
+    this.#reloader = new Reloader({
+      ...{ path: options.path, opened: options, clock, log },
+      changeover: new Changeover({ boards, disks: this.disks, lookup, running: this.#running, followers, log }),
+      certify: (reading) => this.#certify(reading),
+      tell: {
+        begun: () => this.#serviceReport.reloading(),
+        ended: () => this.#serviceReport.ready(this.#sentence()),
+      },
+    });
   }
 
   async start(): Promise<void> {
-    const { inventory, clock, log } = this.#options;
+    const { inventory, boards, clock, log } = this.#options;
     const { tftp } = inventory;
     if (tftp.enabled && !tftp.singlePort) this.#courier = startCourier({ clock, log });
-    this.#report(await this.#histories.restore());
+    this.#report(await this.#histories.restore(boards.all.map(({ name }) => name)));
     await this.#storage.start();
     await this.#network.start();
     this.#certificates.start();
+    await this.#reloader.start();
     this.#serviceReport.ready(this.#sentence());
     this.#watchJournal();
   }
 
   status(): ServerStatus {
-    const { boards, version } = this.#options;
     return {
-      version,
+      version: this.#options.version,
       startedAt: this.#startedAt,
       listeners: this.#network.listeners(),
-      boards: boards.all.map((board) => ({
-        ...this.#factsOf(board),
-        lastBoot: lastBoot(this.#journal.life(board.name)),
-      })),
-      unknownBoards: this.#unknownBoards(),
-      images: boards.images().map(imageCondition),
-      filesystems: this.#storage.filesystems(),
+      ...this.#overview.boards,
+      inventory: this.#reloader.status(),
     };
+  }
+
+  board(name: string): BoardVerdict {
+    return this.#overview.board(name);
+  }
+
+  async reopen(name: string): Promise<ReopenVerdict> {
+    const disk = this.#watch.failedDisks.get(name);
+    return (await disk?.reopen()) ?? { answer: 'unknown', because: this.#overview.unknown(name) };
+  }
+
+  reload(wish: ReloadWish): Promise<ReloadVerdict> {
+    return this.#reloader.reload(wish);
   }
 
   #sources(): ControlSources {
@@ -195,33 +230,21 @@ class Appliance implements App {
       metrics: () => metrics.text(),
       snapshots: (name) => this.disks.snapshots(name),
       reopen: (name) => this.reopen(name),
+      reload: (force) => this.reload({ by: 'command', force }),
       disks: this.disks,
     };
   }
 
-  #watchDisks(tell: TellBoardEvent): void {
-    const { inventory, boards, clock, log } = this.#options;
-    boards.listen((event) => tellImageEvent(event, log));
-    for (const { name, space, medium, own } of boards.all) {
-      const image = inventory.images.get(inventory.boards.get(name)?.image ?? '')?.file ?? '';
-      const file = own === undefined ? image : join(disksFolder(inventory.server.state), name);
-      const hasLimit = own !== undefined && inventory.server.stateLimitBytes !== undefined;
-      const watching = { storage: this.#storage, tell, clock, log };
-      if (space !== undefined) watchSpace({ board: name, file, space, hasLimit }, watching);
-      const disk = medium && new FailedDisk({ board: name, file, medium }, { tell, clock, log });
-      if (disk !== undefined) this.#failedDisks.set(name, disk);
-    }
-  }
-
   #states(): MeasuredStates {
-    const { all } = this.#options.boards;
+    const { boards } = this.#options;
     return {
       unknownBoards: () => this.#discovery.count(),
       storage: () => this.#measuredStorage(),
-      heldRequests: () => all.map(({ name, space }) => [name, space?.waiting?.requests ?? 0]),
+      heldRequests: () => boards.all.map(({ name, space }) => [name, space?.waiting?.requests ?? 0]),
       countElsewhere: () => this.#nbdServer.tellMeter(),
       certificates: () => this.#certificates.secondsLeft(),
-      failedDisks: () => [...this.#failedDisks].map(([name, { failure }]) => [name, failure !== undefined]),
+      failedDisks: () => [...this.#watch.failedDisks].map(([name, { failure }]) => [name, failure !== undefined]),
+      inventory: () => this.#reloader.measured(),
     };
   }
 
@@ -233,68 +256,20 @@ class Appliance implements App {
     };
   }
 
-  board(name: string): BoardVerdict {
-    const { all } = this.#options.boards;
-    const board = all.find((candidate) => candidate.name === name);
-    if (board === undefined) return { answer: 'unknown', because: this.#unknown(name) };
-    return { answer: 'board', board: { ...this.#factsOf(board), boots: this.#journal.life(name).boots } };
+  #tls(): NbdTls | undefined {
+    return this.#door && { mode: this.#running.inventory.nbd.tls.mode, door: this.#door };
   }
 
-  async reopen(name: string): Promise<ReopenVerdict> {
-    return (await this.#failedDisks.get(name)?.reopen()) ?? { answer: 'unknown', because: this.#unknown(name) };
-  }
-
-  #unknown(name: string): string {
-    const names = this.#options.boards.all.map((board) => board.name);
-    return unknownBoard(name, names);
-  }
-
-  #factsOf(board: Board): BoardFacts {
-    const life = this.#journal.life(board.name);
-    const entry = this.#options.inventory.boards.get(board.name);
-    return {
-      name: board.name,
-      serial: board.serial,
-      mac: board.mac,
-      image: entry?.image ?? '',
-      disk: entry?.disk ?? '',
-      sizeBytes: board.disk.sizeBytes,
-      own: this.#ownFacts(board),
-      state: boardState(life),
-      attachedFrom: life.attachedFrom,
-      waitingForSpace: board.space?.waiting,
-      diskFailure: this.#failedDisks.get(board.name)?.failure,
-    };
-  }
-
-  #ownFacts({ name, own }: Board): OwnDiskFacts | undefined {
-    if (own === undefined) return undefined;
-    const { snapshotCount: snapshots, unusable } = own;
-    return { bytes: this.#storage.allocated().find(({ board }) => board === name)?.bytes, snapshots, unusable };
-  }
-
-  #unknownBoards(): readonly UnknownBoard[] {
-    const free = freeDisk(this.#options.inventory);
-    const heard = this.#discovery.boards().map((board) => {
-      const { serial, mac, model, lastSeenAt } = board;
-      return { serial, mac, model, seenAt: lastSeenAt, suggestion: inventoryLines(board, free) };
-    });
-    const asking = this.#discovery.asking().map((board) => {
-      const { serial, lastSeenAt } = board;
-      return {
-        serial,
-        mac: undefined,
-        model: undefined,
-        seenAt: lastSeenAt,
-        suggestion: inventoryLinesFor(board, free),
-      };
-    });
-    return [...heard, ...asking];
+  /** For who comes from now on. */
+  #certify({ files, certificates }: TlsReading): void {
+    this.#door = files && new TlsDoor(files);
+    this.#certificates.replace(certificates);
   }
 
   async stop(): Promise<void> {
     this.#stopped = true;
     this.#sayGoodbye(this.#attached());
+    await this.#reloader.stop();
     this.#journal.stopping();
     await Promise.all([this.#network.stop(), this.#nbdServer.stop()]);
     await Promise.all([this.#courier?.stop(), this.disks.stop()]);

@@ -7,10 +7,15 @@ import type { InterfaceVerdict } from '../os/network-interfaces.js';
  * whichever way it came in: TFTP, NBD and HTTP all ask here. (DHCP has no peers with addresses; it goes by interface.)
  */
 export class Audience {
-  readonly #always: readonly Subnet[];
+  #always: readonly Subnet[] = [];
   readonly #served = new Map<string, { readonly subnet: Subnet; absences: number }>();
 
   constructor(allow: readonly Subnet[]) {
+    this.allow(allow);
+  }
+
+  /** In place of those that were allowed before. */
+  allow(allow: readonly Subnet[]): void {
     this.#always = [...LOOPBACK, ...allow];
   }
 

@@ -14,7 +14,8 @@ import type { DiskUser } from '../boards/writer-lock/writer-lock.js';
 import { unknownBoard } from './unknown-board.js';
 
 export interface BoardDisksOptions {
-  readonly boards: readonly Board[];
+  /** Those that are served now. */
+  readonly boards: () => readonly Board[];
   readonly promote: (disk: WatchedDevice, file: string, options: PromoteOptions) => Promise<DiskVerdict<Promoted>>;
   readonly clock: Clock;
   readonly log: Log;
@@ -49,6 +50,33 @@ export class BoardDisks implements DiskCommands {
   async stop(): Promise<void> {
     this.#stop.abort();
     await Promise.all([...this.#turns.values(), ...[...this.#copies.values()].map(({ over }) => over)]);
+  }
+
+  /**
+   * Has a board's disk closed by `close`, when nobody uses it and nobody more may: the inventory has no such board any more, or another
+   * disk for it. Answers why that can't be now; at once, as long as nobody is to be sent away.
+   */
+  async retire(name: string, { doing, force }: Alone, close: () => Promise<void>): Promise<DiskVerdict> {
+    const board = this.#options.boards().find((candidate) => candidate.name === name);
+    if (board === undefined) return { answer: 'done' };
+    const because = this.#whyInUse(board, force);
+    if (because !== undefined) return refused(because);
+    return this.#turn(name, async (): Promise<DiskVerdict> => {
+      // Kept for good: whoever has found the board already, and asks for its disk now, is told what is being done.
+      const user = serverUser(doing);
+      if (force) await board.writerLock.seize(user, doing);
+      else if ((await board.writerLock.acquire(user)).answer !== 'granted')
+        return refused('somebody has just connected');
+      await close();
+      return { answer: 'done' };
+    });
+  }
+
+  #whyInUse({ name, writerLock }: Board, force: boolean): string | undefined {
+    if (this.#turns.has(name)) return 'something is being done with its disk';
+    const copied = this.#whyCopied(name);
+    const holder = writerLock.holder();
+    return copied ?? (holder === undefined || force ? undefined : `it is connected from ${holder}`);
   }
 
   snapshots(name: string): Promise<CommandVerdict<DiskList>> {
@@ -120,6 +148,7 @@ export class BoardDisks implements DiskCommands {
       this.#copies.set(name, copy);
       try {
         await this.#turns.get(name);
+        if (!this.#isServed(board)) return refused(NOT_SERVED);
         return await this.#copy(board, file, { ...options, progress: copy.heard(options.progress) });
       } finally {
         this.#copies.delete(name);
@@ -182,13 +211,24 @@ export class BoardDisks implements DiskCommands {
     action: (owner: Owner) => Promise<DiskVerdict<Done>>,
   ): Promise<CommandVerdict<Done>> {
     return this.#ofOwner(name, (owner) => {
-      const turn = (this.#turns.get(name) ?? Promise.resolve()).then(() => action(owner));
-      this.#turns.set(
-        name,
-        turn.catch(() => {}),
-      );
-      return turn;
+      return this.#turn(name, async () => (this.#isServed(owner.board) ? action(owner) : refused(NOT_SERVED)));
     });
+  }
+
+  #turn<T>(name: string, action: () => Promise<T>): Promise<T> {
+    const turn = (this.#turns.get(name) ?? Promise.resolve()).then(action);
+    const over = turn
+      .catch(() => {})
+      .then(() => {
+        if (this.#turns.get(name) === over) this.#turns.delete(name);
+      });
+    this.#turns.set(name, over);
+    return turn;
+  }
+
+  /** While one waited for his turn the inventory may have given the board another disk. */
+  #isServed({ name, disk }: Board): boolean {
+    return this.#options.boards().some((board) => board.name === name && board.disk === disk);
   }
 
   #ofOwner<Done>(name: string, action: (owner: Owner) => Promise<DiskVerdict<Done>>): Promise<CommandVerdict<Done>> {
@@ -199,7 +239,7 @@ export class BoardDisks implements DiskCommands {
   }
 
   async #of<Done>(name: string, action: (board: Board) => Promise<DiskVerdict<Done>>): Promise<CommandVerdict<Done>> {
-    const { boards } = this.#options;
+    const boards = this.#options.boards();
     const board = boards.find((candidate) => candidate.name === name);
     if (board === undefined) {
       const names = boards.map((each) => each.name);
@@ -248,6 +288,8 @@ class Copy {
     };
   }
 }
+
+const NOT_SERVED = 'the inventory has no such board any more, or another disk for it';
 
 /** Whoever probes us waits for as long as he would wait for the lock: what we do may be over before. */
 function serverUser(doing: string): DiskUser {

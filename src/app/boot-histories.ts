@@ -20,7 +20,6 @@ export type HistoryStore = Pick<HistoryFolder, 'open' | 'read' | 'write' | 'sett
 export interface BootHistoriesOptions {
   readonly journal: Journal;
   readonly folder: HistoryStore;
-  readonly boards: readonly string[];
   readonly hostTime: () => HostTime;
   readonly clock: Clock;
   readonly log: Log;
@@ -49,20 +48,34 @@ export class BootHistories {
   }
 
   /** Before anything is recorded. */
-  async restore(): Promise<readonly BootNews[]> {
-    const { folder, boards } = this.#options;
+  async restore(boards: readonly string[]): Promise<readonly BootNews[]> {
+    const { folder } = this.#options;
     await this.#try('.', () => folder.open());
+    const news = await this.begin(boards);
+    const removed = await this.#try('.', () => folder.sweep(new Set(boards), BOOT_HISTORIES_LEFT_BEHIND_MAX));
+    if (removed !== undefined && removed > 0) this.#options.log.info({ files: removed }, 'history.swept');
+    this.#restored = true;
+    this.#plan();
+    return news;
+  }
+
+  /** Of boards that are served from now on, perhaps as they were before. Before anything of theirs is recorded. */
+  async begin(boards: readonly string[]): Promise<readonly BootNews[]> {
     const news: BootNews[] = [];
     for (const board of boards) {
       const read = await this.#try(board, () => this.#read(board));
       if (read === undefined) await this.#saveUnreadable(board);
       else news.push(...read);
     }
-    const removed = await this.#try('.', () => folder.sweep(new Set(boards), BOOT_HISTORIES_LEFT_BEHIND_MAX));
-    if (removed !== undefined && removed > 0) this.#options.log.info({ files: removed }, 'history.swept');
-    this.#restored = true;
-    this.#plan();
     return news;
+  }
+
+  /** Of a board that is served no longer: what is not written yet is, and nothing more. */
+  async end(board: string): Promise<void> {
+    await this.#round;
+    if (this.#due.has(board)) await this.#write([board]);
+    this.#due.delete(board);
+    this.#options.journal.forget(board);
   }
 
   changed(board: string, weight: Weight): void {

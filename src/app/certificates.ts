@@ -6,7 +6,7 @@ import { type DatedCertificate, dayOf } from '../inventory/tls-files.js';
 
 /** Says in time that a certificate ends, once a day. A connection that is there outlives it; a board that boots does not get in. */
 export class Certificates {
-  readonly #all: readonly DatedCertificate[];
+  #all: readonly DatedCertificate[];
   readonly #clock: Clock;
   readonly #log: Log;
   #saidMs = Number.NEGATIVE_INFINITY;
@@ -20,10 +20,18 @@ export class Certificates {
 
   /** Looks, and goes on looking. */
   start(): void {
+    this.#timer?.cancel();
     if (this.#all.length === 0) return;
     if (this.#clock.nowMs() - this.#saidMs >= CERTIFICATE_LOG_AGAIN_MS && this.#say())
       this.#saidMs = this.#clock.nowMs();
     this.#timer = this.#clock.after(CERTIFICATE_LOOK_MS, () => this.start());
+  }
+
+  /** Others that were read in their place: what is to be said of them is. */
+  replace(all: readonly DatedCertificate[]): void {
+    this.#all = all;
+    this.#saidMs = Number.NEGATIVE_INFINITY;
+    this.start();
   }
 
   stop(): void {
@@ -45,7 +53,7 @@ export class Certificates {
         file,
         subject,
         validTo,
-        remedy: 'have a new one issued, and restart the server when no board runs',
+        remedy: 'have a new one issued, then `brambleboot reload`',
       };
       if (leftMs(one, today) > 0) this.#log.warn({ ...facts, left: leftText(one, today) }, 'nbd.certificate.ending');
       else this.#log.error(facts, 'nbd.certificate.expired');

@@ -35,5 +35,5 @@ function troubleOf(state: ImageStatus['state'], whereabouts: ImageStatus['wherea
   if (state.at === 'unread') return `it could not be read whole, and is tried again: ${state.because}`;
   if (whereabouts === 'inPlace') return undefined;
   const there = whereabouts === 'gone' ? 'it is not there any more' : 'another file is in its place';
-  return `${there}: its boards go on with the one that was there, until the server is restarted`;
+  return `${there}: its boards go on with the one that was there, until they are off and \`brambleboot reload\` is run, or the server is restarted`;
 }

@@ -14,7 +14,7 @@ import type { Metrics } from '../web/metrics.js';
 export interface Listening {
   readonly discovery: Discovery;
   /** For the lines that would add a board. */
-  readonly freeDisk: FreeDisk;
+  readonly freeDisk: () => FreeDisk;
   readonly clock: Clock;
   readonly journal: Journal;
   readonly addresses: AddressBook;
@@ -60,7 +60,7 @@ function discover(event: BoardEvent, { discovery, lookup, freeDisk, clock, log }
   if (serial === undefined || lookup.bySerial(serial) !== undefined) return;
   const board = { serial, peer: event.peer, lastSeenAt: clock.today() };
   if (!discovery.noteAsked(serial, event.peer, board.lastSeenAt)) return;
-  log.info({ serial, peer: event.peer, add: inventoryLinesFor(board, freeDisk) }, 'tftp.board.unknown');
+  log.info({ serial, peer: event.peer, add: inventoryLinesFor(board, freeDisk()) }, 'tftp.board.unknown');
 }
 
 /** What others should know of it: who has which address, and that a board which begins to boot may have let go of its disk. */

@@ -49,6 +49,13 @@ export class Network {
     this.#lookAgainLater();
   }
 
+  /** Before its time: what is to be listened on may be another. */
+  async look(): Promise<void> {
+    if (this.#stopped) return;
+    this.#look = this.#look.then(() => this.#lookOnce());
+    await this.#look;
+  }
+
   listeners(): readonly ListenerStatus[] {
     const missing = this.#verdicts.flatMap((verdict) => {
       if (verdict.answer === 'serve') return [];
@@ -72,7 +79,7 @@ export class Network {
   #lookAgainLater(): void {
     if (this.#stopped) return;
     this.#timer = this.#options.clock.after(NETWORK_LOOK_MS, () => {
-      this.#look = this.#lookOnce().finally(() => this.#lookAgainLater());
+      this.#look = this.#look.then(() => this.#lookOnce()).finally(() => this.#lookAgainLater());
     });
   }
 

@@ -1,4 +1,4 @@
-import type { Clock } from '../base/clock.js';
+import { type Clock, systemUptimeMs } from '../base/clock.js';
 import { SERVICE_STATUS_NAMES_MAX } from '../base/limits.js';
 import type { ServiceManager } from '../os/service-manager.js';
 
@@ -34,6 +34,13 @@ export class ServiceReport {
     if (!this.#manager.tell({ kind, status })) return;
     if (kind === 'ready') this.#readyTaken = true;
     this.#told = status;
+  }
+
+  /** The inventory is being read again; until `ready`. */
+  reloading(): void {
+    if (this.#isStopping || !this.#isReady) return;
+    this.#readyTaken = false;
+    this.#manager.tell({ kind: 'reloading', monotonicUs: BigInt(Math.floor(systemUptimeMs() * 1000)) });
   }
 
   stopping(status: string): void {

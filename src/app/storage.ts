@@ -10,7 +10,7 @@ import {
 import type { Log } from '../base/log.js';
 import { disksFolder } from '../boards/disks/disk-folder.js';
 import type { FilesystemStatus } from '../boards/journal/status.js';
-import type { Inventory } from '../inventory/inventory.js';
+import type { Served } from '../inventory/difference.js';
 import {
   allocationOf,
   type FileAllocation,
@@ -74,18 +74,25 @@ interface Seen extends FilesystemSpace {
   readonly allocated: ReadonlyMap<string, number>;
 }
 
-export function storedThings({ images, boards, server }: Inventory): readonly StoredThing[] {
-  const direct = [...boards.values()].filter(({ disk }) => disk === 'direct');
-  const owners = new Map(direct.map(({ name, image }) => [image, name]));
-  const ofImages = [...images.values()].map(({ name, file }) => ({
+export function storedThings({ images, boards, settings }: Served): readonly StoredThing[] {
+  const { state } = settings.server;
+  const direct = [...boards.values()].filter(({ entry }) => entry.disk === 'direct');
+  const listed = [...images.values()];
+  // A board that is still on an image as it was has that one.
+  const leftOver = direct.filter(({ image }) => !listed.some(({ file }) => file === image.file));
+  const ofImages = [...listed, ...leftOver.map(({ image }) => image)].map(({ name, file }) => ({
     name: `image ${name}`,
     path: file,
-    board: owners.get(name),
+    board: direct.find(({ image }) => image.name === name && image.file === file)?.entry.name,
   }));
   const disks = [...boards.values()]
-    .filter(({ disk }) => disk !== 'direct')
-    .map(({ name }) => ({ board: name, folder: join(disksFolder(server.state), name) }));
-  return [...ofImages, { name: 'state', path: server.state, board: undefined, disks }];
+    .filter(({ entry }) => entry.disk !== 'direct')
+    .map(({ entry: { name } }) => ({ board: name, folder: join(disksFolder(state), name) }));
+  return [...ofImages, { name: 'state', path: state, board: undefined, disks }];
+}
+
+function keyOf(thing: StoredThing): string {
+  return JSON.stringify(thing);
 }
 
 function isUnder(thing: StoredThing, board: string): boolean {
@@ -104,18 +111,40 @@ export function isLow({ sizeBytes, freeBytes }: FilesystemSpace, wasLow: boolean
  */
 export class Storage {
   readonly #options: StorageOptions;
+  /** In the order of the inventory. */
+  #things: readonly StoredThing[];
   readonly #filesystems = new Map<number, Watched>();
   #timer: Timer | undefined;
   #isStopped = false;
 
   constructor(options: StorageOptions) {
     this.#options = options;
+    this.#things = options.things;
   }
 
   async start(): Promise<void> {
-    await this.#patiently(Promise.all(this.#options.things.map((thing) => this.#place(thing))));
+    await this.#patiently(Promise.all(this.#things.map((thing) => this.#place(thing))));
     await this.look();
     this.#lookLater();
+  }
+
+  /** These from now on; what is known of those that stay is kept, but for boards whose disk was opened anew, perhaps as another file. */
+  async replace(things: readonly StoredThing[], openedAnew: ReadonlySet<string>): Promise<void> {
+    const kept = new Map(this.#things.map((thing) => [keyOf(thing), thing]));
+    this.#things = things.map((thing) => kept.get(keyOf(thing)) ?? thing);
+    for (const [device, watched] of this.#filesystems) {
+      watched.things = this.#things.filter((thing) => watched.things.includes(thing));
+      const isFresh = ({ board }: StoredThing) => board !== undefined && openedAnew.has(board);
+      for (const { path } of watched.things.filter(isFresh)) watched.identities.delete(path);
+      watched.missing = new Set(
+        [...watched.missing].filter((thing) => !isFresh(thing) && watched.things.includes(thing)),
+      );
+      if (watched.things.length === 0) this.#filesystems.delete(device);
+    }
+    const known = [...this.#filesystems.values()].flatMap((watched) => watched.things);
+    const fresh = this.#things.filter((thing) => !known.includes(thing));
+    await this.#patiently(Promise.all(fresh.map((thing) => this.#place(thing))));
+    if (fresh.length > 0) await this.look();
   }
 
   stop(): void {
@@ -172,7 +201,7 @@ export class Storage {
     };
     this.#filesystems.set(device, watched);
     const there = [...watched.things, thing];
-    watched.things = this.#options.things.filter((one) => there.includes(one));
+    watched.things = this.#things.filter((one) => there.includes(one));
     if (watched.things[0] === thing) watched.mountPoint = mountPoint;
   }
 

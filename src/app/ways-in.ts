@@ -10,7 +10,7 @@ import type { NbdServer } from '../nbd/server.js';
 import { DescriptorWatch } from '../os/descriptor-watch.js';
 import { interfaceIndex, type NetworkInterface } from '../os/network-interfaces.js';
 import type { Courier } from '../tftp/courier/courier.js';
-import { startTftpServer } from '../tftp/server.js';
+import { startTftpServer, type TftpServerSettings } from '../tftp/server.js';
 import { type ControlSources, startControlServer, startWebServer, type WebPlace } from '../web/server.js';
 import { addressOn, isLoopbackOnly } from './addresses.js';
 import type { Doorkeeper } from './doorkeeper.js';
@@ -19,7 +19,8 @@ import { Listener } from './listener.js';
 import { closeToOthers, removeStaleSocket, type StateFolder } from './state-folder.js';
 
 export interface WaysInWorld {
-  readonly inventory: Inventory;
+  /** As it is now: what a reload does not change counts from the start, what it does is asked each time. */
+  readonly inventory: () => Inventory;
   readonly sockets: HandedSockets;
   readonly state: StateFolder;
   readonly nbdServer: NbdServer;
@@ -28,7 +29,7 @@ export interface WaysInWorld {
   readonly courier: () => Courier | undefined;
   readonly discovery: Discovery;
   /** For the lines that would add a board. */
-  readonly freeDisk: FreeDisk;
+  readonly freeDisk: () => FreeDisk;
   readonly sources: ControlSources;
   readonly shared: {
     readonly lookup: BoardLookup;
@@ -58,17 +59,22 @@ export class WaysIn {
 
   #dhcp(found: NetworkInterface): readonly Listener[] {
     const { inventory, shared, discovery, freeDisk } = this.#world;
-    const { dhcp, server } = inventory;
+    const { dhcp, server } = inventory();
     if (!dhcp.enabled) return [];
     const place = { name: found.name, address: addressOn(server.address, found), broadcast: found.broadcast };
     const start = async () => {
-      const settings = { interfaces: [place], port: dhcp.port, replyPort: dhcp.replyPort, answer: dhcp.answer };
+      const settings = { interfaces: [place], port: dhcp.port, replyPort: dhcp.replyPort };
       const running = startDhcpServer({
         ...settings,
         ...shared,
         watch: this.#watch,
         discovery,
-        freeDisk,
+        get answer() {
+          return inventory().dhcp.answer;
+        },
+        get freeDisk() {
+          return freeDisk();
+        },
       });
       const failure = () =>
         running.bound().flatMap((binding) => (binding.answer === 'failed' ? [binding.because] : []))[0];
@@ -85,11 +91,11 @@ export class WaysIn {
 
   #tftp(found: NetworkInterface): readonly Listener[] {
     const { inventory, sockets, shared } = this.#world;
-    const { tftp } = inventory;
+    const { tftp } = inventory();
     if (!tftp.enabled || sockets.tftp.length > 0) return [];
     // One for each address: transfers at the others go on when one comes or goes.
     return found.addresses.map(({ address }) => {
-      const start = () => startTftpServer({ ...this.#tftpSettings(), addresses: [address] });
+      const start = () => startTftpServer(this.#tftpSettings({ addresses: [address] }));
       const name = `tftp ${address} port ${tftp.port}`;
       return new Listener(name, start, shared.log, { slot: name, identity: name, service: 'tftp' });
     });
@@ -97,23 +103,32 @@ export class WaysIn {
 
   #handedTftp(): readonly Listener[] {
     const { inventory, sockets, shared } = this.#world;
-    if (!inventory.tftp.enabled) return [];
+    if (!inventory().tftp.enabled) return [];
     return sockets.tftp.map((socket) => {
       const { place, open } = socket;
       const bound = place.kind === 'ipv4' ? [{ local: place, open }] : [];
-      const start = () => startTftpServer({ ...this.#tftpSettings(), addresses: [], bound });
+      const start = () => startTftpServer(this.#tftpSettings({ addresses: [], bound }));
       return new Listener(handedName('tftp', socket), start, shared.log);
     });
   }
 
-  #tftpSettings() {
+  #tftpSettings(places: Pick<TftpServerSettings, 'addresses' | 'bound'>): TftpServerSettings {
     const { inventory, shared, doorkeeper, courier } = this.#world;
-    return { ...inventory.tftp, ...shared, answers: doorkeeper.answers('tftp'), courier: courier() };
+    return {
+      ...{ ...shared, ...places, port: inventory().tftp.port },
+      ...{ answers: doorkeeper.answers('tftp'), courier: courier() },
+      get blockSizeMax() {
+        return inventory().tftp.blockSizeMax;
+      },
+      get windowSizeMax() {
+        return inventory().tftp.windowSizeMax;
+      },
+    };
   }
 
   #nbd(): readonly Listener[] {
     const { inventory, sockets, nbdServer, shared } = this.#world;
-    const { nbd, server } = inventory;
+    const { nbd, server } = inventory();
     if (!nbd.enabled) return [];
     const listener = (name: string, place: () => NbdPlace) =>
       new Listener(name, async () => nbdServer.listen(place()), shared.log);
@@ -138,13 +153,13 @@ export class WaysIn {
       closeToOthers(socketPath);
       return server;
     };
-    return [new Listener('control socket', control, shared.log), ...(inventory.http.enabled ? this.#http() : [])];
+    return [new Listener('control socket', control, shared.log), ...(inventory().http.enabled ? this.#http() : [])];
   }
 
   #http(): readonly Listener[] {
     const { inventory, sockets, sources, doorkeeper, shared } = this.#world;
     const { clock, log } = shared;
-    const { address, port } = inventory.http;
+    const { address, port } = inventory().http;
     const answers = doorkeeper.answers('http');
     const listener = (name: string, place: () => WebPlace) =>
       new Listener(name, async () => startWebServer({ place: place(), answers, clock }, sources), log);

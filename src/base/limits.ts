@@ -467,6 +467,12 @@ export const NBD_CLIENT_READ_AHEAD_BYTES_MAX = 1024 * 1024;
 
 // ── app ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
+/** How often the inventory is looked at where `server.watch` is set; it is read when two looks in a row find the same: an editor writes within that time. */
+export const INVENTORY_LOOK_MS = 1000;
+
+/** How often it is tried again what a reload has left to wait, besides each time that a board lets go of its disk: a copy that ends, a file that is read, tells nobody. */
+export const RELOAD_RETRY_MS = 2000;
+
 /** How often interfaces and addresses are looked at, and what could not be bound is tried again. */
 export const NETWORK_LOOK_MS = 2000;
 

@@ -16,7 +16,7 @@ export interface Grantee {
  * since space that was given back shows there, and who was granted more than he has used gives it back.
  */
 export class Allowance {
-  readonly #limitBytes: number;
+  #limitBytes: number;
   readonly #measure: () => Promise<number>;
   readonly #clock: Clock;
   readonly #grantees = new Set<Grantee>();
@@ -36,6 +36,11 @@ export class Allowance {
 
   get limitBytes(): number {
     return this.#limitBytes;
+  }
+
+  /** Another one from now on; what is taken already stays. */
+  limitTo(limitBytes: number): void {
+    this.#limitBytes = limitBytes;
   }
 
   /** What may still be granted, as far as is known. */

@@ -2,7 +2,7 @@ import { request } from 'node:http';
 import type { Held } from '../boards/disks/board-disk.js';
 import type { CommandVerdict, DiskList, PutAside } from '../boards/disks/disk-commands.js';
 import type { Promoted } from '../boards/disks/promotion.js';
-import type { BoardHistory, ReopenVerdict, ServerStatus } from '../boards/journal/status.js';
+import type { BoardHistory, ReloadVerdict, ReopenVerdict, ServerStatus } from '../boards/journal/status.js';
 
 /** As JSON brings it: dates are text. */
 export type Wire<T> = T extends Date
@@ -55,6 +55,15 @@ export async function askToReopen(
   if (typeof bytes === 'string') return { answer: 'none', because: bytes };
   const answer = json(bytes);
   return typeof answer?.answer === 'string' ? answer : { answer: 'none', because: 'it can do no such thing' };
+}
+
+/** Has the inventory read again. */
+export async function askToReload(place: ServerPlace, force: boolean): Promise<Wire<ReloadVerdict> | NoAnswer> {
+  const body = JSON.stringify({ force });
+  const bytes = await ask(place, '/api/reload', { method: 'POST', patienceMs: COMMAND_PATIENCE_MS, body });
+  if (typeof bytes === 'string') return { answer: 'none', because: bytes };
+  const answer = json(bytes);
+  return typeof answer?.answer === 'string' ? answer : CAN_DO_NO_SUCH_THING;
 }
 
 /** There is no server that answers, or it is none that could. */

@@ -4,6 +4,7 @@ import { diskText, type ImageCondition, imageText, type ServerStatus, spaceText 
 import { askForBoard, askServer, type Wire } from './ask-server.js';
 import { bootLine, failureLine, historyText, stateText, unusableLine, waitLine } from './board-history.js';
 import { ExitStatus } from './exit-status.js';
+import { inventoryText } from './inventory-lines.js';
 import { controlSocketOf, fail, noServer } from './running-server.js';
 import { table } from './table.js';
 
@@ -64,6 +65,7 @@ function overview(status: Wire<ServerStatus>): string {
   const heads = ['BOARD', 'STATE', 'SERIAL', 'IMAGE', 'DISK', 'USED BY', 'LAST BOOT'];
   return [
     table(heads, rows),
+    ...inventoryText(status.inventory),
     ...status.boards.map(waitLine),
     ...status.boards.map(failureLine),
     ...status.boards.map(unusableLine),

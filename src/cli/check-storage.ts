@@ -3,6 +3,7 @@ import { isLow, type StoredThing, storedThings } from '../app/storage.js';
 import { bytesText } from '../base/amounts.js';
 import { spaceText } from '../boards/journal/status.js';
 import { FINDS_FULL_LATE } from '../boards/opening/opening.js';
+import { servedBy } from '../inventory/difference.js';
 import type { Inventory } from '../inventory/inventory.js';
 import { allocationOf, type FilesystemPlace, filesystemOf, findsFullLate, spaceOf } from '../os/filesystem.js';
 
@@ -19,7 +20,7 @@ interface Group {
 
 /** What can't be looked at (an image that is missing, say) is left out: that is told elsewhere. */
 export async function storageReport(inventory: Inventory): Promise<StorageReport> {
-  const groups = await groupsOf(storedThings(inventory));
+  const groups = await groupsOf(storedThings(servedBy(inventory)));
   const reports = await Promise.all(groups.map((group) => reportOf(group, inventory).catch(() => NOTHING)));
   return {
     lines: reports.flatMap(({ lines }) => lines),

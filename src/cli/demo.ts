@@ -119,15 +119,7 @@ async function startServer(folder: string): Promise<Running | undefined> {
       say(opened.answer === 'faults' ? renderFaults(opened.faults) : opened.because);
       return undefined;
     }
-    const { inventory, boards, state } = opened;
-    const app = await startApp({
-      inventory,
-      boards,
-      state,
-      clock: systemClock,
-      log: silentLog,
-      version: programVersion(),
-    });
+    const app = await startApp({ ...opened, path, clock: systemClock, log: silentLog, version: programVersion() });
     const line = lineFor(ports);
     const missing = app.status().listeners.find((listener) => listener.missing !== undefined);
     if (missing === undefined && typeof line !== 'string') return { app, line, ports };

@@ -11,6 +11,7 @@ import { demo } from './demo.js';
 import { drop, promote, reset, rollback, snapshot } from './disk-commands.js';
 import { ExitStatus } from './exit-status.js';
 import { pretend } from './pretend.js';
+import { reload } from './reload.js';
 import { reopen } from './reopen.js';
 import { serve } from './serve.js';
 import { snapshots } from './snapshots.js';
@@ -68,6 +69,12 @@ export function commandLine(done: (status: ExitStatus) => void): Command {
     .addOption(config())
     .option('--json', 'print all that is known, as JSON')
     .action(run(boards));
+  program
+    .command('reload')
+    .description('have the running server read its inventory again, and say what that changed; boards keep their disks')
+    .addOption(config())
+    .option('--force', 'close the connections of boards that are in the way of a change')
+    .action(run(reload));
   program
     .command('reopen')
     .description(

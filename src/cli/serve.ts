@@ -19,6 +19,7 @@ export interface ServeOptions {
 /** Runs the appliance until it is told to stop. */
 export async function serve(options: ServeOptions): Promise<ExitStatus> {
   const { log, flushed } = serverLog(options.logLevel, systemClock);
+  const hangUps = new HangUps();
   const handed = takeHandedSockets(process.env, process.pid);
   if (handed.answer === 'refused') {
     process.stderr.write(renderRefusal(handed.because));
@@ -27,7 +28,7 @@ export async function serve(options: ServeOptions): Promise<ExitStatus> {
   const { sockets } = handed;
   const manager = serviceManager(process.env, process.pid);
   const path = configPath(options.config);
-  const opened = await openConfiguration(path, systemClock);
+  const opened = await openConfiguration(path, systemClock, stateFoldersOf(process.env));
   if (opened.answer === 'faults') {
     process.stderr.write(renderFaults(opened.faults));
     return ExitStatus.InventoryFaults;
@@ -43,7 +44,8 @@ export async function serve(options: ServeOptions): Promise<ExitStatus> {
   for (const warning of handedWarnings(sockets, inventory)) log.warn({ warning }, 'socket.warning');
   for (const warning of tls.warnings) log.warn({ warning }, 'nbd.tls.warning');
   const asked = stopAsked(log);
-  const app = await startApp({ inventory, boards, state, tls, clock: systemClock, log, version, sockets, manager });
+  const app = await startApp({ ...opened, path, clock: systemClock, log, version, sockets, manager });
+  hangUps.listen(() => void app.reload({ by: 'SIGHUP', force: false }));
   const status = await asked;
   // A disk that hangs must not keep us from ending: what it did not answer was not acknowledged either.
   systemClock.after(STOP_MS_MAX, () => {
@@ -54,6 +56,29 @@ export async function serve(options: ServeOptions): Promise<ExitStatus> {
   log.info({}, 'server.stopped');
   if (!(await flushed())) endAtOnce();
   return status;
+}
+
+/** SIGHUP asks for a reload, whenever it comes: one that comes while the server starts is heard when it has. Unheard, it would end the process. */
+class HangUps {
+  #isUnheard = false;
+  #listener: (() => void) | undefined;
+
+  constructor() {
+    process.on('SIGHUP', () => {
+      this.#isUnheard = this.#listener === undefined;
+      this.#listener?.();
+    });
+  }
+
+  listen(listener: () => void): void {
+    this.#listener = listener;
+    if (this.#isUnheard) listener();
+  }
+}
+
+/** systemd tells which it has made for us (StateDirectory=). */
+function stateFoldersOf({ STATE_DIRECTORY: folders = '' }: NodeJS.ProcessEnv): readonly string[] {
+  return folders.split(':').filter((folder) => folder !== '');
 }
 
 function renderRefusal(because: readonly string[]): string {
@@ -79,10 +104,8 @@ function stopAsked(log: Log): Promise<ExitStatus> {
         else log.warn({ signal }, 'server.signal.ignored');
       });
     }
-    // Unheard, these would end the process on the spot, and every board's disk with it.
-    for (const signal of ['SIGHUP', 'SIGUSR2'] as const) {
-      process.on(signal, () => log.warn({ signal }, 'server.signal.ignored'));
-    }
+    // Unheard, it would end the process on the spot, and every board's disk with it.
+    process.on('SIGUSR2', (signal) => log.warn({ signal }, 'server.signal.ignored'));
     const bug = (error: unknown) => {
       log.error({ err: error }, 'server.bug');
       resolve(ExitStatus.Failed);

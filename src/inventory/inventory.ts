@@ -31,6 +31,8 @@ export interface ServerSettings {
   readonly onFull: 'wait' | 'error';
   /** What disks and snapshots in the state folder may take together; undefined: whatever is free. */
   readonly stateLimitBytes: number | undefined;
+  /** Reloads by itself when the file has changed. */
+  readonly watch: boolean;
 }
 
 /** What boards are told to ask. */

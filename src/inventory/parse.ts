@@ -6,7 +6,7 @@ import type { BoardEntry, ImageEntry, Inventory } from './inventory.js';
 import { type InventoryAsWritten, inventorySchema, stateFolder } from './schema.js';
 import { shapeFindings } from './shape-findings.js';
 import { type Finding, type InventorySource, type PositionTable, SourceText } from './source.js';
-import { at, type GrownTree, growTree, type Tree } from './tree.js';
+import { at, type GrownTree, growTree } from './tree.js';
 
 export type InventoryVerdict =
   | { readonly answer: 'inventory'; readonly inventory: Inventory; readonly source: InventorySource }
@@ -33,7 +33,7 @@ export function parseInventory(text: string, file: string): InventoryVerdict {
   const shape = written.success ? [] : shapeFindings(written.error.issues, grown.tree, grown.positions);
   const clashes = findClashes(grown.tree, grown.positions, source);
   const findings = believable(grown, [...grown.structure, ...shape, ...clashes], source);
-  if (findings.length > 0 || !written.success) return faulty(source.faults(findings), stateIn(grown.tree, file));
+  if (findings.length > 0 || !written.success) return faulty(source.faults(findings), stateIn(grown, source));
   return {
     answer: 'inventory',
     inventory: completed(written.data, file),
@@ -46,9 +46,14 @@ function faulty(faults: readonly Fault[], state?: string): InventoryFaults {
 }
 
 /** Of a file that has faults, perhaps here: then undefined. */
-function stateIn(tree: Tree, file: string): string | undefined {
-  const read = stateFolder.safeParse(at(tree, ['server', 'state']) ?? undefined);
-  return read.success ? resolve(dirname(file), read.data) : undefined;
+function stateIn({ tree, syntax }: GrownTree, source: SourceText): string | undefined {
+  // Where the parser guesses it may have lost the key: a line that can mean nothing else is believed then.
+  const [line, another] = [
+    ...source.text.matchAll(/^[ \t]+state:[ \t]+(?<path>[^\s#"'{[&*!|>][^\n#]*?)[ \t]*(?:#.*)?\r?$/gm),
+  ];
+  const written = syntax.length > 0 && another === undefined ? line?.groups?.['path'] : undefined;
+  const read = stateFolder.safeParse(at(tree, ['server', 'state']) ?? written);
+  return read.success ? resolve(dirname(source.file), read.data) : undefined;
 }
 
 /**
@@ -68,6 +73,7 @@ function believable(grown: GrownTree, findings: readonly Finding[], source: Sour
 function positioned(source: SourceText, positions: PositionTable): InventorySource {
   return {
     file: source.file,
+    text: source.text,
     faultAt: (path, complaint, part = 'value') => source.fault({ range: positions.find(path, part), ...complaint }),
   };
 }
@@ -84,6 +90,7 @@ function completed({ server, dhcp, tftp, nbd, http, images, boards }: InventoryA
       allow: server.allow,
       onFull: server.on_full,
       stateLimitBytes: server.state_limit,
+      watch: server.watch,
     },
     dhcp: { enabled: dhcp.enabled, port: dhcp.port, replyPort: dhcp.reply_port, answer: dhcp.answer },
     tftp: {

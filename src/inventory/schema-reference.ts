@@ -62,6 +62,13 @@ export const KEYS = {
     meaning:
       "How much space the boards' disks and snapshots in the state folder may take together. What would need more meets a full disk (`on_full`).",
   },
+  'server.watch': {
+    expects: SWITCH,
+    example: 'true',
+    default: 'false',
+    meaning:
+      'Whether to reload this file by itself when it has changed. Without it a reload is asked for: `brambleboot reload`, or SIGHUP.',
+  },
   'dhcp.enabled': {
     expects: SWITCH,
     example: 'true',
@@ -125,7 +132,7 @@ export const KEYS = {
     example: 'tls/server-cert.pem',
     default: 'nothing',
     meaning:
-      "PEM file with the server's certificate, and behind it those that it was issued by, without the last. Relative to the inventory, as all of these; read when the server starts.",
+      "PEM file with the server's certificate, and behind it those that it was issued by, without the last. Relative to the inventory, as all of these; read when the server starts and at each reload.",
   },
   'nbd.tls.key': {
     expects: 'a path',
@@ -269,7 +276,6 @@ export const SECTIONS = {
 
 /** Keys whose meaning is settled but not built: what the user would get. Not part of the documentation until then. */
 export const NOT_YET: Readonly<Record<string, string>> = {
-  'server.watch': 'reloading by itself when this file changes',
   'server.handover_limit': 'keeping connections over a restart',
 };
 

@@ -59,6 +59,7 @@ const server = section({
   allow: oneOrMore(readSubnet).default([]),
   on_full: scalar(oneOf('wait', 'error')).default('wait'),
   state_limit: scalar(sizeWithin({ least: STATE_LIMIT_BYTES_MIN, most: STATE_LIMIT_BYTES_MAX })).optional(),
+  watch: scalar(readSwitch).default(false),
 } satisfies Fields<'server'>);
 
 const dhcp = section({

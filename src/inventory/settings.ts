@@ -27,6 +27,7 @@ const SETTINGS: Readonly<Record<SettingKey, Setting>> = {
   'server.on_full': { ...setting('server', 'onFull'), counts: 'fromStart' },
   // Disks that were opened without any limit ask nobody before they grow.
   'server.state_limit': { ...setting('server', 'stateLimitBytes'), counts: 'fromStartIfNew' },
+  'server.watch': { ...setting('server', 'watch'), counts: 'atOnce' },
   'dhcp.enabled': { ...setting('dhcp', 'enabled'), counts: 'fromStart' },
   'dhcp.port': { ...setting('dhcp', 'port'), counts: 'fromStart' },
   'dhcp.reply_port': { ...setting('dhcp', 'replyPort'), counts: 'fromStart' },

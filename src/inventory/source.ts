@@ -27,6 +27,8 @@ export interface Finding extends Complaint {
 export interface InventorySource {
   /** As the user named it. */
   readonly file: string;
+  /** All of it. */
+  readonly text: string;
   /** A path that is not in the file (a default) is shown at the nearest thing above it that is. */
   faultAt(path: KeyPath, complaint: Complaint, part?: Part): Fault;
 }

@@ -130,7 +130,7 @@ class Look {
     this.certificates.push({ use: 'server', file, ...factsOf(own), validTo: ends });
     if (ends <= this.#today) {
       const problem = `it has expired, on ${dayOf(ends)}`;
-      this.#fault('certificate', { problem, remedy: 'have a new one issued; it is read at the next start' });
+      this.#fault('certificate', { problem, remedy: 'have a new one issued; it is read at the next start or reload' });
     }
     if (new Date(own.validFrom) > this.#today) {
       this.warnings.push(

@@ -33,7 +33,7 @@ export interface NbdWorld {
   readonly meter: NbdMeter;
   readonly clock: Clock;
   readonly log: Log;
-  /** Without it there is no TLS. */
+  /** Without it there is no TLS. Asked anew for each connection. */
   readonly tls?: NbdTls | undefined;
 }
 

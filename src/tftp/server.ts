@@ -53,10 +53,18 @@ export interface TftpServer {
 
 /** Rejects with Node's error (`code`, `address`, `port`) if one of the addresses can't be had; then none is left bound. */
 export async function startTftpServer(settings: TftpServerSettings): Promise<TftpServer> {
-  const { addresses, port, bound = [], blockSizeMax, windowSizeMax, courier, answers, lookup, clock } = settings;
+  const { addresses, port, bound = [], courier, answers, lookup, clock } = settings;
   const reporter = new TransferReporter(settings);
   const running = new RunningRequests<BootRequest>();
-  const limits = { blockBytesMax: blockSizeMax, windowBlocksMax: windowSizeMax };
+  // Asked anew for each request: a reload of the inventory may change them.
+  const limits = {
+    get blockBytesMax() {
+      return settings.blockSizeMax;
+    },
+    get windowBlocksMax() {
+      return settings.windowSizeMax;
+    },
+  };
   const shared = { courier, limits, answers, lookup, clock, reporter, running, refusals: new RefusalGate() };
 
   const ports: MainPort[] = [];

@@ -80,7 +80,17 @@ export const METRICS = {
   unknownBoards: { name: 'brambleboot_unknown_boards', help: 'Boards seen that are not in the inventory', labels: [] },
   inventoryFaults: {
     name: 'brambleboot_inventory_faults',
-    help: 'Faults in the inventory that the server runs on: 0, as it starts on no other',
+    help: 'Faults of config.yaml, for which it was not loaded; 0 if the server runs on it',
+    labels: [],
+  },
+  reloadSuccess: {
+    name: 'brambleboot_config_last_reload_successful',
+    help: '1 if config.yaml was loaded when it was read last, else 0',
+    labels: [],
+  },
+  reloadTime: {
+    name: 'brambleboot_config_last_reload_success_timestamp_seconds',
+    help: 'When config.yaml was loaded last',
     labels: [],
   },
   buildInfo: { name: 'brambleboot_build_info', help: 'Always 1', labels: ['version'] },
@@ -98,6 +108,14 @@ export interface MeasuredStates {
   readonly countElsewhere: () => void;
   readonly failedDisks: () => readonly (readonly [board: string, hasFailed: boolean])[];
   readonly certificates: () => readonly (readonly [use: string, secondsLeft: number])[];
+  readonly inventory: () => MeasuredInventory;
+}
+
+export interface MeasuredInventory {
+  /** Those that kept it from being loaded when it was read last. */
+  readonly faultCount: number;
+  /** Undefined: since the start it never was. */
+  readonly loadedAt: Date | undefined;
 }
 
 /** Requests that were done well, many at once. */
@@ -134,14 +152,19 @@ export class Metrics {
   readonly #requestErrors = this.#counter(METRICS.requestErrors);
   readonly #refusals = this.#counter(METRICS.refusals);
   readonly #tlsFailures = this.#counter(METRICS.tlsFailures);
+  readonly #perBoard: readonly (Counter | Gauge | Histogram)[] = [
+    ...[this.#boots, this.#bootFailures, this.#offers, this.#transfers, this.#transferBytes, this.#connections],
+    ...[this.#requests, this.#requestBytes, this.#requestErrors, this.#refusals, this.#bootDuration],
+  ];
 
   constructor(
-    { unknownBoards, storage, heldRequests, failedDisks, certificates, countElsewhere }: MeasuredStates,
+    { unknownBoards, storage, heldRequests, failedDisks, certificates, inventory, countElsewhere }: MeasuredStates,
     { version, boardNames }: { readonly version: string; readonly boardNames: readonly string[] },
   ) {
     this.#countElsewhere = countElsewhere;
     collectDefaultMetrics({ register: this.#registry });
     this.#gauge(METRICS.certificateLeft, (gauge) => {
+      gauge.reset();
       for (const [certificate, seconds] of certificates()) gauge.set({ certificate }, seconds);
     });
     this.#gauge(METRICS.storageFree, async (gauge) => {
@@ -155,18 +178,34 @@ export class Metrics {
       for (const [board, bytes] of allocated) gauge.set({ board }, bytes);
     });
     this.#gauge(METRICS.heldRequests, (gauge) => {
+      gauge.reset();
       for (const [board, requests] of heldRequests()) gauge.set({ board }, requests);
     });
     this.#gauge(METRICS.diskFailed, (gauge) => {
+      gauge.reset();
       for (const [board, hasFailed] of failedDisks()) gauge.set({ board }, hasFailed ? 1 : 0);
     });
     this.#gauge(METRICS.unknownBoards, (gauge) => gauge.set(unknownBoards()));
-    this.#gauge(METRICS.inventoryFaults).set(0);
+    this.#gauge(METRICS.inventoryFaults, (gauge) => gauge.set(inventory().faultCount));
+    this.#gauge(METRICS.reloadSuccess, (gauge) => gauge.set(inventory().faultCount === 0 ? 1 : 0));
+    this.#gauge(METRICS.reloadTime, (gauge) => gauge.set((inventory().loadedAt?.getTime() ?? 0) / 1000));
     this.#gauge(METRICS.buildInfo).set({ version }, 1);
-    // A series that is there from the start: a rate over a counter that is born at 1 would miss the first boot.
-    for (const board of boardNames) {
-      this.#boots.inc({ board }, 0);
-      this.#connections.set({ board }, 0);
+    for (const board of boardNames) this.begin(board);
+  }
+
+  /** A series that is there from the start: a rate over a counter that is born at 1 would miss the first boot. */
+  begin(board: string): void {
+    this.#boots.inc({ board }, 0);
+    this.#connections.inc({ board }, 0);
+  }
+
+  /** Of a board that is served no longer nothing is told: a series that stays at 0 connections would be an alarm. */
+  async end(board: string): Promise<void> {
+    for (const metric of this.#perBoard) {
+      const { values } = await metric.get();
+      // A histogram's values have labels of their own besides.
+      const seen = values.filter(({ labels }) => labels['board'] === board);
+      for (const { labels } of seen) metric.remove(labelsOf(labels));
     }
   }
 
@@ -257,6 +296,13 @@ export class Metrics {
       registers: [this.#registry],
     });
   }
+}
+
+/** Without `le`, which no caller has set. */
+function labelsOf(labels: Partial<Record<string, string | number>>): Record<string, string | number> {
+  return Object.fromEntries(
+    Object.entries(labels).flatMap(([name, value]) => (name === 'le' || value === undefined ? [] : [[name, value]])),
+  );
 }
 
 interface Declared {

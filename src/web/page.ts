@@ -3,6 +3,7 @@ import {
   type BoardStatus,
   type FilesystemStatus,
   type ImageCondition,
+  type InventoryStatus,
   imageText,
   type ListenerStatus,
   type ServerStatus,
@@ -38,6 +39,7 @@ export function statusPage(status: ServerStatus): string {
 <body>
 <header><h1>Brambleboot</h1><p>${summary(status.boards)} · version ${status.version} · up since ${instant(status.startedAt)}</p></header>
 <main>
+${inventorySection(status.inventory)}
 ${gone.length === 0 ? markup`` : goneSection(gone)}
 ${low.length === 0 ? markup`` : storageSection(low)}
 ${images.length === 0 ? markup`` : imagesSection(images)}
@@ -94,6 +96,26 @@ ${unusableParagraph(board.own)}
 ${spaceParagraph(board.waitingForSpace)}
 ${lastBoot === undefined ? markup`<p>Not seen yet.</p>` : markup`<p>${bootSummary(lastBoot, steps)} <a href="/boards/${board.name}">All its boots</a></p>`}
 ${lastBoot === undefined || steps === 'notShown' ? markup`` : timeline(lastBoot)}
+</section>`;
+}
+
+/** What is not as the file says, and why. */
+function inventorySection({ file, loadedAt, faults, waiting, needsRestart }: InventoryStatus): Markup {
+  const goesOn =
+    loadedAt === undefined
+      ? markup`The server runs on its copy of the last sound one.`
+      : markup`The server goes on with what it read at ${instant(loadedAt)}.`;
+  const faulty =
+    faults === undefined
+      ? markup``
+      : markup`<section><h2><span class="state failed">inventory faulty</span></h2>
+<p class="why">${file} could not be loaded since ${instant(faults.since)}. ${goesOn}</p><pre>${faults.text}</pre>
+</section>`;
+  if (waiting.length === 0 && needsRestart.length === 0) return faulty;
+  const restart = needsRestart.map((key) => markup`<tr><td>${key}</td><td>needs a restart of the server</td></tr>`);
+  return markup`${faulty}
+<section><h2><span class="state booting">changes that wait</span></h2>
+<table>${waiting.map(({ board, what, because }) => markup`<tr><td>${board}</td><td>${what}: ${because}</td></tr>`)}${restart}</table>
 </section>`;
 }
 

@@ -13,7 +13,13 @@ import {
 } from '../base/limits.js';
 import { printable, printableJson, shortened } from '../base/printable.js';
 import type { CommandVerdict, DiskCommands, DiskList } from '../boards/disks/disk-commands.js';
-import type { BoardVerdict, ListenerStatus, ReopenVerdict, ServerStatus } from '../boards/journal/status.js';
+import type {
+  BoardVerdict,
+  ListenerStatus,
+  ReloadVerdict,
+  ReopenVerdict,
+  ServerStatus,
+} from '../boards/journal/status.js';
 import { boardPage, unknownBoardPage } from './board-page.js';
 import { Connections } from './connections.js';
 import { addDiskRoutes } from './disk-routes.js';
@@ -31,6 +37,7 @@ export interface WebSources {
 /** The same for who may use the control socket, and what he may have done. */
 export interface ControlSources extends WebSources {
   readonly reopen: (board: string) => Promise<ReopenVerdict>;
+  readonly reload: (force: boolean) => Promise<ReloadVerdict>;
   readonly disks: DiskCommands;
 }
 
@@ -81,6 +88,17 @@ const PATIENCE: HttpPatience = {
 interface Named {
   readonly Params: { readonly name: string };
 }
+
+interface Reload {
+  readonly Body: { readonly force: boolean };
+}
+
+const RELOAD = {
+  type: 'object',
+  properties: { force: { type: 'boolean' } },
+  required: ['force'],
+  additionalProperties: false,
+} as const;
 
 /** Serves metrics, health, API and page: read-only, all of it. */
 export async function startWebServer(options: WebAddress, sources: WebSources): Promise<WebServer> {
@@ -147,6 +165,7 @@ function running(server: FastifyInstance): WebServer {
 export function controlServer(sources: ControlSources): FastifyInstance {
   const server = webServer(sources);
   server.post<Named>('/api/boards/:name/reopen', async (request) => sources.reopen(request.params.name));
+  server.post<Reload>('/api/reload', { schema: { body: RELOAD } }, async ({ body }) => sources.reload(body.force));
   addDiskRoutes(server, sources.disks);
   return server;
 }

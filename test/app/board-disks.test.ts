@@ -19,8 +19,9 @@ async function world(context: TestContext, { promote, ...options }: OwnerOptions
     void said.push(`${level} ${event} ${JSON.stringify(facts)}`);
   const log: Log = { debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error') };
   const board = await ownerBoard(context, scratchFolder(context), 'node1', options);
+  const served = [board, boardOf('plain', '2')];
   const disks = new BoardDisks({
-    ...{ boards: [board, boardOf('plain', '2')], clock: systemClock, log },
+    ...{ boards: () => served, clock: systemClock, log },
     promote: promote ?? (async () => ({ answer: 'refused', because: 'not here' })),
   });
   const read = async () => {
@@ -29,7 +30,7 @@ async function world(context: TestContext, { promote, ...options }: OwnerOptions
     return bytes.toString('latin1');
   };
   const write = (text: string) => board.disk.write(0, Buffer.from(text, 'latin1'), { durable: true });
-  return { board, disks, said, read, write };
+  return { board, disks, said, read, write, served };
 }
 
 /** A client that answers when it is probed, and stays until it is closed. */

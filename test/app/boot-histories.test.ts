@@ -29,10 +29,11 @@ const attached = (board = 'node1'): BoardEvent => ({ board, kind: 'attached', pe
 function processOn(store: HistoryStore | string, boards: readonly string[] = ['node1'], uptimeMs = 0) {
   const clock = new FakeClock();
   const { log, lines, events } = keptLog();
-  const journal: Journal = new Journal(clock, (board, weight) => histories.changed(board, weight));
+  const journal: Journal = new Journal(clock, (board, weight) => kept.changed(board, weight));
   const folder = typeof store === 'string' ? new HistoryFolder(store) : store;
   const hostTime = () => ({ hostBoot: 'b007', uptimeMs: uptimeMs + clock.nowMs() });
-  const histories = new BootHistories({ journal, folder, boards, hostTime, clock, log });
+  const kept = new BootHistories({ journal, folder, hostTime, clock, log });
+  const histories = { restore: () => kept.restore(boards), stop: () => kept.stop() };
   const tell = (...all: readonly BoardEvent[]) => all.flatMap((event) => journal.record(event)).map(({ kind }) => kind);
   const stop = () => {
     journal.stopping();

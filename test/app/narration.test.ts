@@ -37,7 +37,7 @@ function fixture() {
     lookup,
     log,
     clock,
-    freeDisk: { image: 'spare', disk: 'direct' },
+    freeDisk: () => ({ image: 'spare', disk: 'direct' }),
   });
   return { tell, lines, addresses, discovery, suspectedCount: () => suspicions.length };
 }

@@ -3,6 +3,7 @@ import { describe, test } from 'node:test';
 import { Storage, type StorageCalls, storedThings } from '../../src/app/storage.js';
 import { STORAGE_FORGOTTEN_MS, STORAGE_LOOK_MS, STORAGE_PATIENCE_MS } from '../../src/base/limits.js';
 import type { Log } from '../../src/base/log.js';
+import { servedBy } from '../../src/inventory/difference.js';
 import { parseInventory } from '../../src/inventory/parse.js';
 import { FakeClock } from '../support/fake-clock.js';
 
@@ -157,7 +158,7 @@ describe('storage', () => {
 boards: { node1: { serial: 1, image: one }, node2: { serial: 2, image: shared, disk: overlay } }`;
     const verdict = parseInventory(yaml, '/srv/config.yaml');
     assert.ok(verdict.answer === 'inventory');
-    assert.deepEqual(storedThings(verdict.inventory), [
+    assert.deepEqual(storedThings(servedBy(verdict.inventory)), [
       { name: 'image one', path: '/srv/one.img', board: 'node1' },
       { name: 'image spare', path: '/img/spare.img', board: undefined },
       { name: 'image shared', path: '/srv/shared.img', board: undefined },

@@ -88,6 +88,7 @@ server: { state_limit: 200GiB }`;
       allow: [],
       onFull: 'wait',
       stateLimitBytes: undefined,
+      watch: false,
     });
     assert.deepEqual(dhcp, { enabled: true, port: 67, replyPort: 68, answer: 'known' });
     assert.deepEqual(tftp, { enabled: true, port: 69, blockSizeMax: 1468, windowSizeMax: 64, singlePort: false });

@@ -154,7 +154,7 @@ describe('certificates and keys', { skip }, () => {
     assert.deepEqual(
       (await faults(folder, ALL, { days: 3651 })).map((fault) => fault.replaceAll(/\d{4}-\d\d-\d\d/g, 'DAY')),
       [
-        'c: it has expired, on DAY (have a new one issued; it is read at the next start)',
+        'c: it has expired, on DAY (have a new one issued; it is read at the next start or reload)',
         'ca/ca-cert.pem: it has expired, on DAY, and so has every certificate that it issued (make a new CA, and certificates for the boards with it)',
       ],
     );

@@ -36,9 +36,8 @@ export async function startTestServer(context: TestContext, options: TestServerO
   const opened = await openConfiguration(path, systemClock);
   if (opened.answer === 'faults') throw new Error(renderFaults(opened.faults));
   if (opened.answer === 'failed') throw new Error(opened.because);
-  const { inventory, boards, state, tls } = opened;
   const log = options.log ?? silentLog;
-  const app = await startApp({ inventory, boards, state, tls, clock: systemClock, log, version: 'test' });
+  const app = await startApp({ ...opened, path, clock: systemClock, log, version: 'test' });
   whenOver(context, () => app.stop());
   const missing = app.status().listeners.find((listener) => listener.missing !== undefined);
   if (missing !== undefined) throw new Error(`${missing.name}: ${missing.missing}`);

@@ -1,8 +1,20 @@
 import type { DiskCommands } from '../../src/boards/disks/disk-commands.js';
 import type { BootRecord } from '../../src/boards/journal/boot-record.js';
-import type { BoardFacts, BoardHistory, ServerStatus } from '../../src/boards/journal/status.js';
+import type { BoardFacts, BoardHistory, InventoryStatus, ServerStatus } from '../../src/boards/journal/status.js';
 import type { MeasuredStates } from '../../src/web/metrics.js';
 import type { WebSources } from '../../src/web/server.js';
+
+const STARTED = new Date(Date.UTC(2026, 0, 2, 3, 4, 5));
+
+/** Of a server whose inventory is as it was at the start. */
+export const soundInventory: InventoryStatus = {
+  file: '/srv/config.yaml',
+  loadedAt: STARTED,
+  faults: undefined,
+  changed: undefined,
+  waiting: [],
+  needsRestart: [],
+};
 
 /** For metrics that nobody looks at. */
 export const noStates: MeasuredStates = {
@@ -12,9 +24,8 @@ export const noStates: MeasuredStates = {
   countElsewhere: () => {},
   failedDisks: () => [],
   certificates: () => [],
+  inventory: () => ({ faultCount: 0, loadedAt: STARTED }),
 };
-
-const STARTED = new Date(Date.UTC(2026, 0, 2, 3, 4, 5));
 
 /** A server with one board that failed, and `text` wherever a peer or the kernel may have put it. */
 export function sampleStatus(text: string): ServerStatus {
@@ -39,6 +50,14 @@ export function sampleStatus(text: string): ServerStatus {
     filesystems: [
       { mountPoint: text, sizeBytes: 100e9, freeBytes: 3e9, low: true, holds: ['image noble', text], missing: [] },
     ],
+    inventory: {
+      file: text,
+      loadedAt: undefined,
+      faults: { since: STARTED, count: 1, text },
+      changed: { at: STARTED, what: [text] },
+      waiting: [{ board: 'node1', what: 'removed', because: text }],
+      needsRestart: ['nbd.port'],
+    },
   };
 }
 
@@ -60,6 +79,9 @@ export function sourcesOf(status: ServerStatus, metricsText = 'some_metric 1\n')
     snapshots: async (board) => ({ answer: 'unknown', because: `there is no board "${board}"` }),
   };
 }
+
+/** A reload of which nothing comes. */
+export const deafReload = async () => ({ answer: 'refused', because: 'the server is being stopped' }) as const;
 
 /** Commands on disks of which nothing comes. */
 export const deafDisks: DiskCommands = {

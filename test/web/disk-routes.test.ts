@@ -5,13 +5,18 @@ import { describe, type TestContext, test } from 'node:test';
 import type { DiskCommands } from '../../src/boards/disks/disk-commands.js';
 import { controlServer, startControlServer, webServer } from '../../src/web/server.js';
 import { scratchFolder } from '../support/scratch.js';
-import { deafDisks, sampleStatus, sourcesOf } from '../support/status.js';
+import { deafDisks, deafReload, sampleStatus, sourcesOf } from '../support/status.js';
 
 const DONE = { answer: 'done' } as const;
 const sources = sourcesOf(sampleStatus('x'));
 
 function control(disks: Partial<DiskCommands>) {
-  return controlServer({ ...sources, reopen: async () => ({ answer: 'sound' }), disks: { ...deafDisks, ...disks } });
+  return controlServer({
+    ...sources,
+    reopen: async () => ({ answer: 'sound' }),
+    reload: deafReload,
+    disks: { ...deafDisks, ...disks },
+  });
 }
 
 function post(what: string, payload: object) {
@@ -80,7 +85,7 @@ describe("commands on a board's disk over the control socket", () => {
 describe('a copy over the control socket', () => {
   async function listening(context: TestContext, promote: DiskCommands['promote']): Promise<string> {
     const socketPath = join(scratchFolder(context), 'control.sock');
-    const everything = { ...sources, reopen: async () => ({ answer: 'sound' }) as const };
+    const everything = { ...sources, reopen: async () => ({ answer: 'sound' }) as const, reload: deafReload };
     const server = await startControlServer(socketPath, { ...everything, disks: { ...deafDisks, promote } });
     context.after(() => server.stop());
     return socketPath;

@@ -81,6 +81,8 @@ describe('metrics', () => {
       'brambleboot_disk_failed{board="node1"} 1',
       'brambleboot_unknown_boards 0',
       'brambleboot_inventory_faults 0',
+      'brambleboot_config_last_reload_successful 1',
+      'brambleboot_config_last_reload_success_timestamp_seconds 1767323045',
       'brambleboot_build_info{version="9.9.9"} 1',
       'brambleboot_nbd_request_duration_seconds_sum{command="read"} 0.001',
       'brambleboot_nbd_request_duration_seconds_count{command="read"} 1',

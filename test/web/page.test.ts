@@ -13,7 +13,7 @@ describe('the status page', () => {
     assert.ok(!page.includes('<script'));
     assert.ok(!page.includes('\u001b'));
     assert.ok(!page.includes('\u202e'));
-    assert.equal(page.split('&lt;script&gt;alert(1)&lt;/script&gt;&amp;&quot;&#39;').length - 1, 9);
+    assert.equal(page.split('&lt;script&gt;alert(1)&lt;/script&gt;&amp;&quot;&#39;').length - 1, 12);
   });
 
   test('tells each board, its state and the steps of its last boot', () => {

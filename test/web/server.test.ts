@@ -3,7 +3,7 @@ import { describe, test } from 'node:test';
 import { systemClock } from '../../src/base/clock.js';
 import type { ServerStatus } from '../../src/boards/journal/status.js';
 import { controlServer, startWebServer, webServer } from '../../src/web/server.js';
-import { deafDisks, sourcesOf } from '../support/status.js';
+import { deafDisks, deafReload, soundInventory, sourcesOf } from '../support/status.js';
 
 const ready: ServerStatus = {
   version: '1',
@@ -13,6 +13,7 @@ const ready: ServerStatus = {
   unknownBoards: [],
   filesystems: [],
   images: [],
+  inventory: soundInventory,
 };
 
 function serverWith(status: ServerStatus) {
@@ -54,7 +55,7 @@ describe('the web server', () => {
     };
     const place = { method: 'POST', url: '/api/boards/node1/reopen' } as const;
     assert.equal((await serverWith(ready).inject(place)).statusCode, 404);
-    const control = controlServer({ ...sourcesOf(ready), reopen, disks: deafDisks });
+    const control = controlServer({ ...sourcesOf(ready), reopen, reload: deafReload, disks: deafDisks });
     assert.equal((await control.inject({ ...place, method: 'GET' })).statusCode, 404);
     assert.deepEqual(asked, []);
     assert.deepEqual((await control.inject(place)).json(), { answer: 'sound' });

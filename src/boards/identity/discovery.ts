@@ -91,6 +91,13 @@ export class Discovery {
     this.#boards.delete(mac);
   }
 
+  /** Of a board that the inventory has learned of, by whatever it was seen. */
+  forgetBoard({ serial, mac }: { readonly serial: Serial; readonly mac: MacAddress | undefined }): void {
+    this.#asking.delete(serial);
+    const isIt = (board: DiscoveredBoard) => board.serial === serial || board.mac === mac;
+    for (const board of this.boards().filter(isIt)) this.forget(board.mac);
+  }
+
   /** How many lines were withheld since the last time this was asked. */
   takeWithheld(): number {
     const withheld = this.#withheld;

@@ -7,21 +7,30 @@ import type { BoardLookup, BootPathVerdict } from './lookup.js';
 import { macOfPi1To3 } from './pi-identity.js';
 
 /** The boards of the inventory, found by whatever a packet says of them. */
-export function lookupAmong(boards: readonly Board[], addresses: AddressBook): BoardLookup {
+export function lookupAmong(boards: readonly Board[], addresses: AddressBook): ChangingLookup {
   return new InventoryLookup(boards, addresses);
 }
 
-class InventoryLookup implements BoardLookup {
-  readonly #byName: ReadonlyMap<string, Board>;
-  readonly #bySerial: ReadonlyMap<Serial, Board>;
-  readonly #byMac: ReadonlyMap<MacAddress, Board>;
+export interface ChangingLookup extends BoardLookup {
+  /** These, and no others, from now on. */
+  replace(boards: readonly Board[]): void;
+}
+
+class InventoryLookup implements ChangingLookup {
+  #byName: ReadonlyMap<string, Board> = new Map();
+  #bySerial: ReadonlyMap<Serial, Board> = new Map();
+  #byMac: ReadonlyMap<MacAddress, Board> = new Map();
   readonly #addresses: AddressBook;
 
   constructor(boards: readonly Board[], addresses: AddressBook) {
+    this.#addresses = addresses;
+    this.replace(boards);
+  }
+
+  replace(boards: readonly Board[]): void {
     this.#byName = new Map(boards.map((board) => [board.name, board]));
     this.#bySerial = new Map(boards.map((board) => [board.serial, board]));
     this.#byMac = new Map(boards.flatMap((board) => (board.mac === undefined ? [] : [[board.mac, board]])));
-    this.#addresses = addresses;
   }
 
   byName(name: string): Board | undefined {

@@ -81,6 +81,13 @@ export class PinnedImages {
     return this.#rounds;
   }
 
+  /** Nobody may use its device any more. */
+  async release(image: PinnedImage): Promise<void> {
+    this.#open.delete(image);
+    await this.#rounds;
+    await image.close();
+  }
+
   /** Nobody may use any of their devices any more. */
   async close(): Promise<void> {
     this.#isClosed = true;

@@ -79,6 +79,11 @@ export class Journal {
     return newest.resumed(nowMs, isLast);
   }
 
+  /** A board that is no longer served. */
+  forget(board: string): void {
+    this.#lives.delete(board);
+  }
+
   /** From here on a disk that is let go of is our doing; the next process is to know who had it. */
   stopping(): void {
     this.#stopping = true;

@@ -13,7 +13,52 @@ export interface ServerStatus {
   readonly images: readonly ImageCondition[];
   /** Under images and state; without those that do not answer. */
   readonly filesystems: readonly FilesystemStatus[];
+  readonly inventory: InventoryStatus;
 }
+
+/** How what is served stands to the file. */
+export interface InventoryStatus {
+  readonly file: string;
+  /** When what is in it was taken over last; undefined: since the start never, and the server runs on its copy of the last sound one. */
+  readonly loadedAt: Date | undefined;
+  /** Why it was not when it was read last; undefined: it was. */
+  readonly faults: InventoryFaultsStatus | undefined;
+  /** What the last reload that changed something changed. */
+  readonly changed: { readonly at: Date; readonly what: readonly string[] } | undefined;
+  /** What has to wait, until a board lets go of its disk. */
+  readonly waiting: readonly WaitingChange[];
+  /** Keys whose value counts from the next start on. */
+  readonly needsRestart: readonly string[];
+}
+
+export interface InventoryFaultsStatus {
+  readonly since: Date;
+  readonly count: number;
+  /** As `check` lists them: several lines each. */
+  readonly text: string;
+}
+
+export interface WaitingChange {
+  readonly board: string;
+  /** `removed`, `added`, or the keys. */
+  readonly what: string;
+  /** Half a sentence: `it is connected from 192.168.1.21`. */
+  readonly because: string;
+}
+
+/** What came of reading the inventory again. */
+export type ReloadVerdict =
+  | {
+      readonly answer: 'reloaded';
+      readonly file: string;
+      /** `board node2: added`; empty: there was nothing to change. */
+      readonly changed: readonly string[];
+      readonly waiting: readonly WaitingChange[];
+      readonly needsRestart: readonly string[];
+    }
+  /** Nothing was changed. */
+  | ({ readonly answer: 'faults'; readonly file: string } & Omit<InventoryFaultsStatus, 'since'>)
+  | { readonly answer: 'refused'; readonly because: string };
 
 export interface FilesystemStatus {
   readonly mountPoint: string;

@@ -2,6 +2,7 @@ import { BlockError } from '../../block/block-error.js';
 import { openFileDevice } from '../../block/file-device.js';
 import { watched } from '../../block/watched-device.js';
 import type { BoardEntry, ImageEntry } from '../../inventory/inventory.js';
+import { fileIdentity } from '../../os/file-identity.js';
 import { BootPartition } from '../boot-files/boot-partition.js';
 import { locateBoot, readLayout } from '../boot-files/image-layout.js';
 import { layoutWarnings, type OpenBoard, type Opening } from './opening.js';
@@ -26,10 +27,11 @@ export async function openDirectBoard(
     const partition = new BootPartition(disk, () => locateBoot(disk, image), memory);
     // Whoever writes elsewhere need not tell from now on. A damaged one is told about when it is asked for.
     await partition.look(async () => {}).catch(() => {});
-    const bootFiles = opening.bootFiles(partition, entry);
-    return {
-      board: opening.board(entry, { disk, medium: device, bootFiles, waits, own: undefined }),
-      image: image.name,
+    const lasting = opening.lasting({ disk, medium: device, own: undefined }, waits);
+    const common = {
+      image,
+      identity: await fileIdentity(image.file),
+      openFiles: lasting.openFiles,
       warnings: [
         ...layoutWarnings(image, verdict.layout),
         ...warnings.map((because) => ({ image: image.name, because })),
@@ -39,6 +41,13 @@ export async function openDirectBoard(
         await disk.close();
       },
     };
+    const openAs = (now: BoardEntry): OpenBoard => ({
+      ...common,
+      entry: now,
+      board: opening.board(now, lasting, opening.bootFiles(partition, now)),
+      amended: openAs,
+    });
+    return openAs(entry);
   } catch (error) {
     await device?.close();
     if (error instanceof BlockError) return { problem: error.message, remedy: remedyFor(error) };

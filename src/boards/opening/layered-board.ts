@@ -4,6 +4,7 @@ import { watched } from '../../block/watched-device.js';
 import { fitGpt } from '../../disk/partition/fit-gpt.js';
 import type { BoardEntry, ImageEntry } from '../../inventory/inventory.js';
 import { sizeText } from '../../inventory/size-scalar.js';
+import { fileIdentity } from '../../os/file-identity.js';
 import type { BootFiles } from '../boot-files/boot-file.js';
 import { BootPartition, type DiskLayout } from '../boot-files/boot-partition.js';
 import { CommonBootFiles } from '../boot-files/common-boot-files.js';
@@ -18,13 +19,15 @@ export interface CommonImage {
   readonly entry: ImageEntry;
   readonly pinned: PinnedImage;
   readonly layout: ImageLayout;
+  /** Of its file (`fileIdentity`). */
+  readonly identity: string | undefined;
   /** Its boot partition, which nobody writes to: what was read of it is for all boards. */
   readonly partition: BootPartition;
 }
 
 type Complaint = { readonly problem: string; readonly remedy: string };
 
-/** Answers a complaint where nobody could boot from it. It is closed with all other pinned images. */
+/** Answers a complaint where nobody could boot from it. */
 export async function openCommonImage(
   opening: Opening,
   entry: ImageEntry,
@@ -37,7 +40,7 @@ export async function openCommonImage(
     }
     const disk = watched(pinned.device);
     const partition = new BootPartition(disk, () => locateBoot(disk, entry), opening.memory);
-    return { entry, pinned, layout: verdict.layout, partition };
+    return { entry, pinned, layout: verdict.layout, identity: await fileIdentity(entry.file), partition };
   } catch (error) {
     if (error instanceof BlockError) return { problem: error.message, remedy: "see the host's kernel log (dmesg)" };
     throw error;
@@ -72,16 +75,24 @@ export async function openLayeredBoard(
         `${disksPath}/${entry.name}/${name} is no layer of the disk of ${entry.name}, nor of a snapshot: it is left alone`,
     ),
   ];
-  const bootFiles = bootFilesOf(opening, entry, { image, own, partition });
-  return {
-    board: opening.board(entry, { disk: own.device, medium: own.medium, bootFiles, waits, own }),
-    image: image.entry.name,
+  const lasting = opening.lasting({ disk: own.device, medium: own.medium, own }, waits);
+  const common = {
+    image: image.entry,
+    identity: image.identity,
+    openFiles: lasting.openFiles,
     warnings: because.map((text) => ({ image: image.entry.name, because: text })),
     close: async () => {
       partition.close();
       await own.close();
     },
   };
+  const openAs = (now: BoardEntry): OpenBoard => ({
+    ...common,
+    entry: now,
+    board: opening.board(now, lasting, bootFilesOf(opening, now, { image, own, partition })),
+    amended: openAs,
+  });
+  return openAs(entry);
 }
 
 export function commonWarnings({ entry, layout }: CommonImage): ReturnType<typeof layoutWarnings> {

@@ -18,11 +18,13 @@ import type { BootFiles } from '../boot-files/boot-file.js';
 import type { BootMemory, BootPartition } from '../boot-files/boot-partition.js';
 import { type BootFilesOptions, ImageBootFiles } from '../boot-files/image-boot-files.js';
 import type { ImageLayout } from '../boot-files/image-layout.js';
+import { OpenFiles } from '../boot-files/open-files.js';
 import { PieceStore } from '../boot-files/piece-store.js';
 import { allocatedUnder, disksFolder } from '../disks/disk-folder.js';
 import type { OwnDisk } from '../disks/own-disk.js';
 import { twinIdentity } from '../identity/twin.js';
 import { addressLock } from '../writer-lock/address-lock.js';
+import type { WriterLock } from '../writer-lock/writer-lock.js';
 
 export interface OpeningOptions {
   /** What a board is told to ask for its disk, given the address of ours that it asked for files. */
@@ -34,6 +36,7 @@ export interface OpeningOptions {
 export class Opening {
   readonly inventory: Inventory;
   readonly options: OpeningOptions;
+  serverAddress: OpeningOptions['serverAddress'];
   readonly disks = new Disks();
   /** A folder for each board that has a disk of its own. */
   readonly disksPath: string;
@@ -46,9 +49,11 @@ export class Opening {
   /** For what all boards that have a disk of their own write. */
   readonly allowance: Allowance | undefined;
 
+  /** `inventory`: that of the start. Of its settings only those count here that no reload changes, and `server.state_limit`. */
   constructor(inventory: Inventory, options: OpeningOptions) {
     this.inventory = inventory;
     this.options = options;
+    this.serverAddress = options.serverAddress;
     this.disksPath = disksFolder(inventory.server.state);
     const { stateLimitBytes } = inventory.server;
     this.allowance =
@@ -58,11 +63,11 @@ export class Opening {
   }
 
   bootFiles(partition: BootPartition, entry: BoardEntry): BootFiles {
-    const { inventory, options } = this;
+    const { inventory } = this;
     const { cmdline, name: exportName } = entry;
     const settings: BootFilesOptions = {
       ...{ cmdline, exportName, twin: twinIdentity(entry), nbdPort: inventory.nbd.port },
-      serverAddress: options.serverAddress,
+      serverAddress: (askedAt) => this.serverAddress(askedAt),
     };
     return new ImageBootFiles(partition, settings);
   }
@@ -74,32 +79,47 @@ export class Opening {
     return { waits: !late, warnings: late ? [FINDS_FULL_LATE] : [] };
   }
 
-  board(entry: BoardEntry, { disk, medium, bootFiles, waits, own }: BoardParts): Board {
+  /** What a board keeps, whatever the inventory makes of it, for as long as its disk is open. `waits`: its changes do, where the filesystem is full. */
+  lasting(disk: BoardDiskParts, waits: boolean): LastingParts {
     const { clock } = this.options;
+    const space = waits ? new SpaceQueue(clock) : undefined;
+    return { ...disk, space, writerLock: addressLock(clock), openFiles: new OpenFiles() };
+  }
+
+  board(entry: BoardEntry, { openFiles, ...lasting }: LastingParts, bootFiles: BootFiles): Board {
     const { name, serial, mac, image, allow, tls } = entry;
     return {
-      ...{ name, serial, mac, disk, medium, bootFiles, own },
+      ...{ name, serial, mac, ...lasting },
+      bootFiles: openFiles.counted(bootFiles),
       description: `Disk of ${name}, image ${image}`,
-      space: waits ? new SpaceQueue(clock) : undefined,
-      writerLock: addressLock(clock),
       access: { allow, tls },
     };
   }
 }
 
-export interface BoardParts {
+export interface BoardDiskParts {
   readonly disk: WatchedDevice;
   readonly medium: Medium;
-  readonly bootFiles: BootFiles;
-  /** Its changes wait where the filesystem is full. */
-  readonly waits: boolean;
   readonly own: OwnDisk | undefined;
+}
+
+export interface LastingParts extends BoardDiskParts {
+  readonly space: SpaceQueue | undefined;
+  readonly writerLock: WriterLock;
+  readonly openFiles: OpenFiles;
 }
 
 export interface OpenBoard {
   readonly board: Board;
-  readonly image: string;
+  readonly entry: BoardEntry;
+  /** As it was when the disk was opened. */
+  readonly image: ImageEntry;
+  /** Of the file that was opened then (`fileIdentity`). */
+  readonly identity: string | undefined;
+  readonly openFiles: OpenFiles;
   readonly warnings: readonly ImageWarning[];
+  /** The same disk, for a board of another serial, other kernel arguments, another `allow`: who uses it now goes on. */
+  amended(entry: BoardEntry): OpenBoard;
   /** Nobody may use it any more. Its disk was flushed before. */
   close(): Promise<void>;
 }

@@ -1,0 +1,59 @@
+import { printable, printableLines } from '../base/printable.js';
+import { unreachable } from '../base/unreachable.js';
+import type { ReloadVerdict } from '../boards/journal/status.js';
+import { renderFaults } from '../inventory/fault.js';
+import { controlSocketPath } from '../inventory/inventory.js';
+import { readInventory } from '../inventory/read.js';
+import { askToReload, type Wire } from './ask-server.js';
+import { configPath } from './config-path.js';
+import { ExitStatus } from './exit-status.js';
+import { needsRestartText, waitingLine } from './inventory-lines.js';
+import { fail, noServer } from './running-server.js';
+
+export interface ReloadOptions {
+  readonly config?: string;
+  readonly force?: boolean;
+}
+
+/** Has the running server read its inventory again, and says what that changed, or why it changed nothing. */
+export async function reload({ config, force = false }: ReloadOptions): Promise<ExitStatus> {
+  const read = await readInventory(configPath(config));
+  const state = read.answer === 'inventory' ? read.inventory.server.state : read.state;
+  if (read.answer === 'faults' && state === undefined) {
+    process.stderr.write(renderFaults(read.faults));
+    return ExitStatus.InventoryFaults;
+  }
+  const socketPath = controlSocketPath(state ?? '');
+  const verdict = await askToReload({ socketPath }, force);
+  switch (verdict.answer) {
+    case 'reloaded':
+      process.stdout.write(outcomeText(verdict));
+      return ExitStatus.Done;
+    case 'faults':
+      process.stderr.write(
+        `${printableLines(verdict.text)}\nNothing was changed: the server goes on with what it has.\n`,
+      );
+      return ExitStatus.InventoryFaults;
+    case 'refused':
+      return fail(`nothing was changed: ${verdict.because}`);
+    case 'none':
+      return fail(noServer(socketPath, verdict.because));
+    default:
+      return unreachable(verdict);
+  }
+}
+
+function outcomeText({
+  file,
+  changed,
+  waiting,
+  needsRestart,
+}: Wire<Extract<ReloadVerdict, { answer: 'reloaded' }>>): string {
+  const nothing = changed.length + waiting.length + needsRestart.length === 0;
+  return [
+    nothing ? `${printable(file)}: nothing has changed\n` : `${printable(file)}: reloaded\n`,
+    ...changed.map((what) => `  ${printable(what)}\n`),
+    ...waiting.map(waitingLine),
+    needsRestartText(needsRestart),
+  ].join('');
+}

@@ -1,0 +1,18 @@
+import { stat } from 'node:fs/promises';
+
+/** The same for every name (link, hard link) of one file or device, and another one for a file that has taken its place; undefined where nothing is found. */
+export async function fileIdentity(path: string): Promise<string | undefined> {
+  const status = await stat(path, { bigint: true }).catch(() => undefined);
+  if (status === undefined) return undefined;
+  return status.isBlockDevice() ? `device ${status.rdev}` : `file ${status.dev} ${status.ino}`;
+}
+
+/** Another one whenever the file may have been written, replaced, removed or made. */
+export async function fileSight(path: string): Promise<string> {
+  try {
+    const { dev, ino, size, mtimeNs, ctimeNs } = await stat(path, { bigint: true });
+    return [dev, ino, size, mtimeNs, ctimeNs].join(' ');
+  } catch (error) {
+    return String(error);
+  }
+}
