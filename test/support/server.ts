@@ -32,7 +32,7 @@ export async function startTestServer(context: TestContext, options: TestServerO
   const folder = options.folder ?? scratchFolder(context);
   const ports = await testPorts(context);
   const path = join(folder, 'config.yaml');
-  writeFileSync(path, `${settings(ports, options.nbd)}${options.inventory}`);
+  writeFileSync(path, `${testSettings(ports, options.nbd)}${options.inventory}`);
   const opened = await openConfiguration(path, systemClock);
   if (opened.answer === 'faults') throw new Error(renderFaults(opened.faults));
   if (opened.answer === 'failed') throw new Error(opened.because);
@@ -44,7 +44,8 @@ export async function startTestServer(context: TestContext, options: TestServerO
   return { app, ports, folder };
 }
 
-function settings({ dhcp, dhcpReply, tftp, nbd, http }: TestPorts, moreOfNbd = ''): string {
+/** All but images and boards. */
+export function testSettings({ dhcp, dhcpReply, tftp, nbd, http }: TestPorts, moreOfNbd = ''): string {
   return `server: { interface: lo, state: ./state }
 dhcp: { port: ${dhcp}, reply_port: ${dhcpReply} }
 tftp: { port: ${tftp} }

@@ -12,7 +12,7 @@ export function unknownSentence(asked: string, names: readonly string[]): string
   const known = names.length === 0 ? 'It lists no board yet.' : `It lists ${names.join(', ')}`;
   // An overlay, which several boards may have over one image: that of `direct` would be refused where another has it.
   const advice = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/.test(name)
-    ? `Add under "boards:" in config.yaml: ${name}: { serial: <serial>, image: <image>, disk: overlay } and restart the server.`
+    ? `Add under "boards:" in config.yaml: ${name}: { serial: <serial>, image: <image>, disk: overlay }, then \`brambleboot reload\`.`
     : 'A board has a name of a-z, 0-9 and "-", which is also the name of its export.';
   return shortened(
     `No board "${shortened(name, 63)}" in the inventory. ${advice} ${known}`,
@@ -23,7 +23,7 @@ export function unknownSentence(asked: string, names: readonly string[]): string
 export function refusedSentence(board: string, because: Refused): string {
   switch (because.kind) {
     case 'address':
-      return `The disk of ${board} is not for ${because.peer}. Add that address or its network to "allow" of ${board} in config.yaml and restart the server.`;
+      return `The disk of ${board} is not for ${because.peer}. Add that address or its network to "allow" of ${board} in config.yaml, then \`brambleboot reload\`.`;
     case 'tlsNeeded':
       return `The disk of ${board} is served over TLS only. Give this client TLS, or let config.yaml say "tls: allowed" for ${board}.`;
     case 'tlsUnwanted':
