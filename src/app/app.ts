@@ -132,6 +132,8 @@ class Appliance implements App {
       ...{ addresses, lookup, log, clock, freeDisk: free },
     });
     const tell: typeof narrate = (event) => {
+      // What is left of a board that is served no longer: it would begin its history and its metrics anew.
+      if (event.board !== undefined && lookup.byName(event.board) === undefined) return;
       narrate(event);
       if (event.kind === 'detached') this.#reloader.letGo();
     };
@@ -172,7 +174,7 @@ class Appliance implements App {
     const followers = followersOf({
       ...{ running: this.#running, boards, histories: this.#histories, metrics: this.#metrics },
       ...{ nbdServer: this.#nbdServer, watch: this.#watch, discovery: this.#discovery, storage: this.#storage },
-      ...{ audience, network: this.#network, report: (news) => this.#report(news) },
+      ...{ audience, network: this.#network, report: (news) => this.#report(news), log },
     });
     this.#reloader = new Reloader({
       ...{ path: options.path, opened: options, clock, log },
@@ -180,7 +182,7 @@ class Appliance implements App {
       certify: (reading) => this.#certify(reading),
       tell: {
         begun: () => this.#serviceReport.reloading(),
-        ended: () => this.#serviceReport.ready(this.#sentence()),
+        ended: () => this.#serviceReport.reloaded(this.#sentence()),
       },
     });
   }
@@ -261,9 +263,10 @@ class Appliance implements App {
   }
 
   /** For who comes from now on. */
-  #certify({ files, certificates }: TlsReading): void {
+  #certify({ files, certificates, warnings }: TlsReading): void {
     this.#door = files && new TlsDoor(files);
     this.#certificates.replace(certificates);
+    for (const warning of warnings) this.#options.log.warn({ warning }, 'nbd.tls.warning');
   }
 
   async stop(): Promise<void> {

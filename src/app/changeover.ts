@@ -4,19 +4,14 @@ import type { ChangingLookup } from '../boards/identity/inventory-lookup.js';
 import type { WaitingChange } from '../boards/journal/status.js';
 import type { OpenBoards } from '../boards/opening/open-boards.js';
 import type { OpenBoard } from '../boards/opening/opening.js';
-import {
-  differenceOf,
-  type InventoryDifference,
-  isOtherDisk,
-  type Served,
-  type ServedBoard,
-} from '../inventory/difference.js';
+import { differenceOf, isOtherDisk, type Served, type ServedBoard } from '../inventory/difference.js';
 import { changeWords } from '../inventory/difference-words.js';
 import { byPosition, type Fault } from '../inventory/fault.js';
 import { changedSettings, sortSettings, withSettings } from '../inventory/settings.js';
 import type { InventorySource } from '../inventory/source.js';
 import { fileIdentity } from '../os/file-identity.js';
 import type { BoardDisks } from './board-disks.js';
+import { ChangeRound } from './change-round.js';
 import type { RunningInventory } from './running-inventory.js';
 
 /** What an inventory asks for. */
@@ -49,9 +44,15 @@ export interface Followers {
   settled(openedAnew: ReadonlySet<string>): Promise<void>;
 }
 
+export interface Preparations {
+  /** Disks that are open already, and are to be used. */
+  readonly opened: ReadonlyMap<string, OpenBoard>;
+  /** Boards whose image is another file by now, which they are to have. */
+  readonly replaced: ReadonlySet<string>;
+}
+
 export type Prepared =
-  /** Disks that were opened already, and are to be used. */
-  | { readonly answer: 'ready'; readonly opened: ReadonlyMap<string, OpenBoard> }
+  | ({ readonly answer: 'ready' } & Preparations)
   | { readonly answer: 'faults'; readonly faults: readonly Fault[] };
 
 export interface Outcome {
@@ -65,7 +66,7 @@ export interface Outcome {
  */
 export class Changeover {
   readonly #parts: ChangeoverParts;
-  /** Boards whose image is another file, seen when the inventory was read last. */
+  /** Those that wait for another file of their image. */
   #replaced: ReadonlySet<string> = new Set();
 
   constructor(parts: ChangeoverParts) {
@@ -75,24 +76,23 @@ export class Changeover {
   /** Looks whether all of it could be done, and opens what can be opened beside what is open. With faults nothing has changed. */
   async prepare({ served, source }: Target): Promise<Prepared> {
     const { boards, running } = this.#parts;
-    this.#replaced = await boards.replaced();
+    const replaced = await boards.replaced();
     const { added, changed } = differenceOf(running.served, served).boards;
-    const opened = new Map<string, OpenBoard>();
+    const others = [...changed.values()].filter(isOtherDisk).map(({ after }) => after);
+    const onReplaced = [...replaced].flatMap((name) => some(served.boards.get(name)));
+    const images = new Set([...added.values(), ...others, ...onReplaced].map(({ image }) => image));
     const faults: Fault[] = [];
-    const later: ServedBoard[] = [...changed.values()].filter(isOtherDisk).map(({ after }) => after);
-    for (const name of this.#replaced) later.push(...some(served.boards.get(name)));
+    for (const image of images) faults.push(...some(await boards.examine(image, source)));
+    // Opening a disk may make one, so not before the rest is known to be sound.
+    if (faults.length > 0) return { answer: 'faults', faults: faults.sort(byPosition) };
+    const opened = new Map<string, OpenBoard>();
     for (const [name, board] of added) {
-      if ((await this.#obstacle(board)) !== undefined) {
-        later.push(board);
-        continue;
-      }
+      if ((await this.#obstacle(board)) !== undefined) continue;
       const verdict = await boards.open(board.entry, board.image, source);
       if (verdict.answer === 'open') opened.set(name, verdict.opened);
       else faults.push(verdict.fault);
     }
-    for (const image of new Set(later.map((board) => board.image)))
-      faults.push(...some(await boards.examine(image, source)));
-    if (faults.length === 0) return { answer: 'ready', opened };
+    if (faults.length === 0) return { answer: 'ready', opened, replaced };
     for (const board of opened.values()) await board.close();
     return { answer: 'faults', faults: distinct(faults).sort(byPosition) };
   }
@@ -100,15 +100,22 @@ export class Changeover {
   /** Does what can be done now. To be called again, with nothing prepared, while something waits. `force`: boards are disconnected for it. */
   async commit(
     { served, source }: Target,
-    { opened, force }: { readonly opened: ReadonlyMap<string, OpenBoard>; readonly force: boolean },
+    { prepared, force }: { readonly prepared: Preparations | undefined; readonly force: boolean },
   ): Promise<Outcome> {
+    this.#replaced = prepared?.replaced ?? this.#replaced;
     const { running, followers } = this.#parts;
     const before = running.served;
     const difference = differenceOf(before, served);
-    const round = new Round(difference);
-    await this.#closeOthers(served, round, force);
-    this.#amend(round);
-    await this.#open({ served, source }, opened, round);
+    const round = new ChangeRound(difference);
+    try {
+      await this.#closeOthers(served, round, force);
+      this.#amend(round);
+      await this.#open({ served, source }, prepared?.opened, round);
+    } catch (error) {
+      // A bug. What is not served yet would keep its image from being opened ever again.
+      for (const [name, board] of prepared?.opened ?? []) if (!round.openedAnew.has(name)) await board.close();
+      throw error;
+    }
     await followers.arriving(round.openedAnew);
     this.#publish(served);
     for (const name of round.openedAnew)
@@ -131,7 +138,7 @@ export class Changeover {
   }
 
   /** Boards that are to have another disk, or none: closes those that nobody uses. */
-  async #closeOthers(served: Served, round: Round, force: boolean): Promise<void> {
+  async #closeOthers(served: Served, round: ChangeRound, force: boolean): Promise<void> {
     const { boards, disks } = this.#parts;
     const { removed, changed } = round.difference.boards;
     const others = [...changed].filter(([, change]) => isOtherDisk(change)).map(([name]) => name);
@@ -161,7 +168,7 @@ export class Changeover {
   }
 
   /** The same disk with another serial, other kernel arguments: but not the serial of a board that has to stay for now. */
-  #amend(round: Round): void {
+  #amend(round: ChangeRound): void {
     const { boards } = this.#parts;
     const amended = [...round.difference.boards.changed].filter(([name]) => !round.waiting.has(name));
     let left = amended.filter(([name]) => boards.find(name) !== undefined);
@@ -179,13 +186,17 @@ export class Changeover {
       for (const board of some(boards.find(name))) boards.admit(board.amended(after.entry));
   }
 
-  async #open({ served, source }: Target, opened: ReadonlyMap<string, OpenBoard>, round: Round): Promise<void> {
+  async #open(
+    { served, source }: Target,
+    prepared: Preparations['opened'] | undefined,
+    round: ChangeRound,
+  ): Promise<void> {
     const { boards } = this.#parts;
     for (const [name, board] of served.boards) {
       if (boards.find(name) !== undefined) continue;
-      const prepared = opened.get(name);
-      if (prepared !== undefined) {
-        boards.admit(prepared);
+      const ready = prepared?.get(name);
+      if (ready !== undefined) {
+        boards.admit(ready);
         round.openedAnew.add(name);
         continue;
       }
@@ -225,31 +236,6 @@ export class Changeover {
       return isWritten && identity !== undefined && other.identity === identity;
     });
     return onIt && `${onIt.entry.name} still has its disk on ${image.file}`;
-  }
-}
-
-/** One time that a difference is applied, as far as it can be. */
-class Round {
-  readonly difference: InventoryDifference;
-  readonly waiting = new Map<string, WaitingChange>();
-  readonly openedAnew = new Set<string>();
-  readonly replaced: string[] = [];
-
-  constructor(difference: InventoryDifference) {
-    this.difference = difference;
-  }
-
-  wait(board: string, because: string): void {
-    const { settings, images, boards } = this.difference;
-    const only = <T>(map: ReadonlyMap<string, T>) => new Map([...map].filter(([name]) => name === board));
-    const none = { added: new Map(), removed: new Map(), changed: new Map(), order: images.order };
-    const [words] = changeWords({
-      settings: { ...settings, keys: [] },
-      images: none,
-      boards: { ...boards, added: only(boards.added), removed: only(boards.removed), changed: only(boards.changed) },
-    });
-    const what = words?.slice(`board ${board}: `.length) ?? 'the file of its image was replaced';
-    this.waiting.set(board, { board, what, because });
   }
 }
 

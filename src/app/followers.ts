@@ -1,7 +1,9 @@
+import { isDeepStrictEqual } from 'node:util';
+import type { Log } from '../base/log.js';
 import type { Discovery } from '../boards/identity/discovery.js';
 import type { BootNews } from '../boards/journal/boot-record.js';
 import type { OpenBoards } from '../boards/opening/open-boards.js';
-import type { OpenBoard } from '../boards/opening/opening.js';
+import type { ImageWarning, OpenBoard } from '../boards/opening/opening.js';
 import type { NbdServer } from '../nbd/server.js';
 import type { Metrics } from '../web/metrics.js';
 import { addressForBoot } from './addresses.js';
@@ -25,12 +27,14 @@ export interface FollowingParts {
   readonly audience: Audience;
   readonly network: Network;
   readonly report: (news: readonly BootNews[]) => void;
+  readonly log: Log;
 }
 
 /** Everything in the server that keeps something for each board, or goes by a setting that a reload may change. */
 export function followersOf(parts: FollowingParts): Followers {
   const { running, boards, histories, metrics, watch, discovery, storage, audience } = parts;
   const known = new Set(running.served.boards.keys());
+  let warnings = boards.warnings;
   return {
     known: () => known,
     async arriving(names) {
@@ -55,6 +59,9 @@ export function followersOf(parts: FollowingParts): Followers {
       const { stateLimitBytes, allow, address } = server;
       boards.follow({ stateLimitBytes, serverAddress: addressForBoot(address) });
       audience.allow(allow);
+      const isKnown = (warning: ImageWarning) => warnings.some((other) => isDeepStrictEqual(warning, other));
+      for (const warning of boards.warnings) if (!isKnown(warning)) parts.log.warn(warning, 'image.warning');
+      warnings = boards.warnings;
       await storage.replace(storedThings(running.served), openedAnew);
       await parts.network.look();
     },

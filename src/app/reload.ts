@@ -7,7 +7,7 @@ import type { InventoryFaultsStatus, InventoryStatus, ReloadVerdict, WaitingChan
 import { servedBy } from '../inventory/difference.js';
 import { type Fault, renderFaults } from '../inventory/fault.js';
 import type { TlsReading } from '../inventory/tls-files.js';
-import { fileSight } from '../os/file-identity.js';
+import { fileSight, isLeftBehind } from '../os/file-identity.js';
 import type { MeasuredInventory } from '../web/metrics.js';
 import type { Changeover, Outcome, Target } from './changeover.js';
 import { type OpenConfiguration, readConfiguration } from './configuration.js';
@@ -45,7 +45,11 @@ export class Reloader {
   #faults: InventoryFaultsStatus | undefined;
   #changed: InventoryStatus['changed'];
   #waiting: readonly WaitingChange[] = [];
-  #turn: Promise<unknown> = Promise.resolve();
+  /** Until the server is there, whoever asks for a reload waits. */
+  #mayBegin = () => {};
+  #turn: Promise<unknown> = new Promise<void>((resolve) => {
+    this.#mayBegin = resolve;
+  });
   /** Asked for, and not begun yet: who asks again meanwhile gets the same. */
   readonly #next = new Map<boolean, Promise<ReloadVerdict>>();
   #isRetryDue = false;
@@ -71,6 +75,7 @@ export class Reloader {
     this.#watch.set(opened.inventory.server.watch, opened.sight);
     if (opened.faults.length === 0) await this.#keepCopy();
     else log.error({ file: path, faults: sentences(opened.faults), ...this.#runsOnCopy() }, 'inventory.faulty');
+    this.#mayBegin();
   }
 
   /** Never rejects. */
@@ -108,6 +113,7 @@ export class Reloader {
   /** What is under way is finished; nothing more is begun. */
   async stop(): Promise<void> {
     this.#isStopped = true;
+    this.#mayBegin();
     this.#watch.stop();
     this.#retryTimer?.cancel();
     await this.#turn;
@@ -140,9 +146,9 @@ export class Reloader {
     if (read.answer === 'faults') return this.#refuse(by, read.faults);
     if (target === undefined || prepared === undefined) throw new Error('sound, and nothing to be done');
     if (prepared.answer === 'faults') return this.#refuse(by, prepared.faults);
-    const outcome = await changeover.commit(target, { opened: prepared.opened, force });
+    const outcome = await changeover.commit(target, { prepared, force });
     const isOtherTls = !isDeepStrictEqual(read.tls.files, this.#tls.files);
-    certify(read.tls);
+    if (isOtherTls) certify(read.tls);
     this.#tls = read.tls;
     this.#target = target;
     this.#faults = undefined;
@@ -150,18 +156,20 @@ export class Reloader {
     this.#watch.set(target.served.settings.server.watch, sight);
     await this.#keepCopy();
     const changed = [...outcome.changed, ...(isOtherTls ? ['nbd.tls: certificates or keys were read anew'] : [])];
-    return this.#took(by, { ...outcome, changed });
+    const doubt = (await isLeftBehind(path)) ? LEFT_BEHIND : undefined;
+    return this.#took(by, { ...outcome, changed }, doubt);
   }
 
-  #took(by: string, { changed, waiting }: Outcome): ReloadVerdict {
+  #took(by: string, { changed, waiting }: Outcome, doubt: string | undefined): ReloadVerdict {
     const { path, changeover, clock, log } = this.#options;
     const needsRestart = changeover.needsRestart(this.#target);
     const isNews = changed.length > 0 || waiting.length > 0 || needsRestart.length > 0;
     if (changed.length > 0) this.#changed = { at: clock.today(), what: changed };
     if (isNews) log.info({ by, changed, needsRestart }, 'reload.done');
     else log[by === 'watch' ? 'debug' : 'info']({ by }, 'reload.unchanged');
+    if (doubt !== undefined) log.warn({ file: path, because: doubt }, 'reload.doubtful');
     this.#wait(waiting);
-    return { answer: 'reloaded', file: resolve(path), changed, waiting, needsRestart };
+    return { answer: 'reloaded', file: resolve(path), changed, waiting, needsRestart, doubt };
   }
 
   #refuse(by: string, faults: readonly Fault[]): ReloadVerdict {
@@ -201,7 +209,7 @@ export class Reloader {
       if (this.#isStopped || this.#waiting.length === 0) return;
       const { changeover, clock, log } = this.#options;
       try {
-        const { changed, waiting } = await changeover.commit(this.#target, { opened: new Map(), force: false });
+        const { changed, waiting } = await changeover.commit(this.#target, { prepared: undefined, force: false });
         if (changed.length > 0) {
           this.#changed = { at: clock.today(), what: changed };
           log.info({ changed }, 'reload.caught_up');
@@ -232,6 +240,8 @@ export class Reloader {
   }
 }
 
+const LEFT_BEHIND =
+  'this file has no name any more: it is mounted by itself into a container, and was replaced where it came from. Mount its folder in its place, and restart';
 const STOPPING = 'the server is being stopped';
 const WAITING_REMEDY =
   'it is done by itself when that is over: shut the board down, or `brambleboot reload --force` disconnects it';

@@ -36,11 +36,16 @@ export class ServiceReport {
     this.#told = status;
   }
 
-  /** The inventory is being read again; until `ready`. */
+  /** The inventory is being read again. */
   reloading(): void {
     if (this.#isStopping || !this.#isReady) return;
-    this.#readyTaken = false;
     this.#manager.tell({ kind: 'reloading', monotonicUs: BigInt(Math.floor(systemUptimeMs() * 1000)) });
+  }
+
+  reloaded(status: string): void {
+    if (this.#isStopping || !this.#isReady) return;
+    this.#readyTaken = false;
+    this.ready(status);
   }
 
   stopping(status: string): void {

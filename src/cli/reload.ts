@@ -48,6 +48,7 @@ function outcomeText({
   changed,
   waiting,
   needsRestart,
+  doubt,
 }: Wire<Extract<ReloadVerdict, { answer: 'reloaded' }>>): string {
   const nothing = changed.length + waiting.length + needsRestart.length === 0;
   return [
@@ -55,5 +56,6 @@ function outcomeText({
     ...changed.map((what) => `  ${printable(what)}\n`),
     ...waiting.map(waitingLine),
     needsRestartText(needsRestart),
+    doubt === undefined ? '' : `${printable(`${file}: ${doubt}`)}\n`,
   ].join('');
 }

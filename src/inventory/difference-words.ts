@@ -9,10 +9,21 @@ export function changeWords({ settings, images, boards }: InventoryDifference): 
     ...[...images.added.keys()].map((name) => `image ${name}: added`),
     ...[...images.removed.keys()].map((name) => `image ${name}: removed`),
     ...[...images.changed].map(([name, change]) => `image ${name}: ${imageKeys(change).join(', ')}`),
-    ...[...boards.added.keys()].map((name) => `board ${name}: added`),
-    ...[...boards.removed.keys()].map((name) => `board ${name}: removed`),
-    ...[...boards.changed].map(([name, change]) => `board ${name}: ${boardKeys(change).join(', ')}`),
+    ...[...boards.added.keys(), ...boards.removed.keys(), ...boards.changed.keys()].map(
+      (name) => `board ${name}: ${boardWords(boards, name)}`,
+    ),
   ];
+}
+
+/** `added`, `removed`, or the keys; undefined of a board that is as it was. */
+export function boardWords(
+  { added, removed, changed }: InventoryDifference['boards'],
+  name: string,
+): string | undefined {
+  if (added.has(name)) return 'added';
+  if (removed.has(name)) return 'removed';
+  const change = changed.get(name);
+  return change && boardKeys(change).join(', ');
 }
 
 /** Of a board whose entry is the same it is the image that changed. */

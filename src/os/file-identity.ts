@@ -16,3 +16,9 @@ export async function fileSight(path: string): Promise<string> {
     return String(error);
   }
 }
+
+/** Whether what is there has no name any more: a file that was mounted by itself, and replaced where it came from. */
+export async function isLeftBehind(path: string): Promise<boolean> {
+  const status = await stat(path).catch(() => undefined);
+  return status?.nlink === 0;
+}

@@ -136,3 +136,13 @@ describe('who is turned away', () => {
     assert.match(JSON.stringify(lines), new RegExp(`"unsaidCount":${10_000 - TURNED_AWAY_LOGGED_MAX}`));
   });
 });
+
+test('who is allowed may change', () => {
+  const audience = new Audience([]);
+  assert.equal(audience.includes('10.9.9.9'), false);
+  audience.allow([parseSubnet('10.9.0.0/16')].flatMap((subnet) => subnet ?? []));
+  assert.equal(audience.includes('10.9.9.9'), true);
+  assert.equal(audience.includes('127.0.0.1'), true);
+  audience.allow([]);
+  assert.equal(audience.includes('10.9.9.9'), false);
+});

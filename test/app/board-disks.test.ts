@@ -192,26 +192,26 @@ function quietCopy(signal = new AbortController().signal) {
   return { progress: () => {}, signal };
 }
 
-describe("a copy of a board's disk", () => {
-  /** Copies that go on until they are told to end, or that they are done. */
-  function slowCopy() {
-    const copies: { finish(): void; tell(doneBytes: number): void; readonly isAborted: () => boolean }[] = [];
-    const promote: Promote = (_disk, _file, { progress, signal }) =>
-      new Promise((resolve) => {
-        signal.addEventListener('abort', () => resolve({ answer: 'refused', because: 'it was broken off' }));
-        copies.push({
-          finish: () => resolve({ answer: 'done', bytes: 1000, heldMs: 2 }),
-          tell: (doneBytes) => progress(doneBytes, 1000),
-          isAborted: () => signal.aborted,
-        });
+/** Copies that go on until they are told to end, or that they are done. */
+function slowCopy() {
+  const copies: { finish(): void; tell(doneBytes: number): void; readonly isAborted: () => boolean }[] = [];
+  const promote: Promote = (_disk, _file, { progress, signal }) =>
+    new Promise((resolve) => {
+      signal.addEventListener('abort', () => resolve({ answer: 'refused', because: 'it was broken off' }));
+      copies.push({
+        finish: () => resolve({ answer: 'done', bytes: 1000, heldMs: 2 }),
+        tell: (doneBytes) => progress(doneBytes, 1000),
+        isAborted: () => signal.aborted,
       });
-    return { copies, promote };
-  }
+    });
+  return { copies, promote };
+}
 
-  async function turns(): Promise<void> {
-    for (let turn = 0; turn < 5; turn += 1) await new Promise((resolve) => setImmediate(resolve));
-  }
+async function turns(): Promise<void> {
+  for (let turn = 0; turn < 5; turn += 1) await new Promise((resolve) => setImmediate(resolve));
+}
 
+describe("a copy of a board's disk", () => {
   test('keeps nobody from taking snapshots, and what would change it from being done', async (context) => {
     const { copies, promote } = slowCopy();
     const { disks, said } = await world(context, { promote });
@@ -265,5 +265,56 @@ describe("a copy of a board's disk", () => {
   test('goes to an absolute path only', async (context) => {
     const { disks } = await world(context);
     assert.match(await refusalOf(disks.promote('node1', 'copy.img', quietCopy())), /"copy\.img" is no absolute path/);
+  });
+});
+
+describe('a disk that the inventory takes away', () => {
+  const doing = 'the inventory has it no longer';
+
+  test('is closed when nobody has it, and nobody gets it after that', async (context) => {
+    const { disks, board, served } = await world(context);
+    const close = async () => void served.splice(served.indexOf(board), 1);
+    assert.deepEqual(await disks.retire('node1', { doing, force: false }, close), { answer: 'done' });
+    assert.equal(board.writerLock.holder(), 'this server');
+    assert.equal((await disks.reset('node1', NO_FORCE)).answer, 'unknown');
+    assert.deepEqual(await disks.retire('node1', { doing, force: false }, close), { answer: 'done' });
+  });
+
+  test('is left to who has it, who is not even asked, or taken from him by force', async (context) => {
+    const fixture = await world(context);
+    const { closed, user } = await connected(fixture);
+    let isClosed = false;
+    const close = async () => {
+      isClosed = true;
+    };
+    const verdict = await fixture.disks.retire('node1', { doing, force: false }, close);
+    assert.deepEqual(verdict, { answer: 'refused', because: 'it is connected from 192.168.1.21' });
+    assert.deepEqual([isClosed, closed], [false, []]);
+    const forced = fixture.disks.retire('node1', { doing, force: true }, close);
+    await turns();
+    fixture.board.writerLock.release(user);
+    assert.deepEqual(await forced, { answer: 'done' });
+    assert.deepEqual([isClosed, closed], [true, [doing]]);
+  });
+
+  test('is not taken from under a copy or a command; a command that came too late is told', async (context) => {
+    const { copies, promote } = slowCopy();
+    const { disks, board, served } = await world(context, { promote });
+    const copying = disks.promote('node1', '/srv/copy.img', quietCopy());
+    await turns();
+    const close = async () => void served.splice(served.indexOf(board), 1);
+    const verdict = await disks.retire('node1', { doing, force: true }, close);
+    assert.match(verdict.answer === 'refused' ? verdict.because : '', /being copied/);
+    copies[0]?.finish();
+    await copying;
+    const resetting = disks.reset('node1', NO_FORCE);
+    const busy = await disks.retire('node1', { doing, force: false }, close);
+    assert.deepEqual(busy, { answer: 'refused', because: 'something is being done with its disk' });
+    assert.equal((await resetting).answer, 'done');
+    await turns();
+    const retiring = disks.retire('node1', { doing, force: false }, close);
+    const late = disks.snapshot('node1', 'x');
+    assert.equal((await retiring).answer, 'done');
+    assert.match(await refusalOf(late), /the inventory has no such board any more/);
   });
 });

@@ -39,7 +39,7 @@ function processOn(store: HistoryStore | string, boards: readonly string[] = ['n
     journal.stopping();
     return histories.stop();
   };
-  return { clock, journal, histories, tell, stop, lines, events };
+  return { clock, journal, histories, kept, tell, stop, lines, events };
 }
 
 function bootsFolder(context: TestContext): string {
@@ -305,4 +305,18 @@ describe('what lies in the folder', () => {
     const { events } = await startOn(path);
     assert.deepEqual(events(), ['history.faulty']);
   });
+});
+
+test('a board that goes is written and forgotten, and known again when it comes back', async (context) => {
+  const path = bootsFolder(context);
+  const { histories, journal, kept, tell, stop } = processOn(path, ['node1']);
+  await histories.restore();
+  await kept.begin(['node2']);
+  tell(discover('node2'), asks('node2'));
+  await kept.end('node2');
+  assert.deepEqual(readdirSync(path), ['node2.jsonl']);
+  assert.deepEqual(journal.life('node2').boots, []);
+  assert.deepEqual(await kept.begin(['node2']), [{ kind: 'resumed', board: 'node2', stage: 'tftp' }]);
+  assert.equal(journal.life('node2').boots.length, 1);
+  await stop();
 });

@@ -180,3 +180,19 @@ test('what keeps a listener from binding is explained', () => {
   assert.match(explainBindFailure(inUse, 'tftp'), /stop it there \(boards themselves know no TFTP port but 69\)$/);
   assert.equal(explainBindFailure('odd'), 'odd');
 });
+
+test('a look that is asked for is made at once, and takes its turn', async () => {
+  const { network, look, change, told } = fixture([serving('eth0', '10.0.0.1')], { withDhcp: true });
+  await network.start();
+  told.splice(0);
+  change([serving('eth0', '10.0.0.1', '255.255.0.0')]);
+  await Promise.all([network.look(), network.look()]);
+  assert.deepEqual(told.splice(0), ['stop dhcp eth0', 'start dhcp eth0']);
+  assert.deepEqual(await look(), []);
+  await network.stop();
+  await network.look();
+  assert.ok(
+    told.every((what) => what.startsWith('stop')),
+    told.join(),
+  );
+});

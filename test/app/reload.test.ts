@@ -1,12 +1,14 @@
 // A whole server in this process, whose inventory changes under boards that use it.
 import assert from 'node:assert/strict';
-import { renameSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { copyFileSync, renameSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { openFileDevice } from '../../src/block/file-device.js';
 import type { ReloadVerdict } from '../../src/boards/journal/status.js';
+import { Authority } from '../support/certificates.js';
 import { until } from '../support/commands.js';
 import { reloadingServer, slowTransfer } from '../support/reloading.js';
+import { scratchFolder } from '../support/scratch.js';
 
 const ONE = `images: { a: { file: a.img } }
 boards: { node1: { serial: 1, image: a } }
@@ -139,10 +141,35 @@ describe('a reload', () => {
     assert.deepEqual(verdict.changed, ['server.address', 'server.allow', 'tftp.block_size_max']);
     assert.deepEqual(verdict.needsRestart, ['server.on_full', 'nbd.port']);
     assert.deepEqual(server.app.status().inventory.needsRestart, ['server.on_full', 'nbd.port']);
+    assert.equal((await server.fetch('00000001/config.txt', { blksize: '1024' })).agreed?.get('blksize'), '512');
     // Boards are told the port that there is.
     assert.match((await server.fetch('00000001/cmdline.txt')).text, new RegExp(`:${server.ports.nbd}/node1`));
     assert.deepEqual(changedBy(await server.reload(ONE)).length, 3);
     assert.deepEqual(server.app.status().inventory.needsRestart, []);
+  });
+
+  test('reads certificates and keys anew, for who comes then', async (context) => {
+    const folder = scratchFolder(context);
+    const ca = new Authority(folder);
+    const place = (name: string, days: number) => {
+      const { certificate, key } = ca.issue({ subject: '/CN=brambleboot', days });
+      copyFileSync(certificate, join(folder, `${name}.pem`));
+      copyFileSync(key, join(folder, `${name}.key`));
+    };
+    place('server', 100);
+    const nbd = `tls: { mode: allowed, certificate: ${folder}/server.pem, key: ${folder}/server.key }`;
+    const server = await reloadingServer(context, { inventory: ONE, nbd });
+    const disk = await server.attach('node1');
+    assert.deepEqual(changedBy(await server.reload(ONE)), []);
+    const secondsLeft = async () =>
+      Number(/seconds_left\{certificate="server"\} (\S+)/.exec(await server.metrics())?.[1]);
+    assert.ok((await secondsLeft()) < 101 * 86_400);
+    place('server', 500);
+    assert.deepEqual(changedBy(await server.reload(ONE)), ['nbd.tls: certificates or keys were read anew']);
+    await until(async () => (await secondsLeft()) > 400 * 86_400, 'the new certificate');
+    rmSync(join(folder, 'server.key'));
+    assert.equal((await server.reload(ONE)).answer, 'faults');
+    await disk.read(0, 512);
   });
 
   test('asked for by many at once is done once more, and one after the other', async (context) => {
@@ -198,6 +225,21 @@ describe('a board in use', () => {
     assert.deepEqual(waitingOf(verdict), []);
     await assert.rejects(disk.read(0, 512));
     assert.deepEqual(names(server), ['node1']);
+  });
+
+  test('that is removed by force while it reads a file leaves its history as it was', async (context) => {
+    const server = await reloadingServer(context, { inventory: TWO, images: ['a', 'b'] });
+    await server.fetch('00000002/config.txt');
+    const transfer = await slowTransfer(context, server.ports, '00000002/kernel8.img');
+    const boots = served(server.app.board('node2')).boots.length;
+    assert.ok(boots > 0);
+    assert.deepEqual(changedBy(await server.reload(ONE, { force: true })), [
+      'image b: removed',
+      'board node2: removed',
+    ]);
+    await transfer.rest().catch(() => {});
+    await server.reload(TWO);
+    assert.equal(served(server.app.board('node2')).boots.length, boots);
   });
 
   test('has its successor wait: the same serial, and the same image', async (context) => {

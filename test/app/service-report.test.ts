@@ -37,6 +37,22 @@ describe('a service report', () => {
     ]);
   });
 
+  test('says that the inventory is read again, and READY after that; not before it is ready itself', () => {
+    const { said, report } = told();
+    report.reloading();
+    report.reloaded('0 of 1');
+    report.ready('0 of 1');
+    report.reloading();
+    report.reloaded('0 of 1');
+    report.stopping('bye');
+    report.reloading();
+    report.reloaded('0 of 1');
+    assert.deepEqual(
+      said.map((words) => words.split(/\n|=\d{3,}/)[0]),
+      ['READY=1', 'RELOADING=1', 'READY=1', 'STOPPING=1'],
+    );
+  });
+
   test('says READY again until it was taken: nobody waits for us longer than a look', () => {
     const { said, hears, report } = told();
     hears.now = false;

@@ -169,3 +169,34 @@ boards: { node1: { serial: 1, image: one }, node2: { serial: 2, image: shared, d
     ]);
   });
 });
+
+test('things that come and go: what is known of those that stay is kept', async () => {
+  const { storage, disk, said } = fixture();
+  await storage.start();
+  disk.identity = 'deleted';
+  await storage.look();
+  assert.deepEqual(storage.filesystems()[0]?.missing, ['image one']);
+  const [one, spare, , , state] = THINGS;
+  assert.ok(one !== undefined && spare !== undefined && state !== undefined);
+  const fresh = { name: 'image new', path: '/srv/new.img', board: 'node9' };
+  disk.identity = 'second';
+  await storage.replace([{ ...one }, fresh, { ...state }], new Set(['node9']));
+  const [srv, other] = storage.filesystems();
+  assert.deepEqual(srv?.holds, ['image one', 'image new']);
+  assert.deepEqual(srv?.missing, ['image one'], 'it is another file than the one that was opened');
+  assert.deepEqual(other?.holds, ['state']);
+  // Opened anew, as what is there now.
+  await storage.replace([{ ...one }, fresh], new Set(['node1']));
+  await storage.look();
+  assert.deepEqual(
+    storage.filesystems().map(({ holds, missing }) => [holds, missing]),
+    [[['image one', 'image new'], []]],
+  );
+  assert.deepEqual(
+    said.filter((line) => line.startsWith('image.')),
+    ['image.missing /srv/one.img'],
+  );
+  await storage.replace([], new Set());
+  assert.deepEqual(storage.filesystems(), []);
+  storage.stop();
+});

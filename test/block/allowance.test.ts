@@ -144,3 +144,14 @@ describe('what disks may take together', () => {
     assert.equal(await fill(disk, 70 * MEBI), 0);
   });
 });
+
+test('another limit counts from then on; what is taken stays taken', async () => {
+  const allowance = new Allowance(100 * MEBI, async () => 90 * MEBI, new FakeClock());
+  assert.equal(await allowance.grant(grantee(), 64 * MEBI), false);
+  allowance.limitTo(200 * MEBI);
+  assert.equal(await allowance.grant(grantee(), 1), true);
+  allowance.limitTo(10 * MEBI);
+  assert.equal(await allowance.grant(grantee(), 1), false);
+  allowance.limitTo(Number.MAX_SAFE_INTEGER);
+  assert.equal(await allowance.grant(grantee(), 1024 * MEBI), true);
+});

@@ -17,6 +17,7 @@ import { describe, type TestContext, test } from 'node:test';
 import { HANDOVER } from '../../src/app/frozen-connections.js';
 import { background, outputOf, until } from '../support/commands.js';
 import { notifySocket } from '../support/notify-socket.js';
+import { withoutRoot } from '../support/programs.js';
 import { attachTo, fetchFrom, slowTransfer } from '../support/reloading.js';
 import { brambleboot, MAIN, type RunningProgram, runProgram } from '../support/running-program.js';
 
@@ -212,6 +213,29 @@ describe('server.watch', () => {
     assert.match(stdout, /server\.watch/);
     addBoard(program, 'node2', '2');
     await until(said(program, '"board node2: added"'), 'node2');
+  });
+});
+
+describe('a single file that is mounted', { skip: withoutRoot() }, () => {
+  test('is watched where it is written, and it is said when it was replaced', { timeout: 60_000 }, async (context) => {
+    const program = await stopped(context);
+    const { folder, config } = program;
+    edit(program, (text) => text.replace('state: ./state', 'state: ./state, watch: true'));
+    const mounted = join(folder, 'mounted.yaml');
+    writeFileSync(mounted, '');
+    const script = `mount --bind ${config} ${mounted} && exec ${process.execPath} ${MAIN} serve --config ${mounted}`;
+    const server = background(context, 'unshare', ['--mount', 'sh', '-c', script]);
+    const ready = outputOf(server, 'server.ready');
+    const added = outputOf(server, '"board node2: added"');
+    await until(ready, 'the server');
+    addBoard(program, 'node2', '2');
+    await until(added, 'node2');
+    const [text, other] = [readFileSync(config, 'utf8'), `${config}~`];
+    writeFileSync(other, text.replace('serial: 2', 'serial: 3'));
+    renameSync(other, config);
+    const { status, stdout } = await brambleboot('reload', '--config', config);
+    assert.equal(status, 0);
+    assert.match(stdout, /nothing has changed\n.*mounted\.yaml: this file has no name any more/);
   });
 });
 

@@ -276,3 +276,18 @@ function checked(yaml: string, file = 'config.yaml'): { inventory: Inventory; so
 function sound(yaml: string, file?: string): Inventory {
   return checked(yaml, file).inventory;
 }
+
+test('the state folder of a faulty file is found as far as it can be, so that its server can be', () => {
+  const stateIn = (yaml: string) => {
+    const verdict = parseInventory(yaml, '/srv/config.yaml');
+    return verdict.answer === 'faults' ? verdict.state : 'no faults';
+  };
+  assert.equal(stateIn('server: { state: ./elsewhere }\nbords: {}'), '/srv/elsewhere');
+  assert.equal(stateIn('bords: {}'), '/srv/state');
+  assert.equal(stateIn('server: { state: [] }'), undefined);
+  // No YAML: the parser has lost it, and the line can mean nothing else.
+  const open = 'images: { a: { file: "a.img } }\nserver:\n';
+  assert.equal(stateIn(`${open}  state: /var/lib/bramble  # here\n`), '/var/lib/bramble');
+  assert.equal(stateIn(`${open}  state: a\n  state: b\n`), '/srv/state');
+  assert.equal(stateIn(`${open}  state: 'quoted'\n`), '/srv/state');
+});

@@ -28,7 +28,7 @@ export interface ReloadingServer {
   reload(inventory: string, options?: { readonly force?: boolean; readonly settings?: string }): Promise<ReloadVerdict>;
   settings(): string;
   attach(board: string): ReturnType<typeof attachTo>;
-  fetch(path: string): ReturnType<typeof fetchFrom>;
+  fetch(path: string, options?: Readonly<Record<string, string>>): ReturnType<typeof fetchFrom>;
   metrics(): Promise<string>;
 }
 
@@ -57,7 +57,7 @@ export async function reloadingServer(
       return app.reload({ by: 'command', force });
     },
     attach: (board) => attachTo(context, ports, board),
-    fetch: (path) => fetchFrom(ports, path),
+    fetch: (path, options) => fetchFrom(ports, path, options),
     async metrics() {
       const answer = await fetch(`http://127.0.0.1:${ports.http}/metrics`);
       return answer.text();
@@ -72,10 +72,12 @@ export async function attachTo(context: TestContext, { nbd }: TestPorts, board: 
   return disk;
 }
 
-export async function fetchFrom({ tftp }: TestPorts, path: string) {
+export async function fetchFrom({ tftp }: TestPorts, path: string, options: Readonly<Record<string, string>> = {}) {
   const server = { address: '127.0.0.1', port: tftp };
-  const { verdict, bytes } = await fetchFile({ server, local: anyPort('127.0.0.1'), clock: systemClock, path });
-  return { outcome: verdict.outcome, text: Buffer.from(bytes).toString('latin1'), bytes };
+  const settings = { server, local: anyPort('127.0.0.1'), clock: systemClock, path };
+  const asked = new Map(Object.entries(options));
+  const { verdict, bytes, acknowledged } = await fetchFile({ ...settings, ...(asked.size > 0 && { options: asked }) });
+  return { outcome: verdict.outcome, agreed: acknowledged, text: Buffer.from(bytes).toString('latin1'), bytes };
 }
 
 /** A board that reads a file as slowly as a test likes: it has the first block, and waits until it is asked for the rest. */

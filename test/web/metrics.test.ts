@@ -100,6 +100,30 @@ describe('metrics', () => {
     assert.doesNotMatch(await subject.text(), /storage_free_bytes\{/);
   });
 
+  test('of a board that is served no longer nothing is left, and one that comes is there from the start', async () => {
+    const subject = metrics();
+    subject.begin('node2');
+    assert.match(await subject.text(), /brambleboot_boots_total\{board="node2"\} 0\n/);
+    subject.connectionOpened('node2');
+    subject.requestFinished('node2', 'write', 4096, 0.001, undefined);
+    subject.requestFinished('node2', 'write', 4096, 0.001, 'EIO');
+    for (const name of ['node1', 'node2'])
+      subject.news({ kind: 'booted', board: name, durationMs: 20_000, filesRead: 2, bytesRead: 3 });
+    await subject.end('node2');
+    const text = await subject.text();
+    assert.doesNotMatch(text, /node2/);
+    assert.match(text, /brambleboot_boots_total\{board="node1"\} 1\n/);
+    assert.match(text, /brambleboot_boot_duration_seconds_count\{board="node1"\} 1\n/);
+  });
+
+  test('of a faulty inventory it is told how many faults there are, and since when it is another', async () => {
+    const inventory = () => ({ faultCount: 3, loadedAt: undefined });
+    const text = await new Metrics({ ...noStates, inventory }, { version: '1', boardNames: [] }).text();
+    assert.match(text, /\nbrambleboot_inventory_faults 3\n/);
+    assert.match(text, /\nbrambleboot_config_last_reload_successful 0\n/);
+    assert.match(text, /\nbrambleboot_config_last_reload_success_timestamp_seconds 0\n/);
+  });
+
   test('every metric of the table is registered under its name, with help', async () => {
     const text = await metrics().text();
     for (const { name, help } of Object.values(METRICS)) assert.ok(text.includes(`# HELP ${name} ${help}`), name);

@@ -55,6 +55,8 @@ export type ReloadVerdict =
       readonly changed: readonly string[];
       readonly waiting: readonly WaitingChange[];
       readonly needsRestart: readonly string[];
+      /** A sentence, where it was perhaps not the file that somebody has edited. */
+      readonly doubt: string | undefined;
     }
   /** Nothing was changed. */
   | ({ readonly answer: 'faults'; readonly file: string } & Omit<InventoryFaultsStatus, 'since'>)

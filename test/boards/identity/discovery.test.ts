@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { DISCOVERED_BOARDS_ANNOUNCED_PER_MINUTE_MAX, DISCOVERED_BOARDS_MAX } from '../../../src/base/limits.js';
+import { parseSerial } from '../../../src/base/serial.js';
 import { Discovery, inventoryLines } from '../../../src/boards/identity/discovery.js';
 import type { PiSighting } from '../../../src/boards/identity/pi-identity.js';
 import { macOfPi1To3 } from '../../../src/boards/identity/pi-identity.js';
@@ -109,6 +110,18 @@ describe('inventoryLines', () => {
     const { board } = new Discovery().see(ROM, at(0));
     assert.match(inventoryLines(board, NOBLE), /serial: "\?\?ef5644" # .*cpuinfo/);
   });
+});
+
+test('a board that the inventory has learned of is unknown no longer, by whatever it was seen', () => {
+  const discovery = new Discovery();
+  discovery.see(PI_4, at(0));
+  discovery.see(ROM, at(0));
+  discovery.noteAsked(parseSerial('1'), '10.0.0.9', new Date(0));
+  assert.equal(discovery.count(), 3);
+  discovery.forgetBoard({ serial: parseSerial(PI_4.serial ?? ''), mac: undefined });
+  discovery.forgetBoard({ serial: parseSerial('a2ef5644'), mac: ROM.mac });
+  discovery.forgetBoard({ serial: parseSerial('1'), mac: undefined });
+  assert.equal(discovery.count(), 0);
 });
 
 test('the MAC of a Pi 1 to 3 is made of its serial', () => {

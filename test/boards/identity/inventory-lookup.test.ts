@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
+import { parseSerial } from '../../../src/base/serial.js';
 import { AddressBook } from '../../../src/boards/identity/address-book.js';
 import { lookupAmong } from '../../../src/boards/identity/inventory-lookup.js';
 import { boardOf } from '../../support/boards.js';
@@ -87,4 +88,14 @@ describe('the address book', () => {
     assert.equal(book.macOf('10.0.0.1'), undefined);
     assert.equal(book.macOf('10.39.15.1'), 'dc:a6:32:00:00:00');
   });
+});
+
+test('other boards take the place of those that were there, all at once', () => {
+  const changing = lookupAmong([node1, node3], addresses);
+  const renamed = boardOf('renamed', 'bf9fed6f');
+  changing.replace([renamed]);
+  assert.deepEqual(changing.names(), ['renamed']);
+  assert.equal(changing.byName('node1'), undefined);
+  assert.equal(changing.bySerial(parseSerial('bf9fed6f'))?.name, 'renamed');
+  assert.equal(changing.byMac('dc:a6:32:01:02:03'), undefined);
 });
