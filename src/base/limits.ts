@@ -470,6 +470,9 @@ export const NBD_CLIENT_READ_AHEAD_BYTES_MAX = 1024 * 1024;
 /** How often the inventory is looked at where `server.watch` is set; it is read when two looks in a row find the same: an editor writes within that time. */
 export const INVENTORY_LOOK_MS = 1000;
 
+/** Changes of a reload that the page names; the rest are counted. The log and the API have all of them. */
+export const RELOAD_CHANGES_SHOWN_MAX = 20;
+
 /** How often it is tried again what a reload has left to wait, besides each time that a board lets go of its disk: a copy that ends, a file that is read, tells nobody. */
 export const RELOAD_RETRY_MS = 2000;
 

@@ -2,13 +2,12 @@ import { printable, printableLines } from '../base/printable.js';
 import { unreachable } from '../base/unreachable.js';
 import type { ReloadVerdict } from '../boards/journal/status.js';
 import { renderFaults } from '../inventory/fault.js';
-import { controlSocketPath } from '../inventory/inventory.js';
 import { readInventory } from '../inventory/read.js';
 import { askToReload, type Wire } from './ask-server.js';
 import { configPath } from './config-path.js';
 import { ExitStatus } from './exit-status.js';
 import { needsRestartText, waitingLine } from './inventory-lines.js';
-import { fail, noServer } from './running-server.js';
+import { fail, noServer, socketPathOf } from './running-server.js';
 
 export interface ReloadOptions {
   readonly config?: string;
@@ -17,13 +16,13 @@ export interface ReloadOptions {
 
 /** Has the running server read its inventory again, and says what that changed, or why it changed nothing. */
 export async function reload({ config, force = false }: ReloadOptions): Promise<ExitStatus> {
-  const read = await readInventory(configPath(config));
-  const state = read.answer === 'inventory' ? read.inventory.server.state : read.state;
-  if (read.answer === 'faults' && state === undefined) {
-    process.stderr.write(renderFaults(read.faults));
+  const path = configPath(config);
+  const read = await readInventory(path);
+  const socketPath = socketPathOf(path, read);
+  if (socketPath === undefined) {
+    process.stderr.write(renderFaults(read.answer === 'faults' ? read.faults : []));
     return ExitStatus.InventoryFaults;
   }
-  const socketPath = controlSocketPath(state ?? '');
   const verdict = await askToReload({ socketPath }, force);
   switch (verdict.answer) {
     case 'reloaded':

@@ -1,6 +1,9 @@
+import { existsSync } from 'node:fs';
+import { dirname, resolve } from 'node:path';
 import { printable } from '../base/printable.js';
 import { renderFaults } from '../inventory/fault.js';
 import { controlSocketPath } from '../inventory/inventory.js';
+import type { InventoryVerdict } from '../inventory/parse.js';
 import { readInventory } from '../inventory/read.js';
 import { configPath } from './config-path.js';
 import { ExitStatus } from './exit-status.js';
@@ -9,9 +12,18 @@ import { ExitStatus } from './exit-status.js';
 export async function controlSocketOf(config: string | undefined): Promise<string | undefined> {
   const path = configPath(config);
   const read = await readInventory(path);
+  const socketPath = socketPathOf(path, read);
+  if (read.answer === 'inventory') return socketPath;
+  process.stderr.write(socketPath === undefined ? renderFaults(read.faults) : faultyNote(path, read.faults.length));
+  return socketPath;
+}
+
+/** Undefined where the file does not say, and there is no server where it would be if the file said nothing. */
+export function socketPathOf(path: string, read: InventoryVerdict): string | undefined {
   if (read.answer === 'inventory') return controlSocketPath(read.inventory.server.state);
-  process.stderr.write(read.state === undefined ? renderFaults(read.faults) : faultyNote(path, read.faults.length));
-  return read.state === undefined ? undefined : controlSocketPath(read.state);
+  if (read.state !== undefined) return controlSocketPath(read.state);
+  const usual = controlSocketPath(resolve(dirname(path), 'state'));
+  return existsSync(usual) ? usual : undefined;
 }
 
 /** The server may have started before somebody made them; which boards it has is what one wants to know just then. */

@@ -1,3 +1,4 @@
+import { RELOAD_CHANGES_SHOWN_MAX } from '../base/limits.js';
 import {
   type BoardState,
   type BoardStatus,
@@ -47,6 +48,7 @@ ${missing.length === 0 ? markup`` : listenersSection(missing)}
 ${byUrgency(status.boards).map(boardSection)}
 ${status.unknownBoards.length === 0 ? markup`` : unknownSection(status.unknownBoards)}
 </main>
+${changesFooter(status.inventory)}
 </body>
 </html>
 `.text;
@@ -56,6 +58,7 @@ export const STYLE_SHEET = `
 :root { color-scheme: light dark; --line: #8884; --good: #2a7d3f; --busy: #b26a00; --bad: #b3261e; }
 body { font: 15px/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 60rem; padding: 1rem; }
 header p { color: #777; margin-top: -.8rem; }
+footer p { color: #777; overflow-wrap: anywhere; }
 section { border: 1px solid var(--line); border-radius: .5rem; margin: 1rem 0; padding: .2rem 1rem .8rem; }
 h1 { display: flex; gap: .6rem; align-items: baseline; flex-wrap: wrap; }
 h2 { font-size: 1.1rem; display: flex; flex-wrap: wrap; gap: .2rem .6rem; align-items: baseline; }
@@ -117,6 +120,15 @@ function inventorySection({ file, loadedAt, faults, waiting, needsRestart }: Inv
 <section><h2><span class="state booting">changes that wait</span></h2>
 <table>${waiting.map(({ board, what, because }) => markup`<tr><td>${board}</td><td>${what}: ${because}</td></tr>`)}${restart}</table>
 </section>`;
+}
+
+/** What the last reload has changed. */
+function changesFooter({ changed }: InventoryStatus): Markup {
+  if (changed === undefined) return markup``;
+  const { at, what } = changed;
+  const more = what.length - RELOAD_CHANGES_SHOWN_MAX;
+  const shown = `${what.slice(0, RELOAD_CHANGES_SHOWN_MAX).join('; ')}${more > 0 ? ` and ${more} more` : ''}`;
+  return markup`<footer><p>Inventory last changed at ${instant(at)}: ${shown}</p></footer>`;
 }
 
 function storageSection(filesystems: readonly FilesystemStatus[]): Markup {

@@ -293,7 +293,11 @@ describe('boards', () => {
     assert.match(stdout, /node1 {2}away/);
     assert.match(stderr, /config\.yaml has a fault, and a server would not start with it \(`brambleboot check` lists/);
     writeFileSync(config, sound.replace('state: ./state', 'state: ~/state'));
-    const lost = brambleboot('boards', '--config', config);
+    // Where it is does not stand there any more: it is looked for where it would be if the file said nothing.
+    assert.match(brambleboot('boards', '--config', config).stdout, /node1 {2}away/);
+    const elsewhere = join(scratchFolder(context), 'config.yaml');
+    writeFileSync(elsewhere, readFileSync(config));
+    const lost = brambleboot('boards', '--config', elsewhere);
     assert.equal(lost.status, 78);
     assert.match(lost.stderr, /config\.yaml:1:\d+: .*begins with ~/);
   });

@@ -156,9 +156,15 @@ describe('brambleboot reload', () => {
     assert.match(page, /inventory faulty/);
     assert.match(page, /did you mean `demo`\?/);
     assert.match(program.output(), /"level":50,[^\n]*"faults":\["[^\n]*"msg":"reload\.faulty"/);
-    // Nothing of it can be read, not even where the server is.
+    // Nothing of it can be read, not even where the server is: it is where it would be if the file said nothing.
     edit(program, () => '');
-    assert.equal((await brambleboot('reload', '--config', program.config)).status, 78);
+    const blank = await brambleboot('reload', '--config', program.config);
+    assert.equal(blank.status, 78);
+    assert.match(blank.stderr, /there is nothing in this inventory[\s\S]*\nNothing was changed/);
+    assert.match(
+      (await brambleboot('boards', '--config', program.config)).stdout,
+      /there is nothing in this inventory/,
+    );
   });
 
   test('fails where no server runs', async (context) => {

@@ -3,7 +3,7 @@ import { describe, test } from 'node:test';
 import { boardPage, unknownBoardPage } from '../../src/web/board-page.js';
 import { escapeHtml, markup } from '../../src/web/markup.js';
 import { statusPage } from '../../src/web/page.js';
-import { sampleHistory, sampleStatus } from '../support/status.js';
+import { sampleHistory, sampleStatus, soundInventory } from '../support/status.js';
 
 const hostile = '<script>alert(1)</script>&"\'\u001b[31m\u0000\u202e';
 
@@ -13,7 +13,7 @@ describe('the status page', () => {
     assert.ok(!page.includes('<script'));
     assert.ok(!page.includes('\u001b'));
     assert.ok(!page.includes('\u202e'));
-    assert.equal(page.split('&lt;script&gt;alert(1)&lt;/script&gt;&amp;&quot;&#39;').length - 1, 12);
+    assert.equal(page.split('&lt;script&gt;alert(1)&lt;/script&gt;&amp;&quot;&#39;').length - 1, 13);
   });
 
   test('tells each board, its state and the steps of its last boot', () => {
@@ -34,6 +34,23 @@ describe('the status page', () => {
       assert.ok(page.includes(part), part);
     }
     assert.ok(boardPage(sampleHistory('x')).includes('have its disk: a layer is damaged.'));
+  });
+
+  test('says how what is served stands to the inventory, and nothing where all is as it says', () => {
+    const status = sampleStatus('/srv/config.yaml');
+    for (const part of [
+      '/srv/config.yaml could not be loaded since 2026-01-02 03:04:05 UTC. The server runs on its copy of the last sound one.',
+      '<pre>/srv/config.yaml</pre>',
+      '<tr><td>node1</td><td>removed: /srv/config.yaml</td></tr>',
+      '<tr><td>nbd.port</td><td>needs a restart of the server</td></tr>',
+      'Inventory last changed at 2026-01-02 03:04:05 UTC: /srv/config.yaml',
+    ]) {
+      assert.ok(statusPage(status).includes(part), part);
+    }
+    const what = Array.from({ length: 25 }, (_, at) => `board node${at}: added`);
+    const large = { ...soundInventory, changed: { at: new Date(0), what } };
+    assert.match(statusPage({ ...status, inventory: large }), /board node19: added and 5 more/);
+    assert.doesNotMatch(statusPage({ ...status, inventory: soundInventory }), /faulty|changes that wait|last changed/);
   });
 
   test('says once why a boot failed, with its steps or without', () => {
