@@ -5,6 +5,7 @@ import { describe, test } from 'node:test';
 import { HANDED_SERVICES } from '../../src/app/handed-sockets.js';
 import { STOP_MS_MAX, THREADS_FOR_DISKS, YOUNG_MEBIBYTES_MAX } from '../../src/base/limits.js';
 import { ExitStatus } from '../../src/cli/exit-status.js';
+import { commandLine } from '../../src/cli/program.js';
 import { parseInventory } from '../../src/inventory/parse.js';
 import { KEYS } from '../../src/inventory/schema-reference.js';
 import { without } from '../support/programs.js';
@@ -43,6 +44,12 @@ describe('systemd/brambleboot.service', () => {
     // Longer than a stop may take: a server that flushes is not to be killed for it.
     assert.ok(Number(valuesOf('WatchdogSec')[0]) * 1000 > STOP_MS_MAX);
     assert.ok(Number(valuesOf('TimeoutStopSec')[0]) * 1000 > STOP_MS_MAX);
+  });
+
+  test('reloads by the command that says what came of it, on the same inventory', () => {
+    const [start = ''] = valuesOf('ExecStart');
+    assert.deepEqual(valuesOf('ExecReload'), [start.replace(' serve ', ' reload ')]);
+    assert.ok(commandLine(() => {}).commands.some((command) => command.name() === 'reload'));
   });
 
   test('has a folder for the Unix socket that the inventory names', () => {
