@@ -32,6 +32,16 @@ export interface Play {
   readonly report: Report;
 }
 
+/** The board gets no further. */
+export type NotBooted =
+  | { readonly outcome: 'stuck'; readonly stage: 'dhcp' | 'tftp' | 'nbd'; readonly because: string }
+  /** It was not to be played. */
+  | { readonly outcome: 'notPlayed'; readonly because: string };
+
+export type LoaderResult =
+  | (FilesRead & { readonly outcome: 'loaded'; readonly cmdline: string; readonly localAddress: Ipv4Address })
+  | NotBooted;
+
 export type PlayResult =
   | {
       readonly outcome: 'booted';
@@ -39,12 +49,25 @@ export type PlayResult =
       readonly cmdline: string;
       readonly files: ReadonlyMap<string, Uint8Array>;
     }
-  | { readonly outcome: 'stuck'; readonly stage: 'dhcp' | 'tftp' | 'nbd'; readonly because: string }
-  /** It was not to be played. */
-  | { readonly outcome: 'notPlayed'; readonly because: string };
+  | NotBooted;
 
 /** Plays one boot from DISCOVER to disk. Rejects for what is wrong on this side only (an address that can't be bound). */
 export async function playBoot(play: Play): Promise<PlayResult> {
+  const loaded = await playLoader(play);
+  if (loaded.outcome !== 'loaded') return loaded;
+  const { cmdline, files, localAddress } = loaded;
+  const root = parseNbdRoot(cmdline);
+  if (typeof root === 'string') return { outcome: 'stuck', stage: 'nbd', because: root };
+  try {
+    const disk = await attachDisk(root, localAddress, play.clock, play.report);
+    return { outcome: 'booted', disk, cmdline, files };
+  } catch (error) {
+    return { outcome: 'stuck', stage: 'nbd', because: error instanceof Error ? error.message : String(error) };
+  }
+}
+
+/** The firmware's part of it: ends where a board would start its kernel. */
+export async function playLoader(play: Play): Promise<LoaderResult> {
   const found = await findServer(play);
   if (typeof found === 'string') return { outcome: 'stuck', stage: 'dhcp', because: found };
   const refusal = await play.mayPlay?.(found.tftpServer);
@@ -58,14 +81,7 @@ export async function playBoot(play: Play): Promise<PlayResult> {
   if (cmdlineBytes === undefined)
     return { outcome: 'stuck', stage: 'nbd', because: `there is no ${read.selection.cmdline}` };
   const cmdline = Buffer.from(cmdlineBytes).toString('latin1').trim();
-  const root = parseNbdRoot(cmdline);
-  if (typeof root === 'string') return { outcome: 'stuck', stage: 'nbd', because: root };
-  try {
-    const disk = await attachDisk(root, localAddress, play.clock, play.report);
-    return { outcome: 'booted', disk, cmdline, files: read.files };
-  } catch (error) {
-    return { outcome: 'stuck', stage: 'nbd', because: error instanceof Error ? error.message : String(error) };
-  }
+  return { outcome: 'loaded', ...read, cmdline, localAddress };
 }
 
 async function findServer(play: Play): Promise<AddressFound | string> {
