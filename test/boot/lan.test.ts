@@ -5,13 +5,8 @@ import { join } from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
 import { makeDemoImage } from '../../src/workshop/demo-image.js';
 import { outputOf, until } from '../support/commands.js';
-import {
-  connectNamespaces,
-  type NetworkNamespace,
-  networkNamespace,
-  withoutNamespaces,
-} from '../support/network-namespace.js';
-import { anyOf, without } from '../support/programs.js';
+import { makeLan, withoutLan } from '../support/lan.js';
+import type { NetworkNamespace } from '../support/network-namespace.js';
 import { projectFile } from '../support/project.js';
 import { scratchFolder } from '../support/scratch.js';
 
@@ -19,15 +14,14 @@ const SERIAL = 'bf9fed6f';
 const MAC = 'dc:a6:32:01:02:03';
 const PI_3 = { serial: '0a1b2c3d', mac: 'b8:27:eb:1b:2c:3d' };
 const MAIN = projectFile('dist/main.js');
-const missing = anyOf(withoutNamespaces(), without('dnsmasq', 'dnsmasq-base'));
 
-interface Lan {
+interface Place {
   readonly server: NetworkNamespace;
   readonly board: NetworkNamespace;
   readonly config: string;
 }
 
-describe('a LAN with a router', { skip: missing }, () => {
+describe('a LAN with a router', { skip: withoutLan() }, () => {
   for (const profile of ['pi4-2020', 'pi4-2021', 'pi4', 'pi5']) {
     test(`${profile} boots, with the router's address`, async (context) => {
       const lan = await lanWith(context, MAC);
@@ -110,49 +104,16 @@ interface LanOptions {
   readonly dhcp?: string;
 }
 
-/** Server and router on a bridge, and an interface for one board with this MAC. */
+/** Server and router at a switch, and a board with this MAC. */
 async function lanWith(
   context: TestContext,
   mac: string,
-  { router: routerOptions = [], dhcp = '{}' }: LanOptions = {},
-): Promise<Lan> {
+  { router = [], dhcp = '{}' }: LanOptions = {},
+): Promise<Place> {
   const folder = scratchFolder(context);
-  const [server, router, board] = [networkNamespace(context), networkNamespace(context), networkNamespace(context)];
-  server.ip('link', 'add', 'br0', 'type', 'bridge', 'forward_delay', '0');
-  server.ip('address', 'add', '10.77.0.1/24', 'broadcast', '+', 'dev', 'br0');
-  server.ip('link', 'set', 'br0', 'up');
-  connectNamespaces(
-    { namespace: server, interfaceName: 'p-router' },
-    { namespace: router, interfaceName: 'eth0', address: '10.77.0.2/24' },
-  );
-  connectNamespaces({ namespace: server, interfaceName: 'p-board' }, { namespace: board, interfaceName: 'eth0' });
-  board.ip('link', 'set', 'eth0', 'address', mac);
-  for (const port of ['p-router', 'p-board']) server.ip('link', 'set', port, 'master', 'br0');
-  await startRouter(router, folder, routerOptions);
+  const { server, plugIn } = await makeLan(context, router);
   const config = await startServer(server, folder, dhcp);
-  return { server, board, config };
-}
-
-async function startRouter(router: NetworkNamespace, folder: string, more: readonly string[]): Promise<void> {
-  const dnsmasq = router.spawn(
-    'dnsmasq',
-    ...[
-      '--keep-in-foreground',
-      '--port=0',
-      '--conf-file=/dev/null',
-      '--interface=eth0',
-      '--bind-interfaces',
-      '--log-facility=-',
-    ],
-    ...[
-      '--dhcp-range=10.77.0.50,10.77.0.99,1h',
-      '--dhcp-option=3,10.77.0.2',
-      '--no-ping',
-      `--dhcp-leasefile=${join(folder, 'leases')}`,
-    ],
-    ...[`--pid-file=${join(folder, 'dnsmasq.pid')}`, '--user=root', ...more],
-  );
-  await until(outputOf(dnsmasq, 'DHCP, IP range'), 'dnsmasq');
+  return { server, board: plugIn(mac), config };
 }
 
 async function startServer(server: NetworkNamespace, folder: string, dhcp: string): Promise<string> {
@@ -173,7 +134,7 @@ boards:
   return config;
 }
 
-async function play(lan: Lan, ...words: readonly string[]) {
+async function play(lan: Place, ...words: readonly string[]) {
   const child = lan.board.spawn('node', MAIN, 'pretend', '--interface', 'eth0', '--json', ...words);
   const text = await new Promise<string>((resolve) => {
     let said = '';
@@ -186,7 +147,7 @@ async function play(lan: Lan, ...words: readonly string[]) {
   return { text, json };
 }
 
-async function boardsJson(lan: Lan) {
+async function boardsJson(lan: Place) {
   const child = lan.server.spawn('node', MAIN, 'boards', '--json', '--config', lan.config);
   const text = await new Promise<string>((resolve) => {
     let said = '';
@@ -203,7 +164,7 @@ async function boardsJson(lan: Lan) {
   return status;
 }
 
-async function assertBooted(lan: Lan, name: string): Promise<void> {
+async function assertBooted(lan: Place, name: string): Promise<void> {
   const board = (await boardsJson(lan)).boards.find((candidate) => candidate.name === name);
   assert.equal(board?.lastBoot?.state.at, 'booted', JSON.stringify(board, null, 1));
 }
