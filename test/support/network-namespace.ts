@@ -12,7 +12,7 @@ export interface NetworkNamespace {
    * it), so it must open it before it returns: `action` may not be asynchronous.
    */
   inside<Result>(action: () => Result): Result;
-  /** Starts a program there; it is killed, by its id, when the test is over. */
+  /** Starts a program there; it is killed, by its id, when the test is over, and by the kernel should this process be killed. */
   spawn(program: string, ...programArguments: readonly string[]): ChildProcessWithoutNullStreams;
   /** `ip -n THIS …`; throws if ip does not like it. */
   ip(...ipArguments: readonly string[]): void;
@@ -20,7 +20,7 @@ export interface NetworkNamespace {
 
 /** For `test(name, { skip: withoutNamespaces() }, …)`. */
 export function withoutNamespaces(): string | false {
-  const missing = anyOf(withoutRoot(), without('ip', 'iproute2'), without('unshare', 'util-linux'));
+  const missing = anyOf(withoutRoot(), without('ip', 'iproute2'), without('setpriv', 'util-linux'));
   if (missing !== false) return missing;
   return spawnSync('unshare', ['--net', 'true']).status === 0 ? false : 'needs the right to make network namespaces';
 }
@@ -39,7 +39,8 @@ export function networkNamespace(context: Ending): NetworkNamespace {
     name,
     inside: (action) => insideNamespace(name, action),
     spawn(program, ...programArguments) {
-      const child = spawn('ip', ['netns', 'exec', name, program, ...programArguments], { stdio: 'pipe' });
+      const inside = ['ip', 'netns', 'exec', name, program, ...programArguments];
+      const child = spawn('setpriv', ['--pdeathsig', 'KILL', ...inside], { stdio: 'pipe' });
       children.push(child);
       return child;
     },

@@ -13,6 +13,7 @@ const READY_PATIENCE_MS = 30_000;
 /** The real program, serving in a network of its own. */
 export interface ServedProgram {
   readonly config: string;
+  readonly pid: number;
   /** Lines of its log with this event, as their facts. */
   logged(event: string): readonly Readonly<Record<string, unknown>>[];
   /** Waits for the first such line: the log may come after what it tells of. */
@@ -23,7 +24,12 @@ export interface ServedProgram {
   ready(text?: string | RegExp): Promise<void>;
   /** Names of all listeners, bound or not. */
   listeners(): Promise<readonly string[]>;
+  /** A sample of /metrics, named as there: `brambleboot_boots_total{board="node1"}`. */
+  metric(name: string): Promise<number | undefined>;
+  /** By SIGTERM. Resolves when it has ended. */
   stop(): Promise<void>;
+  /** By SIGKILL. */
+  kill(): Promise<void>;
 }
 
 /** Resolves when its control socket answers, ready or not. `words` come in front of it: `setpriv …`. */
@@ -47,6 +53,7 @@ export async function serveIn(
   };
   return {
     config,
+    pid: child.pid ?? 0,
     logged,
     async firstLogged(event) {
       await until(() => logged(event).length > 0, `${event} in the log`);
@@ -69,11 +76,13 @@ export async function serveIn(
       );
       return status.listeners.map(({ name }) => name);
     },
-    async stop() {
-      const ended = new Promise((resolve) => child.once('exit', resolve));
-      child.kill('SIGTERM');
-      await ended;
+    async metric(name) {
+      const lines = (await get(socketPath, '/metrics')).split('\n');
+      const line = lines.find((candidate) => candidate.startsWith(`${name} `));
+      return line === undefined ? undefined : Number(line.slice(name.length));
     },
+    stop: () => end(child, 'SIGTERM'),
+    kill: () => end(child, 'SIGKILL'),
   };
 }
 
@@ -95,6 +104,13 @@ export async function outputIn(namespace: NetworkNamespace, ...words: readonly [
   const text = collect(child);
   await new Promise((resolve) => child.once('close', resolve));
   return text();
+}
+
+async function end(child: ChildProcess, signal: NodeJS.Signals): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  const ended = new Promise((resolve) => child.once('exit', resolve));
+  child.kill(signal);
+  await ended;
 }
 
 function collect(child: ChildProcess): () => string {
