@@ -2,8 +2,9 @@
 // With BRAMBLEBOOT_SKIPS=fail a skipped test fails the run: CI must have what the tests need.
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { Readable } from 'node:stream';
 import { run } from 'node:test';
-import { spec } from 'node:test/reporters';
+import { spec, type TestEvent } from 'node:test/reporters';
 import { fileURLToPath } from 'node:url';
 
 const root = fileURLToPath(new URL('.', import.meta.url));
@@ -18,17 +19,31 @@ const skipped: string[] = [];
 let failures = files.length === 0 ? 1 : 0;
 if (files.length === 0) console.error(`no test file matches ${wanted.join(' ')}`);
 
-const stream = run({ files, concurrency: 2, timeout: 300_000 });
-stream.on('test:fail', () => {
-  failures += 1;
-});
-stream.on('test:pass', (event) => {
-  if (event.skip !== undefined) skipped.push(`${event.name}: ${event.skip}`);
-});
-stream.on('end', () => {
-  if (skipped.length > 0) console.log(`\nskipped ${skipped.length}:\n  ${skipped.join('\n  ')}`);
-  const skipsFail = process.env['BRAMBLEBOOT_SKIPS'] === 'fail' && skipped.length > 0;
-  if (skipsFail) console.error('a skipped test counts as a failure here (BRAMBLEBOOT_SKIPS=fail)');
-  process.exitCode = failures > 0 || skipsFail ? 1 : 0;
-});
-stream.compose(new spec()).pipe(process.stdout);
+/** A virtual machine takes a core and memory for itself, and boots for a minute: one at a time, when all else is done. */
+const isHeavy = (path: string) => path.includes('/boot/machine/');
+
+Readable.from(events())
+  .compose(new spec())
+  .on('end', () => {
+    if (skipped.length > 0) console.log(`\nskipped ${skipped.length}:\n  ${skipped.join('\n  ')}`);
+    const skipsFail = process.env['BRAMBLEBOOT_SKIPS'] === 'fail' && skipped.length > 0;
+    if (skipsFail) console.error('a skipped test counts as a failure here (BRAMBLEBOOT_SKIPS=fail)');
+    process.exitCode = failures > 0 || skipsFail ? 1 : 0;
+  })
+  .pipe(process.stdout);
+
+async function* events(): AsyncGenerator<TestEvent> {
+  const light = files.filter((path) => !isHeavy(path));
+  if (light.length > 0) yield* watched(run({ files: light, concurrency: 2, timeout: 300_000 }));
+  const heavy = files.filter(isHeavy);
+  if (heavy.length > 0) yield* watched(run({ files: heavy, concurrency: 1, timeout: 1_800_000 }));
+}
+
+async function* watched(stream: AsyncIterable<TestEvent>): AsyncGenerator<TestEvent> {
+  for await (const event of stream) {
+    if (event.type === 'test:fail') failures += 1;
+    if (event.type === 'test:pass' && event.data.skip !== undefined)
+      skipped.push(`${event.data.name}: ${event.data.skip}`);
+    yield event;
+  }
+}
