@@ -437,6 +437,9 @@ export const NBD_CONNECTIONS_PER_ADDRESS_MAX = 64;
 /** A stop waits as long for requests under way; what a container gives before it kills is 10 s. */
 export const NBD_STOP_MS = 2_000;
 
+/** What lets packets through or not is told so within milliseconds; a stop has no time for one that hangs. */
+export const HELD_RULES_MS = 2_000;
+
 /** After DISC or ABORT, as long for the peer to take its last replies. */
 export const NBD_LINGER_MS = 5_000;
 
