@@ -437,6 +437,16 @@ export const NBD_CONNECTIONS_PER_ADDRESS_MAX = 64;
 /** A stop waits as long for requests under way; what a container gives before it kills is 10 s. */
 export const NBD_STOP_MS = 2_000;
 
+/** Requests that were read before a stop have as long to be done; what is not is handed on to the next process. */
+export const NBD_ANSWERS_MS = 2_000;
+
+/** As long may it take until no thread is at a connection any more: one waits for a sync, or for a write to be taken. Together with all else a stop has 5 s for. */
+export const NBD_HALT_MS = 4_000;
+
+/** Peers acknowledge within a round trip, or a tenth of a second where they wait for more; what they have not is kept and sent again. */
+export const NBD_SEND_QUEUE_MS = 200;
+export const NBD_SEND_QUEUE_LOOK_MS = 5;
+
 /** What lets packets through or not is told so within milliseconds; a stop has no time for one that hangs. */
 export const HELD_RULES_MS = 2_000;
 

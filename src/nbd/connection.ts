@@ -8,7 +8,10 @@ import { unreachable } from '../base/unreachable.js';
 import type { Board, TlsMode } from '../boards/board.js';
 import type { BoardLookup } from '../boards/identity/lookup.js';
 import type { DiskUser, LockVerdict } from '../boards/writer-lock/writer-lock.js';
+import type { FrozenConnection } from './handover/frozen-connection.js';
+import { HaltedConnection } from './handover/halted-connection.js';
 import { type Exports, exportsFor } from './handshake/admission.js';
+import { type Terms, termsAsTold } from './handshake/agreement.js';
 import {
   NEGOTIATION_BEGINS,
   type NegotiationCommand,
@@ -18,7 +21,7 @@ import {
   type RefusedDisk,
 } from './handshake/negotiation.js';
 import type { TlsDoor } from './handshake/tls-door.js';
-import type { Channel } from './handshake/tls-peer.js';
+import { type Channel, CLEAR } from './handshake/tls-peer.js';
 import type { Lanes } from './lanes/lanes.js';
 import type { ConnectionOver } from './lanes/messages.js';
 import type { NbdMeter } from './meter.js';
@@ -28,7 +31,7 @@ import type { TurnBudget } from './session/turn-budget.js';
 import { Transport } from './transport.js';
 import { ByteQueue } from './wire/byte-queue.js';
 import { Command } from './wire/constants.js';
-import { type Arrival, HandshakeFraming, type RequestFraming } from './wire/framing.js';
+import { type Arrival, type BegunPayload, HandshakeFraming, type RequestFraming } from './wire/framing.js';
 import { COMPACT_REQUESTS } from './wire/transmission-wire.js';
 
 /** What the server gives a connection and wants to hear of it. */
@@ -45,7 +48,7 @@ export interface ConnectionWorld {
   readonly tls: NbdTls | undefined;
   /** Whether who is at the other end of a socket still answers. */
   probe(socket: object): Promise<'alive' | 'gone'>;
-  attached(connection: NbdConnection, board: string, channel: Channel): void;
+  attached(connection: NbdConnection, board: string, how: Attachment): void;
   /** The disk is no longer touched by this connection; told before its lock is released. */
   detached(connection: NbdConnection, board: string, because: string): void;
   /** Its TLS came to nothing, and so does the connection. */
@@ -53,6 +56,12 @@ export interface ConnectionWorld {
   refused(connection: NbdConnection, refused: RefusedDisk): void;
   /** Nothing is left of it. */
   closed(connection: NbdConnection): void;
+}
+
+/** `isKept`: it is still attached, from before we were started. */
+export interface Attachment {
+  readonly channel: Channel;
+  readonly isKept: boolean;
 }
 
 /** How clients may come by TLS, where they may. */
@@ -63,6 +72,8 @@ export interface NbdTls {
 }
 
 type Phase =
+  /** It was another process's: its client knows nothing of that. */
+  | { readonly at: 'thawing' }
   | { readonly at: 'negotiating'; readonly framing: HandshakeFraming; readonly state: NegotiationState }
   | {
       readonly at: 'transmitting';
@@ -71,6 +82,8 @@ type Phase =
     }
   /** The lanes take requests, and hand over what is not for them. */
   | { readonly at: 'carried'; readonly disk: ServedDisk }
+  /** Nobody reads from it any more: it is to be another process's. */
+  | { readonly at: 'halted'; readonly disk: ServedDisk }
   | { readonly at: 'closing'; readonly detached: Promise<void>; readonly giveUp: () => void };
 
 type Agreed = Extract<NegotiationState, { readonly at: 'transmitting' }>;
@@ -91,12 +104,18 @@ export class NbdConnection {
   #phase: Phase;
   #deadline: Timer;
   #peerEnded = false;
+  #isHalting = false;
+  /** On its way to the lanes, before they have it. */
+  #carrying: Promise<unknown> | undefined;
+  /** It is served here until what it had sent to the process before is dealt with. */
+  #isForLanes = false;
   /** Why nothing more is read, once that is so: what was read before is finished first. */
   #finishing: { readonly because: string; readonly lingerMs: number } | undefined;
   #advancing = false;
   readonly #whenClosed: (() => void)[] = [];
 
-  constructor(socket: Duplex, peer: string, world: ConnectionWorld) {
+  /** `thawing`: its client has had its greeting from the process before us, and `thaw` follows. */
+  constructor(socket: Duplex, peer: string, world: ConnectionWorld, begins: 'greeting' | 'thawing' = 'greeting') {
     this.peer = peer;
     this.#world = world;
     this.#exports = exportsFor(peer, world.lookup, world.tls?.mode);
@@ -108,7 +127,8 @@ export class NbdConnection {
       drained: () => this.#advance(),
       closed: (because) => this.#socketClosed(because),
     });
-    this.#step({ kind: 'connected' });
+    if (begins === 'greeting') this.#step({ kind: 'connected' });
+    else this.#phase = { at: 'thawing' };
   }
 
   /** The board whose disk it uses, once it does. */
@@ -125,7 +145,51 @@ export class NbdConnection {
 
   get #disk(): ServedDisk | undefined {
     const phase = this.#phase;
-    return phase.at === 'transmitting' || phase.at === 'carried' ? phase.disk : undefined;
+    return 'disk' in phase ? phase.disk : undefined;
+  }
+
+  /** Goes on where the process before us has stopped: at once after it was made. Only if the disk is its board's alone. */
+  async thaw(board: Board, frozen: FrozenConnection): Promise<LockVerdict> {
+    this.#deadline.cancel();
+    this.#queue.push(frozen.input);
+    const user = this.#asUser();
+    const verdict = await board.writerLock.acquire(user);
+    if (verdict.answer !== 'granted' || this.#phase.at !== 'thawing') {
+      if (verdict.answer === 'granted') board.writerLock.release(user);
+      void this.close('not taken up', 'abrupt');
+      return verdict;
+    }
+    const disk = this.#serving(board, user, termsAsTold(frozen.terms));
+    this.#world.attached(this, board.name, { channel: CLEAR, isKept: true });
+    this.#transport.outbox.send(frozen.unsent, () => {});
+    this.#transmitHere(disk, frozen.begun);
+    disk.resume(frozen.unanswered);
+    this.#isForLanes = true;
+    this.#advance();
+    return verdict;
+  }
+
+  /**
+   * Reads no more, so that another process can go on with it: what was read before is done meanwhile, or by that one. Resolves when it
+   * is out of the lanes and out of Node's hands, which a disk that hangs may keep it from for ever; or with why it can't be.
+   */
+  async halt(): Promise<HaltedConnection | string> {
+    this.#isHalting = true;
+    await this.#carrying;
+    const phase = this.#phase;
+    if (phase.at !== 'transmitting' && phase.at !== 'carried') return 'it was over just then';
+    if (this.#transport.isSecured) return 'it speaks TLS, and no other process can go on with that';
+    const left = phase.at === 'transmitting' ? phase.framing.leaveOff() : undefined;
+    const rest = this.#queue.take(this.#queue.length);
+    for (const bytes of [left?.collected, rest]) if (bytes !== undefined) this.#queue.push(bytes);
+    const { disk } = phase;
+    this.#phase = { at: 'halted', disk };
+    const socket = await this.#transport.halt();
+    if (socket === undefined || this.#isClosing()) return 'it was over just then';
+    const { descriptor, replies, fetched } = socket;
+    this.#queue.push(fetched.input);
+    const begun = left === undefined ? fetched.begun : left.begun;
+    return new HaltedConnection({ descriptor, replies, disk, queue: this.#queue, begun });
   }
 
   /**
@@ -219,7 +283,19 @@ export class NbdConnection {
     } finally {
       this.#advancing = false;
     }
+    this.#moveOn();
     this.#throttle();
+  }
+
+  /** What was thawed goes to the lanes when all that came with it is dealt with. */
+  #moveOn(): void {
+    const phase = this.#phase;
+    if (!this.#isForLanes || phase.at !== 'transmitting' || this.#isHalting) return;
+    if (!phase.framing.isBetweenRequests || this.#queue.length > NBD_LANE_INPUT_BYTES) return;
+    this.#isForLanes = false;
+    void this.#toLanes(phase.disk)
+      .then(() => this.#advance())
+      .catch((error: unknown) => this.#fail(error));
   }
 
   #takeOne(): boolean {
@@ -237,6 +313,8 @@ export class NbdConnection {
         return arrival !== undefined;
       }
       case 'carried':
+      case 'thawing':
+      case 'halted':
       case 'closing':
         return false;
       default:
@@ -253,6 +331,8 @@ export class NbdConnection {
       case 'transmitting':
         return !phase.disk.hasRoom();
       case 'carried':
+      case 'thawing':
+      case 'halted':
         return true;
       case 'closing':
         return false;
@@ -339,11 +419,7 @@ export class NbdConnection {
   async #takeDisk(name: string): Promise<void> {
     const board = this.#world.lookup.byName(name);
     if (board === undefined) throw new Error(`${name} was found a moment ago`);
-    const user: DiskUser = {
-      peerAddress: this.peer,
-      probe: () => this.#world.probe(this.#transport.socket),
-      close: (because) => this.close(because, 'abrupt'),
-    };
+    const user = this.#asUser();
     this.#deadline.cancel(); // it is we who keep the client waiting
     const locked = await board.writerLock.acquire(user);
     const verdict = locked.answer === 'granted' ? await begun(board) : locked;
@@ -364,9 +440,23 @@ export class NbdConnection {
     return phase.at === 'negotiating' && phase.state.at === 'transmitting' ? phase.state : undefined;
   }
 
+  #asUser(): DiskUser {
+    return {
+      peerAddress: this.peer,
+      probe: () => this.#world.probe(this.#transport.socket),
+      close: (because) => this.close(because, 'abrupt'),
+    };
+  }
+
   async #transmit(board: Board, user: DiskUser, { channel, terms }: Agreed): Promise<void> {
+    const disk = this.#serving(board, user, terms);
+    this.#world.attached(this, board.name, { channel, isKept: false });
+    await this.#toLanes(disk);
+  }
+
+  #serving(board: Board, user: DiskUser, terms: Terms): ServedDisk {
     const { turn, pool, heldMemory, meter, clock, log } = this.#world;
-    const disk = new ServedDisk(
+    return new ServedDisk(
       { board, user, terms },
       {
         ...{ turn, pool, heldMemory, meter, clock, log, outbox: this.#transport.outbox },
@@ -378,14 +468,21 @@ export class NbdConnection {
         failed: (error) => this.#fail(error),
       },
     );
-    this.#world.attached(this, board.name, channel);
-    if (await this.#carry(disk)) return;
+  }
+
+  /** Or served here, where they can't have it. */
+  async #toLanes(disk: ServedDisk): Promise<void> {
+    const carrying = this.#carry(disk);
+    this.#carrying = carrying.catch(() => {});
+    if (await carrying) return;
     // A stop may have begun with it meanwhile.
     if (this.#phase.at === 'carried' || this.#phase.at === 'negotiating') this.#transmitHere(disk);
   }
 
-  #transmitHere(disk: ServedDisk): void {
-    this.#phase = { at: 'transmitting', framing: disk.framing(this.#queue, this.#world), disk };
+  #transmitHere(disk: ServedDisk, begun?: BegunPayload): void {
+    const framing = disk.framing(this.#queue, this.#world);
+    if (begun !== undefined) framing.goOn(begun);
+    this.#phase = { at: 'transmitting', framing, disk };
   }
 
   /** To the lanes, where they can have it: false if it stays here. */
@@ -399,7 +496,8 @@ export class NbdConnection {
     this.#transport.pause();
     await Promise.all([this.#transport.flushed(), this.#world.lanes.ready()]);
     this.#transport.readBuffered();
-    if (this.#isClosing() || this.#finishing !== undefined || this.#queue.length > NBD_LANE_INPUT_BYTES) return false;
+    const isStopping = this.#isClosing() || this.#isHalting || this.#finishing !== undefined;
+    if (isStopping || this.#queue.length > NBD_LANE_INPUT_BYTES) return false;
     // Not before: another may have taken its place meanwhile.
     const file = board.disk.shared;
     if (file === undefined) return false;

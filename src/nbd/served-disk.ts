@@ -4,7 +4,8 @@ import type { DiskUser } from '../boards/writer-lock/writer-lock.js';
 import type { Terms } from './handshake/agreement.js';
 import type { Fetched } from './lanes/carried-connection.js';
 import { Form } from './lanes/lane-table.js';
-import { DiskSession } from './session/disk-session.js';
+import type { Piece } from './session/disk-changes.js';
+import { DiskSession, type Unanswered } from './session/disk-session.js';
 import type { SessionWorld } from './session/session-world.js';
 import { refusal, type Serving } from './session/transmission.js';
 import type { ByteQueue } from './wire/byte-queue.js';
@@ -95,13 +96,57 @@ export class ServedDisk {
    */
   goOn({ input, begun }: Fetched): Uint8Array {
     if (begun === undefined) return input;
-    const { request, isRefused, leftBytes } = begun;
+    const { request, leftBytes } = begun;
     if (leftBytes > input.length) return new Uint8Array(0);
-    const because = isRefused ? refusal(request, this.#serving) : undefined;
+    const because = refusal(request, this.#serving);
     const rest = { at: request.lengthBytes - leftBytes, bytes: input.slice(0, leftBytes), isLast: true };
     if (because === undefined) this.handed({ kind: 'payload', request, ...rest });
     else this.handed({ kind: 'refused', request, refusal: because });
     return input.subarray(leftBytes);
+  }
+
+  /** What was read and not answered, in order. */
+  unanswered(): readonly Unanswered[] {
+    return [...this.#session.unanswered(), ...this.#notBegun()];
+  }
+
+  /** Whether somebody else could go on with it: not in the middle of a reply. */
+  get isBetweenReplies(): boolean {
+    return !this.#session.isInMidReply;
+  }
+
+  /** What was not answered by who had the connection before. */
+  resume(all: readonly Unanswered[]): void {
+    for (const each of all) for (const arrival of this.#arrivalsOf(each)) this.handed(arrival);
+  }
+
+  // The last of them may be a WRITE whose payload has not come whole; pieces of one lie next to each other.
+  #notBegun(): readonly Unanswered[] {
+    const all: { request: NbdRequest; write: { pieces: Piece[]; hasCome: boolean; failure: undefined } | undefined }[] =
+      [];
+    for (const arrival of this.#arrivals) {
+      const last = all.at(-1);
+      if (arrival.kind !== 'payload') all.push({ request: arrival.request, write: undefined });
+      else if (last?.write !== undefined && !last.write.hasCome) {
+        last.write.pieces.push(arrival);
+        last.write.hasCome = arrival.isLast;
+      } else {
+        const write = { pieces: [arrival], hasCome: arrival.isLast, failure: undefined };
+        all.push({ request: arrival.request, write });
+      }
+    }
+    return all;
+  }
+
+  #arrivalsOf({ request, write }: Unanswered): readonly Arrival[] {
+    const because = refusal(request, this.#serving);
+    if (because !== undefined) return [{ kind: 'refused', request, refusal: because }];
+    if (write === undefined) return [{ kind: 'request', request }];
+    if (write.failure !== undefined) this.#session.beginFailed(request, write.failure);
+    return write.pieces.map((piece, index) => {
+      const isLast = write.hasCome && index === write.pieces.length - 1;
+      return { kind: 'payload', request, ...piece, isLast };
+    });
   }
 
   /** Resolves when nothing more is done to the disk for this client. Lanes hand over no more. */

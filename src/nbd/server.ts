@@ -1,4 +1,4 @@
-import type { Socket } from 'node:net';
+import { Socket } from 'node:net';
 import { isUnixPeer, plainAddress } from '../base/addresses.js';
 import { Budget } from '../base/budget.js';
 import type { Clock } from '../base/clock.js';
@@ -11,13 +11,17 @@ import {
   NBD_STOP_MS,
 } from '../base/limits.js';
 import type { Log } from '../base/log.js';
+import type { Board } from '../boards/board.js';
 import type { BoardLookup } from '../boards/identity/lookup.js';
 import type { TellBoardEvent } from '../boards/journal/events.js';
 import { probePeer } from '../os/tcp-probe.js';
 import { probeUnixPeer } from '../os/unix-socket.js';
-import { type ConnectionWorld, NbdConnection, type NbdTls } from './connection.js';
+import { type Attachment, type ConnectionWorld, NbdConnection, type NbdTls } from './connection.js';
+import { type FreezingWorld, type Frozen, freezeConnections } from './handover/freezing.js';
+import type { FrozenConnection, LostConnection } from './handover/frozen-connection.js';
+import type { ConnectionKeeper } from './handover/keeper.js';
 import type { RefusedDisk } from './handshake/negotiation.js';
-import { type Channel, peerWords } from './handshake/tls-peer.js';
+import { peerWords } from './handshake/tls-peer.js';
 import { Lanes } from './lanes/lanes.js';
 import { type BoundAddress, listenAt, type NbdListener, type NbdPlace, type PeerOrigin } from './listening.js';
 import type { NbdMeter } from './meter.js';
@@ -53,6 +57,15 @@ export interface NbdServer {
   connections(): readonly { readonly board: string; readonly peer: string }[];
   /** What all connections together hold in memory. */
   bufferedBytes(): number;
+  /**
+   * Takes the connections that use a disk out of this process, for the next one: `stop` follows, and nothing is done for them any more
+   * but what is under way.
+   */
+  freeze(
+    keeper: ConnectionKeeper,
+  ): Promise<{ readonly frozen: readonly FrozenConnection[]; readonly lost: readonly LostConnection[] }>;
+  /** Goes on with one of the process before us, before anybody else comes in. Rejects where that can't be: why not. */
+  thaw(frozen: FrozenConnection, board: Board, keeper: ConnectionKeeper): Promise<void>;
   /** Tells the meter of all requests that it was not told of yet: of those that lanes do it hears only so. */
   tellMeter(): void;
   /** Accepts no more, finishes what is under way (NBD_STOP_MS at most) and closes. */
@@ -83,6 +96,15 @@ export function nbdServer(world: NbdWorld): NbdServer {
     connections: () => floor.attachedConnections(),
     bufferedBytes: () => floor.bufferedBytes(),
     tellMeter: () => floor.tellMeter(),
+    async freeze(keeper) {
+      const bound = [...listeners].flatMap(({ bound }) => bound ?? []);
+      const stopListening = async () => {
+        await Promise.all([...listeners].map((listener) => listener.stop()));
+      };
+      const ports = [...new Set(bound.map(({ port }) => port))];
+      return await floor.freeze({ keeper, ports, stopListening });
+    },
+    thaw: (frozen, board, keeper) => floor.thaw(frozen, board, keeper),
     async stop() {
       stopped ??= Promise.all([...[...listeners].map((listener) => listener.stop()), floor.clear()]).then(() => {});
       await stopped;
@@ -153,6 +175,27 @@ class Floor {
     for (const tally of this.#lanes.tallies()) if (tally.count > 0) this.#options.meter.requestsFinished(tally);
   }
 
+  async freeze(world: Omit<FreezingWorld, 'clock'>): Promise<Frozen<NbdConnection>> {
+    const using = [...this.#connections].filter(({ board }) => board !== undefined);
+    const verdict = await freezeConnections(using, { ...world, clock: this.#options.clock });
+    for (const connection of verdict.halted) this.#connections.delete(connection);
+    return verdict;
+  }
+
+  /** Its address is that of before: it takes nobody's place. */
+  async thaw(frozen: FrozenConnection, board: Board, keeper: ConnectionKeeper): Promise<void> {
+    const socket = new Socket({ fd: keeper.fetch(frozen.socket), allowHalfOpen: true });
+    const { peer } = frozen;
+    this.#countByPeer.set(countedAs(peer), (this.#countByPeer.get(countedAs(peer)) ?? 0) + 1);
+    const connection = new NbdConnection(socket, peer, this.#worldOf(isUnixPeer(peer) ? 'host' : 'network'), 'thawing');
+    this.#connections.add(connection);
+    const verdict = await connection.thaw(board, frozen);
+    if (verdict.answer === 'held') throw new Error(`its disk is in use by ${verdict.by}`);
+    if (verdict.answer === 'unusable') throw new Error(verdict.because);
+    // It may have started anew meanwhile.
+    board.writerLock.suspect();
+  }
+
   // NBD_ESHUTDOWN is never answered: a board that gets any error loses its root disk, while silence is waited out.
   async clear(): Promise<void> {
     for (const connection of this.#connections) {
@@ -181,7 +224,7 @@ class Floor {
       lanes: this.#lanes,
       tls,
       probe: async (socket) => (origin === 'host' ? probeUnixPeer(socket) : probePeer(socket, clock)),
-      attached: (connection, board, channel) => this.#attach(connection, board, channel),
+      attached: (connection, board, how) => this.#attach(connection, board, how),
       detached: (connection, board, because) => this.#detach(connection, board, because),
       tlsFailed: ({ peer }, because) => this.#tlsFailed(peer, because),
       refused: ({ peer }, refused) => this.#refused(peer, refused),
@@ -189,7 +232,7 @@ class Floor {
     };
   }
 
-  #attach(connection: NbdConnection, board: string, channel: Channel): void {
+  #attach(connection: NbdConnection, board: string, { channel, isKept }: Attachment): void {
     const { meter, tell, log } = this.#options;
     const users = this.#attached.get(board) ?? new Set();
     users.add(connection);
@@ -201,7 +244,7 @@ class Floor {
     }
     tell({ kind: 'attached', board, peer: connection.peer });
     const over = channel.kind === 'tls' ? { tls: peerWords(channel.peer) } : {};
-    log.info({ board, peer: connection.peer, ...over }, 'nbd.disk.attached');
+    log.info({ board, peer: connection.peer, ...over }, isKept ? 'nbd.disk.kept' : 'nbd.disk.attached');
   }
 
   #detach(connection: NbdConnection, board: string, because: string): void {

@@ -4,6 +4,7 @@ import type { Clock, Timer } from '../base/clock.js';
 import type { SharedFile } from '../block/shared-file.js';
 import { closeDescriptor, duplicate } from '../os/stream-calls.js';
 import { CurrentSocket, descriptorOf, dropUnsent, keepConnected, OwnSocket } from '../os/tcp-probe.js';
+import { HeldReplies } from './handover/held-replies.js';
 import type { TlsDoor, TlsVerdict } from './handshake/tls-door.js';
 import type { CarriedConnection, CarriedTies, Fetched } from './lanes/carried-connection.js';
 import type { Lanes } from './lanes/lanes.js';
@@ -18,6 +19,15 @@ export interface TransportListener {
   drained(): void;
   /** Nothing is left of it. */
   closed(because: string): void;
+}
+
+/** A socket that nobody reads from or writes to any more. */
+export interface HaltedSocket {
+  readonly descriptor: number;
+  /** Replies that come from here on. */
+  readonly replies: HeldReplies;
+  /** Of lanes. */
+  readonly fetched: Fetched;
 }
 
 const NOTHING_FETCHED: Fetched = { input: new Uint8Array(0), begun: undefined };
@@ -136,11 +146,24 @@ export class Transport {
     this.#lanes = { socket: new OwnSocket(descriptor), connection };
     this.#fetching = undefined;
     this.outbox.moveTo(connection);
+    this.#endNodes();
+    connection.begin();
+    return true;
+  }
+
+  /** Node reads on from a socket that is paused, until its buffer is full: so it must not have it any more. */
+  #takeFromNode(): number | undefined {
+    const known = descriptorOf(this.#socket);
+    const descriptor = known === undefined ? undefined : duplicate(known);
+    if (descriptor !== undefined) this.#endNodes();
+    return descriptor;
+  }
+
+  /** Of another number of the same socket nothing is heard on the wire. */
+  #endNodes(): void {
     this.#socket.removeAllListeners();
     this.#socket.on('error', () => {});
     this.#socket.destroy();
-    connection.begin();
-    return true;
   }
 
   /** There is too much to do for what comes from the lanes, or no longer. */
@@ -166,6 +189,28 @@ export class Transport {
     const fetched = lanes.connection.moveTo(sink);
     this.outbox.moveTo(sink);
     return fetched;
+  }
+
+  /**
+   * Out of everybody's hands, so that it can be another process's. Resolves when no lane is in it and all that was given to Node has
+   * gone to the kernel: never, where a disk or the peer does not let that happen. Undefined if the connection is over.
+   */
+  async halt(): Promise<HaltedSocket | undefined> {
+    const replies = new HeldReplies();
+    const lanes = this.#lanes;
+    if (lanes === undefined) {
+      this.#socket.pause();
+      const before = this.outbox.moveTo(replies);
+      await new Promise<void>((resolve) => before.write(new Uint8Array(0), () => resolve()));
+      this.readBuffered();
+      const descriptor = this.#takeFromNode();
+      return descriptor === undefined ? undefined : { descriptor, replies, fetched: NOTHING_FETCHED };
+    }
+    await lanes.connection.release();
+    this.#lanes = undefined;
+    const fetched = lanes.connection.moveTo(replies);
+    this.outbox.moveTo(replies);
+    return { descriptor: lanes.socket.give(), replies, fetched };
   }
 
   /**

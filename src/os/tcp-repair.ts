@@ -5,6 +5,8 @@
  * Meanwhile there is no such connection here, and the kernel would answer what the peer sends with a RST: see `connection-hold`.
  */
 import { closeSync } from 'node:fs';
+import { ipv4FromBytes } from '../base/addresses.js';
+import type { HeldConnection, HeldEndpoint } from './connection-hold.js';
 import { libcFunction, SystemCallError } from './libc.js';
 import {
   bind,
@@ -20,6 +22,7 @@ import {
   setsockopt,
   socket,
 } from './socket-calls.js';
+import { socketPlace } from './socket-place.js';
 
 /** A connection as the peer knows it, between two of its packets. */
 export interface FrozenTcp {
@@ -128,14 +131,39 @@ function readReceived(descriptor: number): Uint8Array {
   }
 }
 
-/** Bytes that the peer has not acknowledged, or 0 where nobody can say. */
+/** How many of these bytes the kernel takes now. */
+export function sendNow(descriptor: number, bytes: Uint8Array): number {
+  return send.attempt(descriptor, bytes, bytes.length, MSG_DONTWAIT | MSG_NOSIGNAL) ?? 0;
+}
+
+/** How many bytes of ours its peer has not acknowledged. */
 export function unacknowledgedBytes(descriptor: number): number {
+  return countBy(descriptor, SIOCOUTQ);
+}
+
+/** Who is at its ends; undefined if it is no connection of the network, or none any more. */
+export function endsOf(descriptor: number): HeldConnection | undefined {
   try {
-    return countBy(descriptor, SIOCOUTQ);
-  } catch {
-    return 0;
+    const local = endpoint(addressBy(getsockname, descriptor));
+    const peer = endpoint(addressBy(getpeername, descriptor));
+    return local && peer && { local, peer };
+  } catch (error) {
+    if (error instanceof SystemCallError) return undefined;
+    throw error;
   }
 }
+
+/** An IPv4 peer of an IPv6 socket sends IPv4 packets. */
+function endpoint(address: Uint8Array): HeldEndpoint | undefined {
+  const place = socketPlace(Buffer.from(address));
+  if (place.kind === 'ipv4') return place;
+  if (place.kind !== 'ipv6') return undefined;
+  const isMapped = Buffer.from(address.subarray(8, 20)).equals(MAPPED);
+  return isMapped ? { address: ipv4FromBytes(address.subarray(20)), port: place.port } : place;
+}
+
+/** ::ffff:0:0/96 (RFC 4291, 2.5.5.2). */
+const MAPPED = Buffer.from('00000000000000000000ffff', 'hex');
 
 /** What this process lacks to do any of it; undefined if it may. */
 export function whyNoTcpRepair(): string | undefined {
@@ -179,6 +207,7 @@ const SIOCOUTQ = 0x5411;
 const SIOCOUTQNSD = 0x894b;
 const SO_SNDBUFFORCE = 32;
 const SO_BUF_LOCK = 72;
+const MSG_NOSIGNAL = 0x4000;
 const MSG_PEEK = 0x02;
 const MSG_DONTWAIT = 0x40;
 const ADDRESS_BYTES_MAX = 28;

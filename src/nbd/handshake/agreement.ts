@@ -15,17 +15,26 @@ export interface Agreement {
 export const NOTHING_AGREED: Agreement = { replies: 'simple', allocationOf: undefined };
 
 /** What the transmission goes by. */
-export interface Terms {
+export interface Terms extends ToldTerms {
   readonly form: ReplyForm;
   readonly requests: RequestCodec;
+}
+
+/** The same as words: for another process. */
+export interface ToldTerms {
+  readonly replies: Agreement['replies'];
   /** Whether BLOCK_STATUS may be asked. */
   readonly tellsAllocation: boolean;
 }
 
 /** A context that was selected for another export counts for nothing (proto.md, `NBD_OPT_SET_META_CONTEXT`). */
 export function termsOf({ replies, allocationOf }: Agreement, exportName: string): Terms {
+  return termsAsTold({ replies, tellsAllocation: allocationOf === exportName });
+}
+
+export function termsAsTold({ replies, tellsAllocation }: ToldTerms): Terms {
   const requests = replies === 'extended' ? EXTENDED_REQUESTS : COMPACT_REQUESTS;
-  return { form: FORMS[replies], requests, tellsAllocation: allocationOf === exportName };
+  return { replies, form: FORMS[replies], requests, tellsAllocation };
 }
 
 const FORMS = { simple: SIMPLE_REPLIES, structured: STRUCTURED_REPLIES, extended: EXTENDED_REPLIES } as const;

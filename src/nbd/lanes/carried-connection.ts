@@ -3,8 +3,8 @@ import { errnoName } from '../../os/libc.js';
 import { addressOf, closeDescriptor, EAGAIN, failedBy, send } from '../../os/stream-calls.js';
 import { Readiness, type StreamPoll } from '../../os/stream-poll.js';
 import type { Sink } from '../session/outbox.js';
-import type { Arrival } from '../wire/framing.js';
-import { decodeRequest, type NbdRequest, REQUEST_BYTES } from '../wire/transmission-wire.js';
+import type { Arrival, BegunPayload } from '../wire/framing.js';
+import { decodeRequest, REQUEST_BYTES } from '../wire/transmission-wire.js';
 import { weightOf } from './handing.js';
 import { Field, Figure, isHeldUp, type LaneTable, Payload, Standing, tokenOf, Unsent, Writer } from './lane-table.js';
 import type { ConnectionOver, FromLane } from './messages.js';
@@ -30,14 +30,6 @@ export interface Fetched {
   readonly input: Uint8Array;
   /** Where it begins in the middle of a request. */
   readonly begun: BegunPayload | undefined;
-}
-
-/** A payload of which the lanes have dealt with what came before: written, handed over or, of one that is refused, dropped. */
-export interface BegunPayload {
-  readonly request: NbdRequest;
-  readonly isRefused: boolean;
-  /** Bytes of it that are still to come. */
-  readonly leftBytes: number;
 }
 
 interface Place {
@@ -221,7 +213,6 @@ export class CarriedConnection implements Sink {
     const header = table.headerAt(record);
     return {
       request: decodeRequest(table.bytes.subarray(header, header + REQUEST_BYTES)),
-      isRefused: payload === Payload.Dropped,
       leftBytes: table.figures[table.figure(record, Figure.PayloadLeft)] ?? 0,
     };
   }

@@ -40,6 +40,12 @@ export class ChunkedReads {
 
   /** What is read was asked for by a client that has taken all before it: one that takes none costs the memory of one chunk. */
   async #read(running: Running, offset: number, end: number): Promise<void> {
+    const reply = this.#underWay.answeringInPieces(running);
+    await this.#readAll(running, offset, end);
+    reply.sent();
+  }
+
+  async #readAll(running: Running, offset: number, end: number): Promise<void> {
     for (let at = offset; at < end; at += NBD_PIECE_BYTES) {
       for (const run of await this.#runs(at, Math.min(at + NBD_PIECE_BYTES, end))) {
         const outcome = await this.#sendRun(running.request, run, end);

@@ -11,9 +11,22 @@ import { isDurable, keepsAllocated, mustBeFast } from './transmission.js';
 /** A WRITE whose payload comes in pieces. What is not answered yet may be half done, as on any disk that loses power. */
 interface RunningWrite {
   readonly running: Running;
-  piecesOnDevice: number;
+  readonly onDevice: Set<Piece>;
   hasCome: boolean;
   failure: Failure | undefined;
+}
+
+/** Some of a WRITE's payload, and where in it. */
+export interface Piece {
+  readonly at: number;
+  readonly bytes: Uint8Array;
+}
+
+export interface LeftOfWrite {
+  readonly pieces: readonly Piece[];
+  /** The whole payload has. */
+  readonly hasCome: boolean;
+  readonly failure: ErrnoName | undefined;
 }
 
 /** What was given up is not answered: silence can be waited out, an error costs a board its root disk. */
@@ -24,7 +37,9 @@ export class DiskChanges {
   readonly #world: SessionWorld;
   readonly #underWay: RequestsUnderWay;
   readonly #replies: Replies;
+  /** Its payload comes. */
   #write: RunningWrite | undefined;
+  readonly #writes = new Map<Running, RunningWrite>();
 
   constructor(world: SessionWorld, underWay: RequestsUnderWay, replies: Replies) {
     this.#world = world;
@@ -41,25 +56,42 @@ export class DiskChanges {
   }
 
   writePiece({ request, at, bytes, isLast }: Extract<Arrival, { readonly kind: 'payload' }>): void {
-    const write = this.#write ?? {
-      running: this.#underWay.begin(request, SIMPLE_REPLY_BYTES),
-      piecesOnDevice: 0,
-      hasCome: false,
-      failure: undefined,
-    };
+    const write = this.#write ?? this.#beginWrite(request);
     this.#write = isLast ? undefined : write;
     write.hasCome = isLast;
-    write.piecesOnDevice += 1;
+    const piece = { at, bytes };
+    write.onDevice.add(piece);
     this.#underWay.claim(bytes.length);
     this.#underWay.task(async () => {
-      const failure = await this.#writeUnlessFailed(write, at, bytes);
+      const failure = await this.#writeUnlessFailed(write, piece);
       if (failure === undefined) this.#world.pool.give(bytes);
       write.failure ??= failure;
-      write.piecesOnDevice -= 1;
+      write.onDevice.delete(piece);
       this.#underWay.giveBack(bytes.length);
-      if (write.hasCome && write.piecesOnDevice === 0) this.#answer(write.running, write.failure);
+      if (write.hasCome && write.onDevice.size === 0) this.#answer(write.running, write.failure);
       else this.#world.roomMade();
     });
+  }
+
+  /** One that has failed already, and whose payload goes on to come. */
+  beginFailed(request: NbdRequest, failure: ErrnoName): void {
+    this.#write = this.#beginWrite(request);
+    this.#write.failure = failure;
+  }
+
+  #beginWrite(request: NbdRequest): RunningWrite {
+    const running = this.#underWay.begin(request, SIMPLE_REPLY_BYTES);
+    const write = { running, onDevice: new Set<Piece>(), hasCome: false, failure: undefined };
+    this.#writes.set(running, write);
+    return write;
+  }
+
+  /** What of a WRITE is not known to be on the disk. */
+  leftOf(running: Running): LeftOfWrite | undefined {
+    const write = this.#writes.get(running);
+    if (write === undefined) return undefined;
+    const { onDevice, hasCome, failure } = write;
+    return { pieces: [...onDevice], hasCome, failure: failure === 'givenUp' ? undefined : failure };
   }
 
   async #do(request: NbdRequest): Promise<void> {
@@ -86,7 +118,7 @@ export class DiskChanges {
     }
   }
 
-  async #writeUnlessFailed(write: RunningWrite, at: number, bytes: Uint8Array): Promise<Failure | undefined> {
+  async #writeUnlessFailed(write: RunningWrite, { at, bytes }: Piece): Promise<Failure | undefined> {
     if (write.failure !== undefined) return write.failure;
     const { request } = write.running;
     const durable = isDurable(request);
@@ -103,6 +135,7 @@ export class DiskChanges {
   }
 
   #answer(running: Running, failure: Failure | undefined): void {
+    this.#writes.delete(running);
     if (failure === undefined) this.#replies.done(running);
     else if (failure === 'givenUp') this.#underWay.release(running);
     else this.#replies.failed(running, failure);

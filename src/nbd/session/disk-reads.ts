@@ -73,7 +73,9 @@ export class DiskReads {
         return;
       }
       form.encodeDataHead(request, offset, true, first);
+      const reply = this.#underWay.answeringInPieces(running);
       const failure = await this.#stream(way, first, offset + NBD_STREAMED_BYTES, offset + request.lengthBytes);
+      reply.sent();
       this.#underWay.measure(running, failure);
       this.#underWay.release(running);
     });

@@ -1,13 +1,20 @@
 import { unreachable } from '../../base/unreachable.js';
-import { Command } from '../wire/constants.js';
+import { Command, type ErrnoName } from '../wire/constants.js';
 import type { Arrival } from '../wire/framing.js';
 import { type NbdRequest, SIMPLE_REPLY_BYTES } from '../wire/transmission-wire.js';
-import { DiskChanges } from './disk-changes.js';
+import { DiskChanges, type LeftOfWrite } from './disk-changes.js';
 import { DiskQueries } from './disk-queries.js';
 import { DiskReads } from './disk-reads.js';
 import { Replies } from './replies.js';
 import { RequestsUnderWay } from './requests-under-way.js';
 import type { SessionWorld } from './session-world.js';
+
+/** A request that was not answered. It may be done once more: nobody was told that it was done. */
+export interface Unanswered {
+  readonly request: NbdRequest;
+  /** Of a WRITE. */
+  readonly write: LeftOfWrite | undefined;
+}
 
 /**
  * Executes the requests of one connection against its board's device, many at a time, and answers in the order in which they
@@ -45,6 +52,24 @@ export class DiskSession {
   /** Resolves when nothing that was begun touches the device any more and every reply was handed to the outbox. */
   settled(): Promise<void> {
     return this.#underWay.settled();
+  }
+
+  /** In the order in which they came; what was written of them may still come to be. */
+  unanswered(): readonly Unanswered[] {
+    return [...this.#underWay.unanswered].map((running) => ({
+      request: running.request,
+      write: this.#changes.leftOf(running),
+    }));
+  }
+
+  /** A reply was sent by half. */
+  get isInMidReply(): boolean {
+    return this.#underWay.isInMidReply;
+  }
+
+  /** The payload of a WRITE goes on to come that has failed already. */
+  beginFailed(request: NbdRequest, failure: ErrnoName): void {
+    this.#changes.beginFailed(request, failure);
   }
 
   start(arrival: Arrival): void {

@@ -24,10 +24,12 @@ export class Outbox {
     this.#sink = sink;
   }
 
-  /** From the next reply on. */
-  moveTo(sink: Sink): void {
+  /** From the next reply on. Answers where they went before. */
+  moveTo(sink: Sink): Sink {
+    const before = this.#sink;
     this.#sink = sink;
     if (this.#isTaken) sink.hold();
+    return before;
   }
 
   send(bytes: Uint8Array, sent: (arrived: boolean) => void): void {

@@ -40,6 +40,7 @@ export class Replies {
     const { form, outbox, pool } = this.#world;
     form.encodeDataHead(running.request, Number(running.request.offset), true, reply);
     this.#underWay.measure(running, undefined);
+    this.#underWay.answering(running);
     outbox.send(reply, (arrived) => {
       if (arrived) pool.give(reply);
       this.#underWay.release(running);
@@ -52,6 +53,7 @@ export class Replies {
 
   #finish(running: Running, errno: ErrnoName | undefined, reply: Uint8Array): void {
     this.#underWay.measure(running, errno);
+    this.#underWay.answering(running);
     this.#world.outbox.send(reply, () => this.#underWay.release(running));
   }
 }

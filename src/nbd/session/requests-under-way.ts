@@ -25,6 +25,10 @@ export class RequestsUnderWay {
   /** Of these, the payloads that wait for space and were found room elsewhere. */
   #asideBytes = 0;
   #runningCount = 0;
+  /** Nothing of their replies was handed to the outbox. */
+  readonly #unanswered = new Set<Running>();
+  /** Of replies that go out in pieces. */
+  #halfSentCount = 0;
   /** What may still touch the device or has still to hand its reply to the outbox. */
   #taskCount = 0;
   #whenSettled: (() => void)[] = [];
@@ -60,7 +64,31 @@ export class RequestsUnderWay {
   begin(request: NbdRequest, claimedBytes: number): Running {
     this.#runningCount += 1;
     this.#claimedBytes += claimedBytes;
-    return { request, startedMs: this.#world.clock.nowMs(), claimedBytes };
+    const running = { request, startedMs: this.#world.clock.nowMs(), claimedBytes };
+    this.#unanswered.add(running);
+    return running;
+  }
+
+  /** Its reply is on its way from here on, whole. */
+  answering(running: Running): void {
+    this.#unanswered.delete(running);
+  }
+
+  /** The same in pieces, of which the first comes now; `sent` ends it. */
+  answeringInPieces(running: Running): { sent(): void } {
+    this.#unanswered.delete(running);
+    this.#halfSentCount += 1;
+    return { sent: () => void (this.#halfSentCount -= 1) };
+  }
+
+  /** In the order in which they came. Another may answer them as well, having done them once more. */
+  get unanswered(): Iterable<Running> {
+    return this.#unanswered;
+  }
+
+  /** A reply has begun, and nobody but who has begun it can end it. */
+  get isInMidReply(): boolean {
+    return this.#halfSentCount > 0;
   }
 
   measure({ request, startedMs }: Running, errno: ErrnoName | undefined): void {
@@ -69,9 +97,10 @@ export class RequestsUnderWay {
     meter.requestFinished(board, commandName(request.command), request.lengthBytes, seconds, errno);
   }
 
-  release({ claimedBytes }: Running): void {
+  release(running: Running): void {
+    this.#unanswered.delete(running);
     this.#runningCount -= 1;
-    this.#claimedBytes -= claimedBytes;
+    this.#claimedBytes -= running.claimedBytes;
     this.#world.roomMade();
   }
 

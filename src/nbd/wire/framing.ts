@@ -102,6 +102,13 @@ export type Arrival =
       readonly isLast: boolean;
     };
 
+/** A request with a payload of which some was dealt with: written, handed on or, of one that is refused, dropped. */
+export interface BegunPayload {
+  readonly request: NbdRequest;
+  /** Bytes of it that are still to come. */
+  readonly leftBytes: number;
+}
+
 type RequestState =
   | { readonly at: 'header' }
   | {
@@ -134,6 +141,38 @@ export class RequestFraming {
   /** Payload that was collected and not handed out yet: of a WRITE that is still coming in. */
   get collectedBytes(): number {
     return this.#state.at === 'collecting' ? this.#state.piece.length : 0;
+  }
+
+  /** Whether what comes next is a header. */
+  get isBetweenRequests(): boolean {
+    return this.#state.at === 'header';
+  }
+
+  /** Goes on in the middle of a payload, where another left off: before anything else. */
+  goOn({ request, leftBytes }: BegunPayload): void {
+    const refusal = this.#judge(request);
+    this.#state =
+      refusal !== undefined
+        ? { at: 'discarding', request, refusal, leftBytes }
+        : this.#collect(request, request.lengthBytes - leftBytes, leftBytes);
+  }
+
+  /** Where another may go on. What was collected of the payload comes first there; nothing may be asked of this any more. */
+  leaveOff(): { readonly begun: BegunPayload | undefined; readonly collected: Uint8Array } {
+    const state = this.#state;
+    switch (state.at) {
+      case 'header':
+        return { begun: undefined, collected: new Uint8Array(0) };
+      case 'discarding':
+        return { begun: { request: state.request, leftBytes: state.leftBytes }, collected: new Uint8Array(0) };
+      case 'collecting': {
+        const { request, doneBytes, piece, filledBytes } = state;
+        const collected = piece.slice(0, filledBytes);
+        return { begun: { request, leftBytes: request.lengthBytes - doneBytes }, collected };
+      }
+      default:
+        return unreachable(state);
+    }
   }
 
   next(): Arrival | undefined {
@@ -172,8 +211,12 @@ export class RequestFraming {
       return undefined;
     }
     if (request.command !== Command.Write) return { kind: 'request', request };
-    this.#state = { at: 'collecting', request, doneBytes: 0, piece: this.#newPiece(payload), filledBytes: 0 };
+    this.#state = this.#collect(request, 0, payload);
     return undefined;
+  }
+
+  #collect(request: NbdRequest, doneBytes: number, leftBytes: number): RequestState {
+    return { at: 'collecting', request, doneBytes, piece: this.#newPiece(leftBytes), filledBytes: 0 };
   }
 
   #pieceDone(state: Extract<RequestState, { readonly at: 'collecting' }>): Arrival {
@@ -182,13 +225,7 @@ export class RequestFraming {
     if (leftBytes === 0) {
       this.#state = { at: 'header' };
     } else {
-      this.#state = {
-        at: 'collecting',
-        request,
-        doneBytes: doneBytes + piece.length,
-        piece: this.#newPiece(leftBytes),
-        filledBytes: 0,
-      };
+      this.#state = this.#collect(request, doneBytes + piece.length, leftBytes);
     }
     return { kind: 'payload', request, at: doneBytes, bytes: piece, isLast: leftBytes === 0 };
   }
