@@ -36,7 +36,7 @@ const DOORS: Readonly<Record<string, readonly RegExp[]>> = {
     /^boards\/images\/(image-facts|image-file|digest-thread|pin-folder)\.ts$/,
     /^inventory\/(read|files|tls-files)\.ts$/,
     /^os\//,
-    /^app\/((state|history)-folder|frozen-connections)\.ts$/,
+    /^app\/((state|history)-folder|handover\/handover-folder)\.ts$/,
     /^boards\/disks\/(disk-folder|promotion|versions-in-use)\.ts$/,
     /^cli\//,
     /^workshop\//,

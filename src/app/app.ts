@@ -39,6 +39,9 @@ import { Doorkeeper } from './doorkeeper.js';
 import { followersOf, watchAll } from './followers.js';
 import { freeDisk } from './free-disk.js';
 import { type HandedSockets, NONE_HANDED } from './handed-sockets.js';
+import { Handover } from './handover/handover.js';
+import { HandoverFolder, handoverFolder } from './handover/handover-folder.js';
+import { lookForKeeping } from './handover/keeping.js';
 import { HistoryFolder } from './history-folder.js';
 import { tellImageEvent } from './image-watch.js';
 import { narration, report } from './narration.js';
@@ -71,8 +74,8 @@ export interface App {
   /** Reads the inventory again, and has what is in it done. Never rejects. */
   reload(wish: ReloadWish): Promise<ReloadVerdict>;
   readonly disks: DiskCommands;
-  /** Stops in the reverse order of starting: nobody is told to boot any more, transfers end, requests are finished, disks are closed. */
-  stop(): Promise<void>;
+  /** Stops in the reverse order of starting: nobody is told to boot any more, transfers end, requests are finished, disks are closed. `busy`: something is still done to a disk that nobody will wait for; the process has to end on the spot, and with it what keeps others from that disk. */
+  stop(): Promise<'ended' | 'busy'>;
 }
 
 /** Builds the parts from the inventory and starts them. Resolves when all that can listen does; the rest is tried again. */
@@ -106,6 +109,7 @@ class Appliance implements App {
   readonly #watch: BoardWatch;
   readonly #overview: Overview;
   readonly #reloader: Reloader;
+  readonly #handover: Handover;
   /** Of the certificates and keys that were read last. */
   #door: TlsDoor | undefined;
   #stopped = false;
@@ -155,6 +159,15 @@ class Appliance implements App {
         return nbdTls();
       },
     });
+    this.#handover = new Handover({
+      ...{ nbdServer: this.#nbdServer, boards: () => boards.all, hostTime, clock, log },
+      ...{ folder: new HandoverFolder(handoverFolder(state.path)), limitMs: inventory.server.handoverLimitMs },
+      look: () =>
+        lookForKeeping({
+          ...{ stateFolder: state.path, port: inventory.nbd.port },
+          limitMs: inventory.server.handoverLimitMs,
+        }),
+    });
     const waysIn = new WaysIn({
       ...{ inventory: () => this.#running.inventory, state, shared, sockets: options.sockets ?? NONE_HANDED },
       ...{ nbdServer: this.#nbdServer, doorkeeper: this.#doorkeeper, courier: () => this.#courier },
@@ -192,8 +205,10 @@ class Appliance implements App {
     const { tftp } = inventory;
     if (tftp.enabled && !tftp.singlePort) this.#courier = startCourier({ clock, log });
     this.#report(await this.#histories.restore(boards.all.map(({ name }) => name)));
+    await this.#handover.thaw();
     await this.#storage.start();
     await this.#network.start();
+    await this.#handover.release();
     this.#certificates.start();
     await this.#reloader.start();
     this.#serviceReport.ready(this.#sentence());
@@ -207,6 +222,7 @@ class Appliance implements App {
       listeners: this.#network.listeners(),
       ...this.#overview.boards,
       inventory: this.#reloader.status(),
+      handover: this.#handover.status(),
     };
   }
 
@@ -247,6 +263,7 @@ class Appliance implements App {
       certificates: () => this.#certificates.secondsLeft(),
       failedDisks: () => [...this.#watch.failedDisks].map(([name, { failure }]) => [name, failure !== undefined]),
       inventory: () => this.#reloader.measured(),
+      atRisk: () => this.#handover.status().atRisk,
     };
   }
 
@@ -269,19 +286,23 @@ class Appliance implements App {
     for (const warning of warnings) this.#options.log.warn({ warning }, 'nbd.tls.warning');
   }
 
-  async stop(): Promise<void> {
+  async stop(): Promise<'ended' | 'busy'> {
     this.#stopped = true;
-    this.#sayGoodbye(this.#attached());
-    await this.#reloader.stop();
+    const attached = this.#attached();
     this.#journal.stopping();
+    // Before all else: who stops us may kill us soon.
+    const [{ kept, busy }] = await Promise.all([this.#handover.freeze(), this.#reloader.stop()]);
+    this.#sayGoodbye(attached.filter((board) => !kept.includes(board)));
     await Promise.all([this.#network.stop(), this.#nbdServer.stop()]);
     await Promise.all([this.#courier?.stop(), this.disks.stop()]);
     this.#storage.stop();
     this.#certificates.stop();
     // Side by side: a history that can't be written must keep no disk from being flushed.
-    const [failures] = await Promise.all([this.#options.boards.close(), this.#histories.stop()]);
+    const [failures] = await Promise.all([this.#options.boards.close(busy), this.#histories.stop()]);
     for (const failure of failures) this.#options.log.error(failure, 'disk.flush.failed');
+    if (busy.size > 0) return 'busy';
     this.#options.state.release();
+    return 'ended';
   }
 
   /** Says it when everything is there, and what is not, each time that it changes. */

@@ -11,7 +11,7 @@ import type { InventorySource } from '../inventory/source.js';
 import { readTlsFiles, type TlsReading } from '../inventory/tls-files.js';
 import { fileSight } from '../os/file-identity.js';
 import { addressForBoot } from './addresses.js';
-import { hasFrozenConnections } from './frozen-connections.js';
+import { hasFrozenConnections } from './handover/handover-folder.js';
 import { LastInventory } from './last-inventory.js';
 import { type StateFolder, StateFolderInUse, takeStateFolder } from './state-folder.js';
 

@@ -14,6 +14,11 @@ export function isUnixPeer(peer: string): boolean {
   return peer.startsWith(UNIX_PEER_PREFIX);
 }
 
+/** A process of this host, by whichever way it came. */
+export function isOnThisHost(peer: string): boolean {
+  return isUnixPeer(peer) || peer === '::1' || /^127\./.test(peer);
+}
+
 /** Accepts colons or dashes between the bytes, any case. */
 export function parseMac(text: string): MacAddress {
   if (!/^[0-9a-fA-F]{2}([:-][0-9a-fA-F]{2}){5}$/.test(text)) throw new Malformed(`"${text}" is not a MAC address`);

@@ -480,6 +480,14 @@ export const NBD_CLIENT_READ_AHEAD_BYTES_MAX = 1024 * 1024;
 
 // ── app ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
+/** `server.handover_limit`: a Linux peer sends again for some 15 minutes (net.ipv4.tcp_retries2) before it gives up. */
+export const HANDOVER_LIMIT_MS = 600_000;
+export const HANDOVER_LIMIT_MS_MIN = 10_000;
+export const HANDOVER_LIMIT_MS_MAX = 900_000;
+
+/** Of one board: what its connections have sent and was not looked at, a few megabytes each. */
+export const HANDOVER_BYTES_MAX = 256 * 1024 * 1024;
+
 /** How often the inventory is looked at where `server.watch` is set; it is read when two looks in a row find the same: an editor writes within that time. */
 export const INVENTORY_LOOK_MS = 1000;
 

@@ -1,6 +1,13 @@
 import { printable, printableJson, printableLines } from '../base/printable.js';
 import { unreachable } from '../base/unreachable.js';
-import { diskText, type ImageCondition, imageText, type ServerStatus, spaceText } from '../boards/journal/status.js';
+import {
+  diskText,
+  type HandoverStatus,
+  type ImageCondition,
+  imageText,
+  type ServerStatus,
+  spaceText,
+} from '../boards/journal/status.js';
 import { askForBoard, askServer, type Wire } from './ask-server.js';
 import { bootLine, failureLine, historyText, stateText, unusableLine, waitLine } from './board-history.js';
 import { ExitStatus } from './exit-status.js';
@@ -72,6 +79,7 @@ function overview(status: Wire<ServerStatus>): string {
     ...status.images.map(imageLine),
     ...lowText(status),
     ...goneText(status),
+    ...handoverText(status.handover),
     ...unknown,
     ...missing,
   ].join('');
@@ -89,6 +97,15 @@ function lowText({ filesystems }: Wire<ServerStatus>): readonly string[] {
       const facts = `${filesystem.mountPoint}: ${spaceText(filesystem)}; it holds ${filesystem.holds.join(', ')}`;
       return `\nLittle space left: ${printable(facts)}\n`;
     });
+}
+
+function handoverText(handover: Wire<HandoverStatus> | undefined): readonly string[] {
+  if (handover === undefined) return []; // a server that runs on from before an upgrade does not tell
+  const { lacks, remedy, atRisk } = handover;
+  if (lacks === undefined && atRisk.length === 0) return [];
+  const who = atRisk.length === 0 ? 'boards that run' : atRisk.join(', ');
+  const why = lacks === undefined ? 'attached by TLS' : `${lacks}; ${remedy ?? ''}`;
+  return [`\nA restart of the server ends the disk of ${printable(`${who}: ${why}`)}\n`];
 }
 
 function goneText({ filesystems }: Wire<ServerStatus>): readonly string[] {

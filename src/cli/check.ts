@@ -1,4 +1,5 @@
 import { handedLines, handedWarnings, takeHandedSockets } from '../app/handed-sockets.js';
+import { whyNotKept } from '../app/handover/keeping.js';
 import { systemClock } from '../base/clock.js';
 import { printable } from '../base/printable.js';
 import { subnetText } from '../base/subnets.js';
@@ -36,6 +37,10 @@ export async function check(options: CheckOptions): Promise<ExitStatus> {
   const encryption = tlsReport(inventory, tls.answer === 'read' ? tls.reading : NO_TLS, today);
   const network = networkReport(chooseInterfaces(inventory.server.interfaces), inventory);
   const warnings = [...network.warnings, ...socket.warnings];
+  const lack = inventory.nbd.enabled ? await whyNotKept() : undefined;
+  if (lack !== undefined) {
+    warnings.push(`a restart of the server would end the disks of boards that run: ${lack.because}; ${lack.remedy}`);
+  }
   if (handed.answer === 'refused') warnings.push(...handed.because.map((why) => `sockets from systemd: ${why}`));
   else warnings.push(...handedWarnings(handed.sockets, inventory));
   const listening = handed.answer === 'sockets' ? handedLines(handed.sockets) : [];

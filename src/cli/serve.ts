@@ -5,6 +5,7 @@ import { systemClock } from '../base/clock.js';
 import { STOP_AT_ONCE_AFTER_MS, STOP_MS_MAX } from '../base/limits.js';
 import type { Log } from '../base/log.js';
 import { renderFaults } from '../inventory/fault.js';
+import { endProcess } from '../os/process-end.js';
 import { serviceManager } from '../os/service-manager.js';
 import { configPath } from './config-path.js';
 import { ExitStatus } from './exit-status.js';
@@ -52,9 +53,11 @@ export async function serve(options: ServeOptions): Promise<ExitStatus> {
     log.error({ afterMs: STOP_MS_MAX }, 'server.stop.timeout');
     void flushed().then(endAtOnce);
   });
-  await app.stop();
+  const end = await app.stop();
   log.info({}, 'server.stopped');
-  if (!(await flushed())) endAtOnce();
+  const isFlushed = await flushed();
+  if (end === 'busy') endProcess(status);
+  if (!isFlushed) endAtOnce();
   return status;
 }
 

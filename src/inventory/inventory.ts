@@ -31,6 +31,8 @@ export interface ServerSettings {
   readonly onFull: 'wait' | 'error';
   /** What disks and snapshots in the state folder may take together; undefined: whatever is free. */
   readonly stateLimitBytes: number | undefined;
+  /** How old what the process before us has left of its connections may be. */
+  readonly handoverLimitMs: number;
   /** Reloads by itself when the file has changed. */
   readonly watch: boolean;
 }

@@ -90,6 +90,7 @@ function completed({ server, dhcp, tftp, nbd, http, images, boards }: InventoryA
       allow: server.allow,
       onFull: server.on_full,
       stateLimitBytes: server.state_limit,
+      handoverLimitMs: server.handover_limit,
       watch: server.watch,
     },
     dhcp: { enabled: dhcp.enabled, port: dhcp.port, replyPort: dhcp.reply_port, answer: dhcp.answer },

@@ -62,6 +62,13 @@ export const KEYS = {
     meaning:
       "How much space the boards' disks and snapshots in the state folder may take together. What would need more meets a full disk (`on_full`).",
   },
+  'server.handover_limit': {
+    expects: 'a duration such as 10min',
+    example: '10min',
+    default: '10min',
+    meaning:
+      'How long boards that are attached wait for the server while it is restarted. What was stopped longer ago is not gone on with: a Linux kernel gives up after about 15 minutes.',
+  },
   'server.watch': {
     expects: SWITCH,
     example: 'true',
@@ -275,9 +282,7 @@ export const SECTIONS = {
 } as const satisfies Readonly<Record<string, Pick<KeyReference, 'expects' | 'example'>>>;
 
 /** Keys whose meaning is settled but not built: what the user would get. Not part of the documentation until then. */
-export const NOT_YET: Readonly<Record<string, string>> = {
-  'server.handover_limit': 'keeping connections over a restart',
-};
+export const NOT_YET: Readonly<Record<string, string>> = {};
 
 /** A zod shape with exactly the keys that the table has directly under a prefix. */
 export type Shape<Prefix extends string, Value> = Readonly<Record<KeyUnder<Prefix>, Value>>;

@@ -1,5 +1,13 @@
 import { z } from 'zod';
-import { BOARD_DISK_BYTES_MAX, STATE_LIMIT_BYTES_MAX, STATE_LIMIT_BYTES_MIN } from '../base/limits.js';
+import {
+  BOARD_DISK_BYTES_MAX,
+  HANDOVER_LIMIT_MS,
+  HANDOVER_LIMIT_MS_MAX,
+  HANDOVER_LIMIT_MS_MIN,
+  STATE_LIMIT_BYTES_MAX,
+  STATE_LIMIT_BYTES_MIN,
+} from '../base/limits.js';
+import { durationWithin } from './duration-scalar.js';
 import type { CmdlineChanges, ServerAddress } from './inventory.js';
 import {
   oneOf,
@@ -60,6 +68,9 @@ const server = section({
   on_full: scalar(oneOf('wait', 'error')).default('wait'),
   state_limit: scalar(sizeWithin({ least: STATE_LIMIT_BYTES_MIN, most: STATE_LIMIT_BYTES_MAX })).optional(),
   watch: scalar(readSwitch).default(false),
+  handover_limit: scalar(durationWithin({ leastMs: HANDOVER_LIMIT_MS_MIN, mostMs: HANDOVER_LIMIT_MS_MAX })).default(
+    HANDOVER_LIMIT_MS,
+  ),
 } satisfies Fields<'server'>);
 
 const dhcp = section({

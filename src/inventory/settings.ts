@@ -27,6 +27,8 @@ const SETTINGS: Readonly<Record<SettingKey, Setting>> = {
   'server.on_full': { ...setting('server', 'onFull'), counts: 'fromStart' },
   // Disks that were opened without any limit ask nobody before they grow.
   'server.state_limit': { ...setting('server', 'stateLimitBytes'), counts: 'fromStartIfNew' },
+  // The rules that keep connections are made with it at the end.
+  'server.handover_limit': { ...setting('server', 'handoverLimitMs'), counts: 'fromStart' },
   'server.watch': { ...setting('server', 'watch'), counts: 'atOnce' },
   'dhcp.enabled': { ...setting('dhcp', 'enabled'), counts: 'fromStart' },
   'dhcp.port': { ...setting('dhcp', 'port'), counts: 'fromStart' },

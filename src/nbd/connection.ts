@@ -136,6 +136,11 @@ export class NbdConnection {
     return this.#disk?.use.board.name;
   }
 
+  /** It speaks TLS: nobody but OpenSSL knows where it is, and no other process can go on with it. */
+  get isSecured(): boolean {
+    return this.#transport.isSecured;
+  }
+
   /** Bytes held in memory for this connection: not yet parsed, not yet written, not yet taken by the peer. */
   get bufferedBytes(): number {
     const phase = this.#phase;
@@ -178,7 +183,6 @@ export class NbdConnection {
     await this.#carrying;
     const phase = this.#phase;
     if (phase.at !== 'transmitting' && phase.at !== 'carried') return 'it was over just then';
-    if (this.#transport.isSecured) return 'it speaks TLS, and no other process can go on with that';
     const left = phase.at === 'transmitting' ? phase.framing.leaveOff() : undefined;
     const rest = this.#queue.take(this.#queue.length);
     for (const bytes of [left?.collected, rest]) if (bytes !== undefined) this.#queue.push(bytes);
@@ -189,7 +193,14 @@ export class NbdConnection {
     const { descriptor, replies, fetched } = socket;
     this.#queue.push(fetched.input);
     const begun = left === undefined ? fetched.begun : left.begun;
-    return new HaltedConnection({ descriptor, replies, disk, queue: this.#queue, begun });
+    return new HaltedConnection({
+      descriptor,
+      replies,
+      disk,
+      queue: this.#queue,
+      begun,
+      isOver: () => this.#isClosing(),
+    });
   }
 
   /**
@@ -443,9 +454,15 @@ export class NbdConnection {
   #asUser(): DiskUser {
     return {
       peerAddress: this.peer,
-      probe: () => this.#world.probe(this.#transport.socket),
+      probe: () => this.#probe(),
       close: (because) => this.close(because, 'abrupt'),
     };
+  }
+
+  /** Once it is halted nothing tells whether its peer answers: nobody lets it through. */
+  async #probe(): Promise<'alive' | 'gone'> {
+    const verdict = await this.#world.probe(this.#transport.socket);
+    return this.#isHalting ? 'alive' : verdict;
   }
 
   async #transmit(board: Board, user: DiskUser, { channel, terms }: Agreed): Promise<void> {

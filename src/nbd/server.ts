@@ -48,13 +48,19 @@ export interface NbdServerOptions extends NbdWorld {
   readonly port: number;
 }
 
+export interface AttachedConnection {
+  readonly board: string;
+  readonly peer: string;
+  readonly isSecured: boolean;
+}
+
 export interface NbdServer {
   /** One more way in. Rejects with what Node or the kernel says if it can't be had, and once the server is stopped. */
   listen(place: NbdPlace): Promise<NbdListener>;
   /** Where it listens, in the order asked for; Unix sockets have none. */
   addresses(): readonly BoundAddress[];
   /** Those that use a disk. */
-  connections(): readonly { readonly board: string; readonly peer: string }[];
+  connections(): readonly AttachedConnection[];
   /** What all connections together hold in memory. */
   bufferedBytes(): number;
   /**
@@ -64,8 +70,8 @@ export interface NbdServer {
   freeze(
     keeper: ConnectionKeeper,
   ): Promise<{ readonly frozen: readonly FrozenConnection[]; readonly lost: readonly LostConnection[] }>;
-  /** Goes on with one of the process before us, before anybody else comes in. Rejects where that can't be: why not. */
-  thaw(frozen: FrozenConnection, board: Board, keeper: ConnectionKeeper): Promise<void>;
+  /** Goes on with one of the process before us, before anybody else comes in. Rejects where that can't be: why not; its peer is told. */
+  thaw(frozen: FrozenConnection, board: Board, descriptor: number): Promise<void>;
   /** Tells the meter of all requests that it was not told of yet: of those that lanes do it hears only so. */
   tellMeter(): void;
   /** Accepts no more, finishes what is under way (NBD_STOP_MS at most) and closes. */
@@ -104,7 +110,7 @@ export function nbdServer(world: NbdWorld): NbdServer {
       const ports = [...new Set(bound.map(({ port }) => port))];
       return await floor.freeze({ keeper, ports, stopListening });
     },
-    thaw: (frozen, board, keeper) => floor.thaw(frozen, board, keeper),
+    thaw: (frozen, board, descriptor) => floor.thaw(frozen, board, descriptor),
     async stop() {
       stopped ??= Promise.all([...[...listeners].map((listener) => listener.stop()), floor.clear()]).then(() => {});
       await stopped;
@@ -163,8 +169,10 @@ class Floor {
     this.#connections.add(new NbdConnection(socket, peer, this.#worldOf(origin)));
   }
 
-  attachedConnections(): readonly { readonly board: string; readonly peer: string }[] {
-    return [...this.#attached].flatMap(([board, connections]) => [...connections].map(({ peer }) => ({ board, peer })));
+  attachedConnections(): readonly AttachedConnection[] {
+    return [...this.#attached].flatMap(([board, connections]) =>
+      [...connections].map(({ peer, isSecured }) => ({ board, peer, isSecured })),
+    );
   }
 
   bufferedBytes(): number {
@@ -176,15 +184,17 @@ class Floor {
   }
 
   async freeze(world: Omit<FreezingWorld, 'clock'>): Promise<Frozen<NbdConnection>> {
-    const using = [...this.#connections].filter(({ board }) => board !== undefined);
+    const using = [...this.#connections].filter(
+      ({ board, peer, isSecured }) => board !== undefined && !isSecured && world.keeper.keeps(peer),
+    );
     const verdict = await freezeConnections(using, { ...world, clock: this.#options.clock });
     for (const connection of verdict.halted) this.#connections.delete(connection);
     return verdict;
   }
 
   /** Its address is that of before: it takes nobody's place. */
-  async thaw(frozen: FrozenConnection, board: Board, keeper: ConnectionKeeper): Promise<void> {
-    const socket = new Socket({ fd: keeper.fetch(frozen.socket), allowHalfOpen: true });
+  async thaw(frozen: FrozenConnection, board: Board, descriptor: number): Promise<void> {
+    const socket = new Socket({ fd: descriptor, allowHalfOpen: true });
     const { peer } = frozen;
     this.#countByPeer.set(countedAs(peer), (this.#countByPeer.get(countedAs(peer)) ?? 0) + 1);
     const connection = new NbdConnection(socket, peer, this.#worldOf(isUnixPeer(peer) ? 'host' : 'network'), 'thawing');

@@ -41,6 +41,14 @@ export class ConnectionHold {
     return runNft(holdRules(this.#table, held));
   }
 
+  /** Whether there are rules of ours. */
+  async isHolding(): Promise<boolean> {
+    return runNft(`list table inet ${this.#table}\n`).then(
+      () => true,
+      () => false,
+    );
+  }
+
   /** Nothing is held any more; good too where nothing was. */
   release(): Promise<void> {
     return runNft(`add table inet ${this.#table}\ndelete table inet ${this.#table}\n`);

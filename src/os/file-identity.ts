@@ -1,3 +1,4 @@
+import { fstatSync, statSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
 
 /** The same for every name (link, hard link) of one file or device, and another one for a file that has taken its place; undefined where nothing is found. */
@@ -21,4 +22,20 @@ export async function fileSight(path: string): Promise<string> {
 export async function isLeftBehind(path: string): Promise<boolean> {
   const status = await stat(path).catch(() => undefined);
   return status?.nlink === 0;
+}
+
+/** The same of a file that is open, under whatever name it lies by now. */
+export function descriptorIdentity(descriptor: number): string | undefined {
+  try {
+    const status = fstatSync(descriptor, { bigint: true });
+    return status.isBlockDevice() ? `device ${status.rdev}` : `file ${status.dev} ${status.ino}`;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Digits and an underscore that no other file of this host has while it is there. Throws what Node says where there is none. */
+export function fileNumber(path: string): string {
+  const { dev, ino } = statSync(path, { bigint: true });
+  return `${dev}_${ino}`;
 }

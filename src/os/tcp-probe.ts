@@ -1,3 +1,4 @@
+import { closeSync } from 'node:fs';
 import type { Clock } from '../base/clock.js';
 import { TCP_PROBE_LOOK_MS, TCP_PROBE_SILENCE_MS } from '../base/limits.js';
 import { SystemCallError } from './libc.js';
@@ -109,6 +110,12 @@ export function dropUnsent(socket: object): void {
     linger.set(intBytes(1));
     setsockopt.now(descriptor, SOL_SOCKET, SO_LINGER, linger, linger.length);
   });
+}
+
+/** Ends it, and tells the peer by a RST. */
+export function resetConnection(descriptor: number): void {
+  dropUnsent(new OwnSocket(descriptor));
+  closeSync(descriptor);
 }
 
 function look(socket: object, sinceMs: number): 'alive' | 'gone' | 'silent' {

@@ -72,6 +72,11 @@ export const METRICS = {
     help: 'Requests that wait for space on a full filesystem',
     labels: ['board'],
   },
+  lostByRestart: {
+    name: 'brambleboot_restart_loses_disk',
+    help: '1 if the board is attached and a restart of the server now would end its disk',
+    labels: ['board'],
+  },
   diskFailed: {
     name: 'brambleboot_disk_failed',
     help: '1 if a flush of the disk failed, until it is reopened',
@@ -106,6 +111,8 @@ export interface MeasuredStates {
   readonly heldRequests: () => readonly (readonly [board: string, requests: number])[];
   /** Has what was counted elsewhere since the last scrape told to `requestsFinished`. */
   readonly countElsewhere: () => void;
+  /** Boards whose disks a restart would end. */
+  readonly atRisk: () => readonly string[];
   readonly failedDisks: () => readonly (readonly [board: string, hasFailed: boolean])[];
   readonly certificates: () => readonly (readonly [use: string, secondsLeft: number])[];
   readonly inventory: () => MeasuredInventory;
@@ -158,9 +165,11 @@ export class Metrics {
   ];
 
   constructor(
-    { unknownBoards, storage, heldRequests, failedDisks, certificates, inventory, countElsewhere }: MeasuredStates,
+    states: MeasuredStates,
     { version, boardNames }: { readonly version: string; readonly boardNames: readonly string[] },
   ) {
+    const { unknownBoards, storage, heldRequests, failedDisks, certificates, inventory, countElsewhere, atRisk } =
+      states;
     this.#countElsewhere = countElsewhere;
     collectDefaultMetrics({ register: this.#registry });
     this.#gauge(METRICS.certificateLeft, (gauge) => {
@@ -184,6 +193,10 @@ export class Metrics {
     this.#gauge(METRICS.diskFailed, (gauge) => {
       gauge.reset();
       for (const [board, hasFailed] of failedDisks()) gauge.set({ board }, hasFailed ? 1 : 0);
+    });
+    this.#gauge(METRICS.lostByRestart, (gauge) => {
+      gauge.reset();
+      for (const board of atRisk()) gauge.set({ board }, 1);
     });
     this.#gauge(METRICS.unknownBoards, (gauge) => gauge.set(unknownBoards()));
     this.#gauge(METRICS.inventoryFaults, (gauge) => gauge.set(inventory().faultCount));

@@ -3,6 +3,7 @@ import {
   type BoardState,
   type BoardStatus,
   type FilesystemStatus,
+  type HandoverStatus,
   type ImageCondition,
   type InventoryStatus,
   imageText,
@@ -41,6 +42,7 @@ export function statusPage(status: ServerStatus): string {
 <header><h1>Brambleboot</h1><p>${summary(status.boards)} · version ${status.version} · up since ${instant(status.startedAt)}</p></header>
 <main>
 ${inventorySection(status.inventory)}
+${handoverSection(status.handover)}
 ${gone.length === 0 ? markup`` : goneSection(gone)}
 ${low.length === 0 ? markup`` : storageSection(low)}
 ${images.length === 0 ? markup`` : imagesSection(images)}
@@ -129,6 +131,19 @@ function changesFooter({ changed }: InventoryStatus): Markup {
   const more = what.length - RELOAD_CHANGES_SHOWN_MAX;
   const shown = `${what.slice(0, RELOAD_CHANGES_SHOWN_MAX).join('; ')}${more > 0 ? ` and ${more} more` : ''}`;
   return markup`<footer><p>Inventory last changed at ${instant(at)}: ${shown}</p></footer>`;
+}
+
+/** Said before the restart, while something can be done. */
+function handoverSection({ lacks, remedy, atRisk }: HandoverStatus): Markup {
+  if (atRisk.length === 0 && lacks === undefined) return markup``;
+  const who = atRisk.length === 0 ? 'boards that run' : atRisk.join(', ');
+  const why =
+    lacks === undefined
+      ? markup`attached by TLS, which no other process can go on with.`
+      : markup`${lacks}. To keep them: ${remedy ?? ''}.`;
+  return markup`<section><h2><span class="state booting">a restart ends disks</span></h2>
+<p class="why">Restarted, this server loses the root disk of ${who}: ${why}</p>
+</section>`;
 }
 
 function storageSection(filesystems: readonly FilesystemStatus[]): Markup {

@@ -35,6 +35,7 @@ test('docs/state.md lists what lies in the state folder', async (context) => {
     'boots/NAME.jsonl.new',
     'boots/NAME.jsonl.faulty',
     'images/ID.json.new',
+    'handover/NAME',
     'disks/NAME/disk.json.new',
     'disks-aside/NAME-TIME/',
   ];

@@ -14,7 +14,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
-import { HANDOVER } from '../../src/app/frozen-connections.js';
+import { handoverFolder } from '../../src/app/handover/handover-folder.js';
 import { background, outputOf, until } from '../support/commands.js';
 import { notifySocket } from '../support/notify-socket.js';
 import { withoutRoot } from '../support/programs.js';
@@ -261,7 +261,7 @@ describe('a start with a faulty inventory', () => {
       const copy = join(program.folder, 'state', 'inventory.yaml');
       assert.equal(statSync(copy).mode & 0o777, 0o600);
       assert.ok(readFileSync(copy, 'utf8').startsWith(sound));
-      writeFileSync(join(program.folder, 'state', HANDOVER), '');
+      leaveConnection(program);
       spoil(program, sound);
       const again = background(context, process.execPath, [MAIN, 'serve', '--config', program.config]);
       const loud = outputOf(again, '"inventory.faulty"');
@@ -289,7 +289,7 @@ describe('a start with a faulty inventory', () => {
 
   test('ends with status 78 where there is a copy that is no good, either', async (context) => {
     const program = await stopped(context);
-    writeFileSync(join(program.folder, 'state', HANDOVER), '');
+    leaveConnection(program);
     const copy = join(program.folder, 'state', 'inventory.yaml');
     const whole = readFileSync(copy, 'utf8');
     edit(program, (text) => text.replace('serial:', 'seriel:'));
@@ -305,9 +305,16 @@ describe('a start with a faulty inventory', () => {
       assert.equal(status, 78);
       assert.match(stderr, /seriel/);
     }
-    assert.ok(existsSync(join(program.folder, 'state', HANDOVER)));
+    assert.ok(existsSync(join(handoverFolder(join(program.folder, 'state')), 'node1')));
   });
 });
+
+/** Of no use, but the server that starts can't know that. */
+function leaveConnection({ folder }: RunningProgram): void {
+  const path = handoverFolder(join(folder, 'state'));
+  mkdirSync(path, { recursive: true });
+  writeFileSync(join(path, 'node1'), '');
+}
 
 /** By what somebody may do to the file. */
 function spoilt(): Readonly<Record<string, (program: RunningProgram, sound: string) => void>> {

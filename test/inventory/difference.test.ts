@@ -41,6 +41,7 @@ const anySettings: fc.Arbitrary<Settings> = record({
     allow: anyAllow,
     onFull: fc.constantFrom('wait' as const, 'error' as const),
     stateLimitBytes: fc.option(fc.constantFrom(1e9, 2e9), { nil: undefined }),
+    handoverLimitMs: fc.constantFrom(60_000, 600_000),
     watch: fc.boolean(),
   }),
   dhcp: record({

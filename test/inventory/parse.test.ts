@@ -88,6 +88,7 @@ server: { state_limit: 200GiB }`;
       allow: [],
       onFull: 'wait',
       stateLimitBytes: undefined,
+      handoverLimitMs: 600_000,
       watch: false,
     });
     assert.deepEqual(dhcp, { enabled: true, port: 67, replyPort: 68, answer: 'known' });

@@ -98,8 +98,8 @@ describe('an export', () => {
     const [one, two] = [await attach(context, port), await attach(context, port)];
     const peer = '127.0.0.1';
     assert.deepEqual(server.connections(), [
-      { board: 'node1', peer },
-      { board: 'node1', peer },
+      { board: 'node1', peer, isSecured: false },
+      { board: 'node1', peer, isSecured: false },
     ]);
     await one.disconnect();
     assert.deepEqual(events, [{ kind: 'attached', board: 'node1', peer }]);

@@ -7,6 +7,10 @@ export class OwnKeeper implements ConnectionKeeper {
   readonly #kept = new Map<string, number>();
   holds = 0;
 
+  keeps(): boolean {
+    return true;
+  }
+
   async hold(): Promise<void> {
     this.holds += 1;
   }

@@ -32,16 +32,17 @@ export interface ServedProgram {
   kill(): Promise<void>;
 }
 
-/** Resolves when its control socket answers, ready or not. `words` come in front of it: `setpriv …`. */
+/** Resolves when its control socket answers, ready or not. `words` come in front of it: `setpriv …`; `program`: another build of it. */
 export async function serveIn(
   namespace: NetworkNamespace,
   folder: string,
   inventory: string,
   words: readonly string[] = [],
+  program = MAIN,
 ): Promise<ServedProgram> {
   const config = join(folder, 'config.yaml');
   writeFileSync(config, inventory);
-  const child = namespace.spawn('env', ...words, 'node', MAIN, 'serve', '--config', config);
+  const child = namespace.spawn('env', ...words, 'node', program, 'serve', '--config', config);
   const text = collect(child);
   const socketPath = join(folder, 'state', 'control.sock');
   const readiness = () => get(socketPath, '/readyz');

@@ -38,7 +38,7 @@ export async function startTestServer(context: TestContext, options: TestServerO
   if (opened.answer === 'failed') throw new Error(opened.because);
   const log = options.log ?? silentLog;
   const app = await startApp({ ...opened, path, clock: systemClock, log, version: 'test' });
-  whenOver(context, () => app.stop());
+  whenOver(context, async () => void (await app.stop()));
   const missing = app.status().listeners.find((listener) => listener.missing !== undefined);
   if (missing !== undefined) throw new Error(`${missing.name}: ${missing.missing}`);
   return { app, ports, folder };

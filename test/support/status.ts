@@ -23,6 +23,7 @@ export const noStates: MeasuredStates = {
   heldRequests: () => [],
   countElsewhere: () => {},
   failedDisks: () => [],
+  atRisk: () => [],
   certificates: () => [],
   inventory: () => ({ faultCount: 0, loadedAt: STARTED }),
 };
@@ -36,6 +37,7 @@ export function sampleStatus(text: string): ServerStatus {
       { name: 'dhcp eth0', missing: undefined },
       { name: 'tftp 10.0.0.1:69', missing: text },
     ],
+    handover: { lacks: text, remedy: text, atRisk: ['node1'] },
     boards: [
       {
         ...NODE1,

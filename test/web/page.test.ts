@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import type { HandoverStatus } from '../../src/boards/journal/status.js';
 import { boardPage, unknownBoardPage } from '../../src/web/board-page.js';
 import { escapeHtml, markup } from '../../src/web/markup.js';
 import { statusPage } from '../../src/web/page.js';
@@ -13,7 +14,17 @@ describe('the status page', () => {
     assert.ok(!page.includes('<script'));
     assert.ok(!page.includes('\u001b'));
     assert.ok(!page.includes('\u202e'));
-    assert.equal(page.split('&lt;script&gt;alert(1)&lt;/script&gt;&amp;&quot;&#39;').length - 1, 13);
+    assert.equal(page.split('&lt;script&gt;alert(1)&lt;/script&gt;&amp;&quot;&#39;').length - 1, 15);
+  });
+
+  test('tells what a restart would end, and nothing where it ends none', () => {
+    const status = sampleStatus('x');
+    const told = (handover: HandoverStatus) => statusPage({ ...status, handover });
+    const lacks = { lacks: 'no CAP_NET_ADMIN', remedy: 'grant it', atRisk: ['node1'] };
+    assert.match(told(lacks), /loses the root disk of node1: no CAP_NET_ADMIN\. To keep them: grant it\./);
+    assert.match(told({ ...lacks, atRisk: [] }), /the root disk of boards that run: no CAP_NET_ADMIN/);
+    assert.match(told({ lacks: undefined, remedy: undefined, atRisk: ['node1'] }), /node1: attached by TLS/);
+    assert.doesNotMatch(told({ lacks: undefined, remedy: undefined, atRisk: [] }), /restart/);
   });
 
   test('tells each board, its state and the steps of its last boot', () => {

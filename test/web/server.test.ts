@@ -14,6 +14,7 @@ const ready: ServerStatus = {
   filesystems: [],
   images: [],
   inventory: soundInventory,
+  handover: { lacks: undefined, remedy: undefined, atRisk: [] },
 };
 
 function serverWith(status: ServerStatus) {

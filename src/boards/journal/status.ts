@@ -14,6 +14,16 @@ export interface ServerStatus {
   /** Under images and state; without those that do not answer. */
   readonly filesystems: readonly FilesystemStatus[];
   readonly inventory: InventoryStatus;
+  readonly handover: HandoverStatus;
+}
+
+/** Whether boards that are attached keep their disks over a restart of the server. */
+export interface HandoverStatus {
+  /** Half a sentence: what is missing for it; undefined: nothing. */
+  readonly lacks: string | undefined;
+  readonly remedy: string | undefined;
+  /** Boards that are attached, and whose disks a restart would end. */
+  readonly atRisk: readonly string[];
 }
 
 /** How what is served stands to the file. */

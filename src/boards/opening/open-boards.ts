@@ -38,8 +38,11 @@ export interface OpenBoards {
   replaced(): Promise<ReadonlySet<string>>;
   /** What of the server's settings counts for them from now on. */
   follow(settings: FollowedSettings): void;
-  /** Flushes and closes every disk; nobody may use one any more. Answers which of them could not be flushed. */
-  close(): Promise<readonly ImageWarning[]>;
+  /**
+   * Flushes and closes every disk; nobody may use one any more. Answers which of them could not be flushed. `busy`: boards to whose
+   * disks something is still done that nobody waits for; they stay open until the process has ended.
+   */
+  close(busy?: ReadonlySet<string>): Promise<readonly ImageWarning[]>;
 }
 
 export interface FollowedSettings {
@@ -177,13 +180,13 @@ class BoardsOfServer implements OpenBoards {
     this.#opening.allowance?.limitTo(stateLimitBytes ?? Number.MAX_SAFE_INTEGER);
   }
 
-  async close(): Promise<readonly ImageWarning[]> {
+  async close(busy: ReadonlySet<string> = new Set()): Promise<readonly ImageWarning[]> {
     const failures: ImageWarning[] = [];
-    for (const opened of this.#opened.values()) {
-      const failure = await closed(opened);
+    for (const [name, opened] of this.#opened) {
+      const failure = busy.has(name) ? undefined : await closed(opened);
       if (failure !== undefined) failures.push(failure);
     }
-    await this.#images.close();
+    if (busy.size === 0) await this.#images.close();
     return failures;
   }
 

@@ -45,6 +45,7 @@ export async function freezeConnections<Of extends Haltable>(
   const lost: LostConnection[] = [];
   const all = await haltAll(connections, clock, lost);
   const given = all.map(({ of }) => of);
+  if (all.length === 0) return { frozen: [], lost, halted: given };
   const halted = all.map((each) => each.halted);
   await Promise.race([Promise.all(halted.map((each) => each.settled())), passed(clock, NBD_ANSWERS_MS)]);
   for (const each of halted) each.sendReplies();

@@ -14,6 +14,8 @@ export interface HaltedParts {
   /** What came and was not looked at. */
   readonly queue: ByteQueue;
   readonly begun: BegunPayload | undefined;
+  /** It was closed meanwhile: its disk was taken from it. */
+  readonly isOver: () => boolean;
 }
 
 /** A connection that nobody reads from any more. What was read before goes on to be done, as long as there is time for it. */
@@ -55,7 +57,8 @@ export class HaltedConnection {
    * becomes of it here. Throws where it can't be: why not.
    */
   freeze(keeper: ConnectionKeeper): FrozenConnection {
-    const { descriptor, replies, disk, queue, begun } = this.#parts;
+    const { descriptor, replies, disk, queue, begun, isOver } = this.#parts;
+    if (isOver()) throw new Error('it was closed just then');
     if (!disk.isBetweenReplies)
       throw new Error('it is in the middle of a reply, and its disk or its peer holds that up');
     const { socket, received, unsent } = keeper.keep(descriptor);

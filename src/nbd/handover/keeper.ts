@@ -18,6 +18,8 @@ export interface Kept {
 
 /** Who keeps connections from one process to the next. */
 export interface ConnectionKeeper {
+  /** Whether it does so for who comes from there. */
+  keeps(peer: string): boolean;
   /** Makes sure that nothing of theirs gets lost from here on, and that nobody who comes to these ports is refused. Rejects with a sentence. */
   hold(connections: readonly HeldConnection[], ports: readonly number[]): Promise<void>;
   /** Takes a connection out of this process. Nobody reads there or writes. Throws where it can't be kept: why not. */

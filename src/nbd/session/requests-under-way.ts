@@ -78,7 +78,11 @@ export class RequestsUnderWay {
   answeringInPieces(running: Running): { sent(): void } {
     this.#unanswered.delete(running);
     this.#halfSentCount += 1;
-    return { sent: () => void (this.#halfSentCount -= 1) };
+    return {
+      sent: () => {
+        this.#halfSentCount -= 1;
+      },
+    };
   }
 
   /** In the order in which they came. Another may answer them as well, having done them once more. */

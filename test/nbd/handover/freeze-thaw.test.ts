@@ -31,7 +31,7 @@ async function next(context: TestContext, before: NbdServer, board: Board): Prom
   assert.deepEqual(lost, []);
   assert.equal(keeper.holds, 1);
   const { server } = await serveBoards(context, [board]);
-  for (const connection of told(frozen)) await server.thaw(connection, board, keeper);
+  for (const connection of told(frozen)) await server.thaw(connection, board, keeper.fetch(connection.socket));
   return server;
 }
 
@@ -74,7 +74,7 @@ describe('a connection that is handed on', () => {
     assert.equal(board.writerLock.holder(), '127.0.0.1');
     await client.send(read(2, 0, 512));
     await expectRead(client, 2, new Uint8Array(512).fill(1));
-    assert.deepEqual(second.connections(), [{ board: 'node1', peer: '127.0.0.1' }]);
+    assert.deepEqual(second.connections(), [{ board: 'node1', peer: '127.0.0.1', isSecured: false }]);
   });
 
   for (const length of [1, 27, 28, 29, 28 + 4096, 28 + 70_000, 28 + 300_000, 28 + 400_000 - 1]) {
@@ -120,7 +120,10 @@ describe('a connection that is handed on', () => {
     assert.deepEqual(await board.writerLock.acquire(taken), { answer: 'granted' });
     const second = await serveBoards(context, [board]);
     for (const connection of frozen) {
-      await assert.rejects(second.server.thaw(connection, board, keeper), /in use by 10\.0\.0\.9/);
+      await assert.rejects(
+        second.server.thaw(connection, board, keeper.fetch(connection.socket)),
+        /in use by 10\.0\.0\.9/,
+      );
     }
     assert.equal(await client.reply(), undefined);
   });

@@ -1,0 +1,191 @@
+import { isOnThisHost } from '../../base/addresses.js';
+import type { Clock } from '../../base/clock.js';
+import type { Log } from '../../base/log.js';
+import type { Board } from '../../boards/board.js';
+import type { HandoverStatus } from '../../boards/journal/status.js';
+import type { FrozenConnection, LostConnection } from '../../nbd/handover/frozen-connection.js';
+import type { FrozenBoard } from '../../nbd/handover/frozen-wire.js';
+import type { NbdServer } from '../../nbd/server.js';
+import type { HostTime } from '../../os/host-time.js';
+import { resetConnection } from '../../os/tcp-probe.js';
+import { diskIdentity } from './disk-identity.js';
+import type { FoundBoard, HandoverFolder } from './handover-folder.js';
+import type { Keeping, KeepingVerdict } from './keeping.js';
+import { messageOf, tooLate } from './verdicts.js';
+
+export interface HandoverOptions {
+  /** Whether connections can be kept here. */
+  readonly look: () => Promise<KeepingVerdict>;
+  readonly folder: HandoverFolder;
+  readonly nbdServer: Pick<NbdServer, 'freeze' | 'thaw' | 'connections'>;
+  readonly boards: () => readonly Board[];
+  /** `server.handover_limit`. */
+  readonly limitMs: number;
+  readonly hostTime: () => HostTime;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+/** What became of connections at a stop. */
+export interface HandedOn {
+  /** Boards that are kept for the next process: their disks go on as if nothing had happened. */
+  readonly kept: readonly string[];
+  /** Of these, disks that something of ours may still be done to: nobody may close them, and we have to end without waiting for it. */
+  readonly busy: ReadonlySet<string>;
+}
+
+/** Hands the boards' connections on from one process to the next: what they have of us goes on while the program is started anew. */
+export class Handover {
+  readonly #options: HandoverOptions;
+  #isHolding = false;
+  #verdict: KeepingVerdict = { answer: 'cannot', because: 'nobody has looked yet', remedy: '' };
+
+  constructor(options: HandoverOptions) {
+    this.#options = options;
+  }
+
+  /** Goes on with what the process before us has left, before anybody else may come in. */
+  async thaw(): Promise<void> {
+    const { folder, look, log } = this.#options;
+    const found = await folder.take();
+    this.#verdict = await look();
+    if (this.#verdict.answer === 'cannot') {
+      const { because, remedy } = this.#verdict;
+      log.warn({ because, means: RESTART_LOSES, remedy }, 'handover.impossible');
+    }
+    const sockets = this.#fetchAll(found);
+    // Nothing is touched where nothing was: who went before us may have been killed, and left rules that keep everybody out.
+    this.#isHolding = found.length > 0 || (await this.#keeping?.isHolding()) === true;
+    if (this.#isHolding) {
+      await this.#keeping?.letThrough().catch((error: unknown) => log.error({ err: error }, 'handover.hold.failed'));
+    }
+    for (const each of found) {
+      const because = await this.#thawBoard(each, sockets);
+      const board = each.answer === 'frozen' ? each.frozen.board : each.board;
+      if (because !== undefined) log.warn({ board, because, means: DISK_LOST }, 'handover.dropped');
+    }
+  }
+
+  /** All of them, also those that nobody goes on with: a peer that is told nothing would wait for ever for what it has asked. */
+  #fetchAll(found: readonly FoundBoard[]): Sockets {
+    const sockets = new Map<FrozenConnection, number | string>();
+    for (const each of found) {
+      const connections = each.answer === 'frozen' ? each.frozen.connections : [];
+      for (const connection of connections) sockets.set(connection, this.#fetch(connection));
+    }
+    return sockets;
+  }
+
+  #fetch({ socket }: FrozenConnection): number | string {
+    if (this.#keeping === undefined) return 'this process may not take connections over';
+    try {
+      return this.#keeping.keeper.fetch(socket);
+    } catch (error) {
+      return messageOf(error);
+    }
+  }
+
+  status(): HandoverStatus {
+    const verdict = this.#verdict;
+    const boards = this.#options.nbdServer.connections().filter(({ peer }) => !isOnThisHost(peer));
+    const atRisk = boards.filter(({ isSecured }) => verdict.answer === 'cannot' || isSecured);
+    return {
+      lacks: verdict.answer === 'can' ? undefined : verdict.because,
+      remedy: verdict.answer === 'can' ? undefined : verdict.remedy,
+      atRisk: [...new Set(atRisk.map(({ board }) => board))],
+    };
+  }
+
+  get #keeping(): Keeping | undefined {
+    return this.#verdict.answer === 'can' ? this.#verdict.keeping : undefined;
+  }
+
+  /** Everybody may come in: our listeners are there. */
+  async release(): Promise<void> {
+    const { log } = this.#options;
+    if (!this.#isHolding) return;
+    this.#isHolding = false;
+    await this.#keeping?.release().catch((error: unknown) => log.error({ err: error }, 'handover.hold.failed'));
+  }
+
+  /** Takes the connections out of this process, for the next one. */
+  async freeze(): Promise<HandedOn> {
+    const { nbdServer } = this.#options;
+    const keeping = this.#keeping;
+    if (keeping === undefined) return { kept: [], busy: new Set() };
+    const { frozen, lost } = await nbdServer.freeze(keeping.keeper);
+    for (const each of lost) this.#tellLost(each);
+    const byBoard = new Map<string, FrozenConnection[]>();
+    for (const connection of frozen) {
+      byBoard.set(connection.board, [...(byBoard.get(connection.board) ?? []), connection]);
+    }
+    const saved = await Promise.all([...byBoard].map(([board, connections]) => this.#save(board, connections)));
+    const kept = saved.flat();
+    this.#isHolding = kept.length === 0 && frozen.length > 0;
+    await this.release();
+    const busy = frozen.filter(({ unanswered }) => unanswered.length > 0).map(({ board }) => board);
+    return { kept, busy: new Set(busy) };
+  }
+
+  async #save(name: string, connections: readonly FrozenConnection[]): Promise<readonly string[]> {
+    const { boards, folder, hostTime, log } = this.#options;
+    const board = boards().find((each) => each.name === name);
+    const disk = board && diskIdentity(board);
+    try {
+      if (board === undefined || disk === undefined) throw new Error('its disk has failed');
+      const at = hostTime();
+      // What a layer's map says is only in our memory until then, although its board was told that it is written.
+      if (board.own !== undefined) await board.disk.flush();
+      await folder.write({ board: name, disk, at, connections });
+      log.info({ board: name, connections: connections.length }, 'handover.frozen');
+      return [name];
+    } catch (error) {
+      for (const { peer } of connections) this.#tellLost({ board: name, peer, because: messageOf(error) });
+      return [];
+    }
+  }
+
+  async #thawBoard(found: FoundBoard, sockets: Sockets): Promise<string | undefined> {
+    if (found.answer === 'unreadable') return `what was written of it can't be read: ${found.because}`;
+    const { frozen } = found;
+    const { boards, nbdServer, hostTime, log } = this.#options;
+    const board = boards().find(({ name }) => name === frozen.board);
+    const because = board === undefined ? 'it is in the inventory no longer' : this.#whyNot(frozen, board);
+    const failures = because === undefined ? [] : [because];
+    for (const connection of frozen.connections) {
+      const socket = sockets.get(connection) ?? 'nobody has kept it';
+      if (typeof socket === 'string') failures.push(socket);
+      else if (board === undefined || because !== undefined) resetConnection(socket);
+      else {
+        await nbdServer.thaw(connection, board, socket).catch((error: unknown) => failures.push(messageOf(error)));
+      }
+    }
+    const connections = frozen.connections.length - failures.length;
+    const pausedMs = hostTime().uptimeMs - frozen.at.uptimeMs;
+    if (connections > 0 && because === undefined) {
+      log.info({ board: frozen.board, connections, pausedMs }, 'handover.thawed');
+    }
+    return failures[0];
+  }
+
+  #whyNot(frozen: FrozenBoard, board: Board): string | undefined {
+    const { hostTime, limitMs } = this.#options;
+    const late = tooLate(frozen.at, hostTime(), limitMs);
+    if (late !== undefined) return late;
+    const disk = diskIdentity(board);
+    if (disk === frozen.disk) return undefined;
+    return disk === undefined
+      ? 'its disk can’t be used'
+      : 'its disk is another one than when the server was stopped, of which it knows nothing';
+  }
+
+  #tellLost({ board, peer, because }: LostConnection): void {
+    this.#options.log.warn({ board, peer, because, means: DISK_LOST }, 'handover.lost');
+  }
+}
+
+/** Or why there is none. */
+type Sockets = ReadonlyMap<FrozenConnection, number | string>;
+
+const RESTART_LOSES = 'boards that run lose their root disk when this server is restarted';
+const DISK_LOST = 'its root disk is gone; what it was answered is kept: boot it anew';

@@ -1,0 +1,60 @@
+import type { ConnectionKeeper } from '../../nbd/handover/keeper.js';
+import { TcpKeeper } from '../../nbd/handover/tcp-keeper.js';
+import { ConnectionHold } from '../../os/connection-hold.js';
+import { fileNumber } from '../../os/file-identity.js';
+import { whyNoTcpRepair } from '../../os/tcp-repair.js';
+
+/** Keeps the boards' connections from one process to the next. */
+export interface Keeping {
+  readonly keeper: ConnectionKeeper;
+  /** Whether anybody is kept out now. */
+  isHolding(): Promise<boolean>;
+  /** Those that were kept are back. Who comes to the ports waits on. */
+  letThrough(): Promise<void>;
+  /** Everybody may come in. */
+  release(): Promise<void>;
+}
+
+export type KeepingVerdict =
+  | { readonly answer: 'can'; readonly keeping: Keeping }
+  /** Half a sentence each: what is missing, and what to do. */
+  | { readonly answer: 'cannot'; readonly because: string; readonly remedy: string };
+
+export interface KeepingOptions {
+  /** There is one at least: by its number the rules of several servers on a host are told apart. */
+  readonly stateFolder: string;
+  /** Of our own listener. */
+  readonly port: number;
+  /** `server.handover_limit`. */
+  readonly limitMs: number;
+}
+
+/** Whether a stop of ours can keep the boards' connections for the next process, and by what. Changes nothing. */
+export async function lookForKeeping({ stateFolder, port, limitMs }: KeepingOptions): Promise<KeepingVerdict> {
+  const hold = new ConnectionHold(`brambleboot_${fileNumber(stateFolder)}`);
+  const lack = await whyNotKept(hold);
+  if (lack !== undefined) return { answer: 'cannot', ...lack };
+  const keeper = new TcpKeeper(hold, limitMs / 1000);
+  return {
+    answer: 'can',
+    keeping: {
+      keeper,
+      isHolding: () => hold.isHolding(),
+      letThrough: () => keeper.letThrough([port]),
+      release: () => keeper.release(),
+    },
+  };
+}
+
+/** What is missing to keep connections by `hold`. */
+export async function whyNotKept(
+  hold = new ConnectionHold('brambleboot'),
+): Promise<{ readonly because: string; readonly remedy: string } | undefined> {
+  const because = whyNoTcpRepair() ?? (await hold.whyNot());
+  if (because === undefined) return undefined;
+  return { because, remedy: because.includes('nftables') ? INSTALL : GRANT };
+}
+
+const GRANT =
+  'grant CAP_NET_ADMIN: `cap_add: [NET_ADMIN]` in compose.yaml, AmbientCapabilities= and CapabilityBoundingSet= in the unit';
+const INSTALL = 'install nftables on this host, or build the container image anew';

@@ -1,0 +1,15 @@
+import type { HostTime } from '../../os/host-time.js';
+
+/** Why what was frozen then is of no use now. */
+export function tooLate(then: HostTime, now: HostTime, limitMs: number): string | undefined {
+  if (then.hostBoot === undefined || then.hostBoot !== now.hostBoot) return 'this host was started anew since';
+  const ageMs = now.uptimeMs - then.uptimeMs;
+  if (ageMs < 0 || ageMs > limitMs) {
+    return `it was ${Math.round(ageMs / 1000)} s ago, and server.handover_limit is ${Math.round(limitMs / 1000)} s: its kernel may have given up`;
+  }
+  return undefined;
+}
+
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,0 +1,45 @@
+import { isOnThisHost } from '../../base/addresses.js';
+import type { ConnectionHold, HeldConnection } from '../../os/connection-hold.js';
+import { freezeTcp, thawTcp } from '../../os/tcp-repair.js';
+import type { ConnectionKeeper, Kept, KeptSocket } from './keeper.js';
+
+/** Keeps connections without a socket: the kernel's part of them is in the file, and rules of the packet filter stand in for it. */
+export class TcpKeeper implements ConnectionKeeper {
+  readonly #hold: ConnectionHold;
+  readonly #seconds: number;
+
+  /** `seconds`: for how long they are kept, should nobody come. */
+  constructor(hold: ConnectionHold, seconds: number) {
+    this.#hold = hold;
+    this.#seconds = seconds;
+  }
+
+  /** A process on this host is a tool, and no board: the host's packet filter is left alone for it. */
+  keeps(peer: string): boolean {
+    return !isOnThisHost(peer);
+  }
+
+  hold(connections: readonly HeldConnection[], ports: readonly number[]): Promise<void> {
+    return this.#hold.hold({ connections, ports, seconds: this.#seconds });
+  }
+
+  keep(descriptor: number): Kept {
+    const { tcp, received } = freezeTcp(descriptor);
+    return { socket: { kind: 'tcp', tcp }, received, unsent: tcp.unsent };
+  }
+
+  fetch(socket: KeptSocket): number {
+    if (socket.kind !== 'tcp') throw new Error('the service manager was to keep it, and has not handed it over');
+    return thawTcp(socket.tcp);
+  }
+
+  /** They are back: what comes for them is theirs again. Who comes to these ports waits until `release`. */
+  letThrough(ports: readonly number[]): Promise<void> {
+    return this.#hold.hold({ connections: [], ports, seconds: this.#seconds });
+  }
+
+  /** Nothing is kept from anybody any more. */
+  release(): Promise<void> {
+    return this.#hold.release();
+  }
+}

@@ -1,0 +1,171 @@
+// What is done with connections at a stop and at a start, without a kernel: sockets are numbers here, and no one's.
+import assert from 'node:assert/strict';
+import { mkdirSync, readdirSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, type TestContext, test } from 'node:test';
+import { Handover, type HandoverOptions } from '../../../src/app/handover/handover.js';
+import { HandoverFolder, handoverFolder, hasFrozenConnections } from '../../../src/app/handover/handover-folder.js';
+import type { KeepingVerdict } from '../../../src/app/handover/keeping.js';
+import type { Board } from '../../../src/boards/board.js';
+import type { FrozenConnection } from '../../../src/nbd/handover/frozen-connection.js';
+import type { NbdServer } from '../../../src/nbd/server.js';
+import type { HostTime } from '../../../src/os/host-time.js';
+import { FakeClock } from '../../support/fake-clock.js';
+import { fileBoard } from '../../support/lane-server.js';
+import { keptLog } from '../../support/log-lines.js';
+import { scratchFolder } from '../../support/scratch.js';
+
+const LIMIT_MS = 600_000;
+
+function connection(board: string): FrozenConnection {
+  return {
+    ...{ board, peer: '10.0.0.5', terms: { replies: 'simple', tellsAllocation: false } },
+    ...{ socket: { kind: 'stored', name: board }, input: Uint8Array.of(1, 2), begun: undefined },
+    ...{ unanswered: [], unsent: new Uint8Array(0) },
+  };
+}
+
+interface World {
+  readonly state: string;
+  readonly steps: string[];
+  readonly said: ReturnType<typeof keptLog>;
+  now: HostTime;
+  process(options?: Partial<HandoverOptions>): Handover;
+}
+
+async function world(
+  context: TestContext,
+  boards: readonly Board[],
+  frozen: readonly FrozenConnection[],
+): Promise<World> {
+  const state = scratchFolder(context);
+  const steps: string[] = [];
+  const said = keptLog();
+  const keeper = {
+    keeps: () => true,
+    hold: async () => {},
+    keep: () => ({
+      socket: { kind: 'stored', name: '' } as const,
+      received: new Uint8Array(0),
+      unsent: new Uint8Array(0),
+    }),
+    fetch(socket: FrozenConnection['socket']) {
+      steps.push(`fetch ${socket.kind === 'stored' ? socket.name : ''}`);
+      throw new Error('there is no socket here');
+    },
+  };
+  const keeping: KeepingVerdict = {
+    answer: 'can',
+    keeping: {
+      keeper,
+      isHolding: async () => false,
+      letThrough: async () => void steps.push('let through'),
+      release: async () => void steps.push('release'),
+    },
+  };
+  const nbdServer: Pick<NbdServer, 'freeze' | 'thaw' | 'connections'> = {
+    freeze: async () => ({ frozen, lost: [] }),
+    thaw: async () => {},
+    connections: () => [],
+  };
+  const made: World = {
+    ...{ state, steps, said, now: { hostBoot: 'one', uptimeMs: 1000 } },
+    process: (options = {}) =>
+      new Handover({
+        look: async () => keeping,
+        folder: new HandoverFolder(handoverFolder(state)),
+        nbdServer,
+        boards: () => boards,
+        limitMs: LIMIT_MS,
+        hostTime: () => made.now,
+        clock: new FakeClock(),
+        log: said.log,
+        ...options,
+      }),
+  };
+  return made;
+}
+
+function linesOf({ said }: World, event: string) {
+  return said.lines.filter((line) => line.event === event);
+}
+
+describe('a handover', () => {
+  test('writes each board down for itself, closed to others, and takes it away when it is read', async (context) => {
+    const boards = [await fileBoard(context, 'node1', 4096), await fileBoard(context, 'node2', 4096)];
+    const { process, state, steps } = await world(
+      context,
+      boards.map(({ board }) => board),
+      [connection('node1'), connection('node2'), connection('node1')],
+    );
+    assert.equal(hasFrozenConnections(state), false);
+    const first = process();
+    await first.thaw();
+    assert.deepEqual(steps, []);
+    assert.deepEqual(await first.freeze(), { kept: ['node1', 'node2'], busy: new Set() });
+    assert.equal(hasFrozenConnections(state), true);
+    assert.deepEqual(readdirSync(handoverFolder(state)).sort(), ['node1', 'node2']);
+    assert.equal(statSync(handoverFolder(state)).mode & 0o777, 0o700);
+    await process().thaw();
+    assert.deepEqual(steps, ['fetch node1', 'fetch node1', 'fetch node2', 'let through']);
+    assert.equal(hasFrozenConnections(state), false);
+  });
+
+  for (const [what, now, because] of [
+    ['the host was rebooted', { hostBoot: 'two', uptimeMs: 2000 }, /started anew/],
+    ['nobody knows whether it was', { hostBoot: undefined, uptimeMs: 2000 }, /started anew/],
+    ['it is too long ago', { hostBoot: 'one', uptimeMs: 2000 + LIMIT_MS }, /handover_limit is 600 s/],
+  ] as const) {
+    test(`goes on with nothing where ${what}, and says so`, async (context) => {
+      const { board } = await fileBoard(context, 'node1', 4096);
+      const on = await world(context, [board], [connection('node1')]);
+      const first = on.process();
+      await first.thaw();
+      await first.freeze();
+      on.now = now;
+      await on.process().thaw();
+      const [told] = linesOf(on, 'handover.dropped');
+      assert.equal(told?.['board'], 'node1');
+      assert.match(String(told?.['because']), because);
+    });
+  }
+
+  test('goes on with nothing where another file lies under the disk, or the board is gone', async (context) => {
+    const before = await fileBoard(context, 'node1', 4096);
+    const after = await fileBoard(context, 'node1', 4096);
+    const on = await world(context, [before.board], [connection('node1')]);
+    for (const [boards, because] of [
+      [[after.board], /another one/],
+      [[], /inventory no longer/],
+    ] as const) {
+      const first = on.process();
+      await first.thaw();
+      await first.freeze();
+      await on.process({ boards: () => boards }).thaw();
+      assert.match(String(linesOf(on, 'handover.dropped').at(-1)?.['because']), because);
+    }
+  });
+
+  test('survives whatever lies in its folder', async (context) => {
+    const on = await world(context, [], []);
+    const folder = handoverFolder(on.state);
+    mkdirSync(join(folder, 'node1'), { recursive: true });
+    writeFileSync(join(folder, 'node2'), '{"version":1}\n00000000\n');
+    writeFileSync(join(folder, 'node3'), '');
+    symlinkSync('/etc/passwd', join(folder, 'node4'));
+    writeFileSync(join(folder, 'node5.new'), 'half');
+    await on.process().thaw();
+    const told = linesOf(on, 'handover.dropped').map(({ board }) => board);
+    assert.deepEqual(told, ['node1', 'node2', 'node3', 'node4']);
+    assert.deepEqual(readdirSync(folder), []);
+  });
+
+  test('says at the start what is missing, and freezes nothing then', async (context) => {
+    const on = await world(context, [], [connection('node1')]);
+    const lacking = on.process({ look: async () => ({ answer: 'cannot', because: 'no power', remedy: 'get some' }) });
+    await lacking.thaw();
+    assert.equal(linesOf(on, 'handover.impossible')[0]?.['remedy'], 'get some');
+    assert.deepEqual(await lacking.freeze(), { kept: [], busy: new Set() });
+    assert.deepEqual(lacking.status(), { lacks: 'no power', remedy: 'get some', atRisk: [] });
+  });
+});

@@ -1,0 +1,199 @@
+// The real program is stopped and started under a client with much to do, which knows nothing of it.
+import assert from 'node:assert/strict';
+import { existsSync, readdirSync, readFileSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, type TestContext, test } from 'node:test';
+import { setTimeout as passed } from 'node:timers/promises';
+import { makeDemoImage } from '../../src/workshop/demo-image.js';
+import type { Exercised } from '../support/disk-exerciser.js';
+import {
+  connectNamespaces,
+  type NetworkNamespace,
+  networkNamespace,
+  withoutNamespaces,
+} from '../support/network-namespace.js';
+import { outputIn, type ServedProgram, serveIn } from '../support/program-in-namespace.js';
+import { anyOf, without } from '../support/programs.js';
+import { projectFile } from '../support/project.js';
+import { scratchFolder } from '../support/scratch.js';
+
+const skip = anyOf(withoutNamespaces(), without('nft', 'nftables'));
+const EXERCISER = projectFile('build/test/support/disk-exerciser.js');
+const MIB = 1024 * 1024;
+const ROOM = 40 * MIB;
+
+interface Bench {
+  readonly near: NetworkNamespace;
+  readonly folder: string;
+  readonly inventory: string;
+  readonly client: Exerciser;
+  server: ServedProgram;
+}
+
+/** What it did since it was asked last. */
+interface Exerciser {
+  ask(word?: 'idle' | 'go'): Promise<Exercised>;
+}
+
+interface BenchOptions {
+  readonly disk: 'direct' | 'overlay';
+  /** In front of the program. */
+  readonly words?: readonly string[];
+}
+
+async function bench(context: TestContext, { disk, words = [] }: BenchOptions): Promise<Bench> {
+  const folder = scratchFolder(context);
+  const [near, far] = [networkNamespace(context), networkNamespace(context)];
+  connectNamespaces(
+    { namespace: near, interfaceName: 'cable0', address: '10.91.0.1/24' },
+    { namespace: far, interfaceName: 'cable0', address: '10.91.0.2/24' },
+  );
+  const image = join(folder, 'demo.img');
+  await makeDemoImage(image);
+  const from = statSync(image).size;
+  truncateSync(image, from + ROOM);
+  const inventory = `server: { interface: cable0 }
+images: { demo: { file: demo.img } }
+boards: { node1: { serial: bf9fed6f, image: demo, disk: ${disk} } }
+`;
+  const server = await serveIn(near, folder, inventory, words);
+  await server.ready();
+  const client = await exerciser(far, from);
+  return { near, folder, inventory, client, server };
+}
+
+async function exerciser(far: NetworkNamespace, from: number): Promise<Exerciser> {
+  const child = far.spawn('node', EXERCISER, '10.91.0.1', '10809', 'node1', String(from));
+  child.stderr.on('data', (chunk: Buffer) => void process.stderr.write(chunk));
+  const lines: ((line: string) => void)[] = [];
+  let rest = '';
+  child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    const parts = `${rest}${text}`.split('\n');
+    rest = parts.pop() ?? '';
+    for (const part of parts) lines.shift()?.(part);
+  });
+  const line = () => new Promise<string>((resolve) => lines.push(resolve));
+  assert.equal(await line(), 'attached');
+  return {
+    async ask(word) {
+      const answer = line();
+      child.stdin.write(`${word ?? 'now'}\n`);
+      return JSON.parse(await answer);
+    },
+  };
+}
+
+interface Gap {
+  readonly gapMs?: number;
+  readonly inventory?: string;
+  readonly words?: readonly string[];
+}
+
+/** Answers how long nobody was there. */
+async function restart(on: Bench, { gapMs = 0, inventory = on.inventory, words = [] }: Gap = {}): Promise<number> {
+  await on.server.stop();
+  const stoppedMs = performance.now();
+  await passed(gapMs);
+  on.server = await serveIn(on.near, on.folder, inventory, words);
+  return performance.now() - stoppedMs;
+}
+
+async function expectGoesOn({ client }: Bench): Promise<Exercised> {
+  const since = await client.ask();
+  assert.deepEqual(since.failures, []);
+  for (;;) {
+    const later = await client.ask();
+    assert.deepEqual(later.failures, []);
+    if (later.requests > 50) return { ...later, slowestMs: Math.max(since.slowestMs, later.slowestMs) };
+    await passed(20);
+  }
+}
+
+function rulesIn(namespace: NetworkNamespace): Promise<string> {
+  return outputIn(namespace, 'nft', 'list', 'ruleset');
+}
+
+describe('a board that runs while the server is restarted', { skip }, () => {
+  for (const disk of ['direct', 'overlay'] as const) {
+    test(`notices nothing (${disk})`, async (context) => {
+      const on = await bench(context, { disk });
+      await expectGoesOn(on);
+      for (const gapMs of [0, 300, 1000, 0, 2500]) {
+        const awayMs = await restart(on, { gapMs });
+        const { slowestMs } = await expectGoesOn(on);
+        context.diagnostic(`away for ${Math.round(awayMs)} ms, slowest request ${Math.round(slowestMs)} ms`);
+        const [thawed] = on.server.logged('handover.thawed');
+        assert.equal(thawed?.['board'], 'node1');
+        assert.deepEqual(on.server.logged('nbd.disk.attached'), []);
+        assert.deepEqual(readdirSync(join(on.folder, 'state', 'handover')), []);
+      }
+      await on.server.ready();
+      assert.equal(await rulesIn(on.near), '');
+      assert.equal(await on.server.metric('brambleboot_boots_total{board="node1"}'), 0);
+      assert.equal(await on.server.metric('brambleboot_nbd_connections{board="node1"}'), 1);
+    });
+  }
+
+  test('is still who has the disk', async (context) => {
+    const on = await bench(context, { disk: 'direct' });
+    await restart(on);
+    await expectGoesOn(on);
+    const other = await outputIn(on.near, 'nbdinfo', '--size', 'nbd://10.91.0.1/node1');
+    assert.match(other, /in use|policy/i);
+  });
+
+  test('goes on under an inventory with one more board, and under the last sound one where it has got faults', async (context) => {
+    const on = await bench(context, { disk: 'overlay' });
+    const more = `${on.inventory.trimEnd().replace(/ }$/, ', node2: { serial: 2, image: demo, disk: overlay } }')}\n`;
+    await restart(on, { inventory: more });
+    await expectGoesOn(on);
+    await restart(on, { inventory: more.replace('serial:', 'seriel:') });
+    await expectGoesOn(on);
+    assert.equal(on.server.logged('inventory.faulty').length, 1);
+    assert.notEqual(await on.server.metric('brambleboot_inventory_faults'), 0);
+    await restart(on, { inventory: more });
+    await expectGoesOn(on);
+  });
+
+  test('is let go of where it is in the inventory no longer, where its disk is another one, or where it was too long ago', async (context) => {
+    for (const [because, inventory] of [
+      [/inventory no longer/, (text: string) => text.replace('node1', 'node9')],
+      [/another one/, (text: string) => text.replace('overlay', 'direct')],
+      [/handover_limit/, (text: string) => text.replace('interface', 'handover_limit: 10s, interface')],
+    ] as const) {
+      const on = await bench(context, { disk: 'overlay' });
+      await expectGoesOn(on);
+      const gapMs = String(because).includes('limit') ? 11_000 : 0;
+      await restart(on, { inventory: inventory(on.inventory), gapMs });
+      const dropped = await on.server.firstLogged('handover.dropped');
+      assert.equal(dropped['board'], 'node1');
+      assert.match(String(dropped['because']), because);
+      for (let answer = await on.client.ask(); answer.failures.length === 0; answer = await on.client.ask())
+        await passed(50);
+      await on.server.ready();
+      assert.equal(await rulesIn(on.near), '');
+    }
+  });
+
+  test('is let go of where what was written of it can’t be read, and nobody else is', async (context) => {
+    const on = await bench(context, { disk: 'direct' });
+    await on.server.stop();
+    const file = join(on.folder, 'state', 'handover', 'node1');
+    assert.equal(statSync(file).mode & 0o777, 0o600);
+    assert.equal(statSync(join(on.folder, 'state', 'handover')).mode & 0o777, 0o700);
+    const text = readFileSync(file, 'utf8');
+    writeFileSync(file, text.replace('"peer"', '"pear"'));
+    on.server = await serveIn(on.near, on.folder, on.inventory);
+    assert.match(String((await on.server.firstLogged('handover.dropped'))['because']), /damaged/);
+    assert.ok(!existsSync(file));
+  });
+
+  test('is said to lose its disk where this process may not keep it', async (context) => {
+    const words = ['setpriv', '--bounding-set', '-net_admin'];
+    const on = await bench(context, { disk: 'direct', words });
+    const told = await on.server.firstLogged('handover.impossible');
+    assert.match(String(told['because']), /CAP_NET_ADMIN/);
+    await on.server.stop();
+    assert.deepEqual(on.server.logged('disk.going')[0]?.['boards'], ['node1']);
+  });
+});
