@@ -24,15 +24,20 @@ const [address = '', port = '', board = '', from = '0'] = process.argv.slice(2);
 const haggling = await connectNbd({ host: address, port: Number(port) }, systemClock);
 const disk = await haggling.go(board);
 let round = 0;
-let isIdle = false;
+/** `steady`: blocks of one size, and nothing that waits for the disk: for how fast it is. */
+let mode: 'idle' | 'go' | 'steady' = 'go';
 let since = { requests: 0, bytes: 0, slowestMs: 0, failures: [] as string[] };
 console.log('attached');
 
 async function exercise(worker: number): Promise<void> {
   const versions = new Map<number, number>();
   for (;;) {
-    while (isIdle) await new Promise((resolve) => setTimeout(resolve, 5));
+    while (mode === 'idle') await new Promise((resolve) => setTimeout(resolve, 5));
     round += 1;
+    if (mode === 'steady') {
+      await steady(worker);
+      continue;
+    }
     const block = worker + DEPTH * Math.floor((Math.random() * BLOCKS) / DEPTH);
     const length = 512 * (1 + Math.floor(Math.random() * (BLOCK_BYTES_MAX / 512)));
     const offset = Number(from) + block * BLOCK_BYTES_MAX;
@@ -50,6 +55,13 @@ async function exercise(worker: number): Promise<void> {
     versions.set(block, version);
     if (Math.random() < 0.02) await timed(0, () => disk.flush());
   }
+}
+
+/** Beside what is exercised, so that nothing there is changed. */
+async function steady(worker: number): Promise<void> {
+  const offset = Number(from) + (BLOCKS + worker) * BLOCK_BYTES_MAX;
+  if (round % 2 === 0) await timed(BLOCK_BYTES_MAX, () => disk.write(offset, new Uint8Array(BLOCK_BYTES_MAX)));
+  else await timed(BLOCK_BYTES_MAX, () => disk.read(offset, BLOCK_BYTES_MAX));
 }
 
 async function timed<Result>(bytes: number, request: () => Promise<Result>): Promise<Result | undefined> {
@@ -74,8 +86,7 @@ function fail(because: string): void {
 for (let worker = 0; worker < DEPTH; worker += 1) void exercise(worker);
 
 createInterface(process.stdin).on('line', (line) => {
-  if (line === 'idle') isIdle = true;
-  if (line === 'go') isIdle = false;
+  if (line === 'idle' || line === 'go' || line === 'steady') mode = line;
   console.log(JSON.stringify(since));
   since = { requests: 0, bytes: 0, slowestMs: 0, failures: [] };
 });

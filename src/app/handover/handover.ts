@@ -113,6 +113,7 @@ export class Handover {
     const { nbdServer } = this.#options;
     const keeping = this.#keeping;
     if (keeping === undefined) return { kept: [], busy: new Set() };
+    this.#flushBeforehand();
     const { frozen, lost } = await nbdServer.freeze(keeping.keeper);
     for (const each of lost) this.#tellLost(each);
     const byBoard = new Map<string, FrozenConnection[]>();
@@ -125,6 +126,14 @@ export class Handover {
     await this.release();
     const busy = frozen.filter(({ unanswered }) => unanswered.length > 0).map(({ board }) => board);
     return { kept, busy: new Set(busy) };
+  }
+
+  /** So that there is little left to flush when nobody is there any more: meanwhile their boards go on. */
+  #flushBeforehand(): void {
+    const attached = new Set(this.#options.nbdServer.connections().map(({ board }) => board));
+    for (const { name, own, disk } of this.#options.boards()) {
+      if (own !== undefined && attached.has(name)) void disk.flush().catch(() => {}); // told when it is flushed again
+    }
   }
 
   async #save(name: string, connections: readonly FrozenConnection[]): Promise<readonly string[]> {
