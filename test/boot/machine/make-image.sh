@@ -5,7 +5,8 @@
 set -euo pipefail
 image=$1
 work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
+# Never across a mount: where mmdebstrap was killed, the host's /dev may still be in there.
+trap 'rm -rf --one-file-system "$work"' EXIT
 root=$work/root
 
 # Two kernels: a test gives the machine the other one.
