@@ -67,6 +67,7 @@ test('the image is built, and serves with what compose.yaml grants and no more',
     assert.equal(boards.status, 0, boards.text);
     const check = container.exec(['brambleboot', 'check']);
     assert.equal(check.status, 0, check.text);
+    assert.doesNotMatch(check.text, /a restart of the server would end/);
   });
 
   await context.test('writes to nothing but images and state', () => {

@@ -61,6 +61,8 @@ function carryOut(stage: Stage, root: string, roots: ReadonlyMap<string | undefi
         const [name = ''] = pair.split('=', 1);
         environment[name] = pair.slice(name.length + 1); // a value may hold further signs: NODE_OPTIONS=--name=value
       }
+    } else if (word === 'RUN' && rest.startsWith('apt-get ')) {
+      assertInstalled(rest);
     } else if (word === 'RUN') {
       execFileSync('sh', ['-c', rest], { cwd: join(root, workingFolder), stdio: ['ignore', 'ignore', 'inherit'] });
     } else if (word === 'COPY') {
@@ -69,6 +71,15 @@ function carryOut(stage: Stage, root: string, roots: ReadonlyMap<string | undefi
     }
   }
   return { root, environment, workingFolder, stage };
+}
+
+/** Debian's packages are in /usr, which is this machine's. */
+function assertInstalled(command: string): void {
+  const [, names = ''] =
+    /apt-get install ((?:[a-z0-9.+-]+ )+)&& rm -rf \/var\/lib\/apt\/lists\/\*$/.exec(command) ?? [];
+  const packages = names.split(' ').filter((word) => word !== '' && !word.startsWith('--'));
+  if (packages.length === 0) throw new Error(`no packages in "${command}"`);
+  execFileSync('dpkg-query', ['--show', ...packages], { stdio: ['ignore', 'ignore', 'inherit'] });
 }
 
 /** As Docker copies: of a folder what is in it, of a file the file, into the target if that ends in a slash. */

@@ -17,7 +17,7 @@ const NODE1 = { serial: 'bf9fed6f', mac: 'dc:a6:32:01:02:03' };
 const missing = anyOf(withoutMachine(), without('nft', 'nftables'), without('e2fsck', 'e2fsprogs'));
 
 /** Seconds that nobody is there: most are what a restart takes, some what a reboot of the container's host does. */
-const GAPS_S = [0.3, 1, 0.3, 2, 5, 0.3, 1, 10, 0.3, 3, 0.5, 20, 0.3, 1, 2];
+const GAPS_S = [0.3, 1, 0.3, 2, 5, 0.3, 1, 10, 0.3, 3, 0.5, 20, 0.3, 1, 2, 0.3];
 
 /**
  * What the machine does all the time: writes a file with fsync, forgets what it knows of it, reads it back and compares; and beside that
