@@ -441,7 +441,10 @@ export const NBD_STOP_MS = 2_000;
 export const NBD_ANSWERS_MS = 2_000;
 
 /** As long may it take until no thread is at a connection any more: one waits for a sync, or for a write to be taken. Together with all else a stop has 5 s for. */
-export const NBD_HALT_MS = 4_000;
+export const NBD_HALT_MS = 3_500;
+
+/** Replies of one connection that are ready when nobody may write to it any more: as much as it may have under way, and not gigabytes that a client has asked for at once. */
+export const NBD_HELD_REPLIES_BYTES_MAX = 8 * 1024 * 1024;
 
 /** Peers acknowledge within a round trip, or a tenth of a second where they wait for more; what they have not is kept and sent again. */
 export const NBD_SEND_QUEUE_MS = 200;
@@ -484,6 +487,12 @@ export const NBD_CLIENT_READ_AHEAD_BYTES_MAX = 1024 * 1024;
 export const HANDOVER_LIMIT_MS = 600_000;
 export const HANDOVER_LIMIT_MS_MIN = 10_000;
 export const HANDOVER_LIMIT_MS_MAX = 900_000;
+
+/** A board's own disk has as long to be flushed at a stop: without that its connection can't be handed on. It was begun when the stop was. */
+export const HANDOVER_FLUSH_MS = 10_000;
+
+/** Of a disk that need not be flushed for it: whether it has failed shows in as long. */
+export const HANDOVER_FLUSH_LOOK_MS = 1_000;
 
 /** Of one board: what its connections have sent and was not looked at, a few megabytes each. */
 export const HANDOVER_BYTES_MAX = 256 * 1024 * 1024;

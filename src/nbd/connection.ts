@@ -164,13 +164,18 @@ export class NbdConnection {
       void this.close('not taken up', 'abrupt');
       return verdict;
     }
-    const disk = this.#serving(board, user, termsAsTold(frozen.terms));
-    this.#world.attached(this, board.name, { channel: CLEAR, isKept: true });
-    this.#transport.outbox.send(frozen.unsent, () => {});
-    this.#transmitHere(disk, frozen.begun);
-    disk.resume(frozen.unanswered);
-    this.#isForLanes = true;
-    this.#advance();
+    try {
+      const disk = this.#serving(board, user, termsAsTold(frozen.terms));
+      this.#world.attached(this, board.name, { channel: CLEAR, isKept: true });
+      this.#transport.outbox.send(frozen.unsent, () => {});
+      this.#transmitHere(disk, frozen.begun);
+      disk.resume(frozen.unanswered);
+      this.#isForLanes = true;
+      this.#advance();
+    } catch (error) {
+      void this.close('not taken up', 'abrupt');
+      throw error;
+    }
     return verdict;
   }
 
@@ -193,14 +198,9 @@ export class NbdConnection {
     const { descriptor, replies, fetched } = socket;
     this.#queue.push(fetched.input);
     const begun = left === undefined ? fetched.begun : left.begun;
-    return new HaltedConnection({
-      descriptor,
-      replies,
-      disk,
-      queue: this.#queue,
-      begun,
-      isOver: () => this.#isClosing(),
-    });
+    const { outbox } = this.#transport;
+    const isOver = () => this.#isClosing();
+    return new HaltedConnection({ descriptor, replies, disk, outbox, queue: this.#queue, begun, isOver });
   }
 
   /**

@@ -9,8 +9,14 @@ import { DiskSession, type Unanswered } from './session/disk-session.js';
 import type { SessionWorld } from './session/session-world.js';
 import { refusal, type Serving } from './session/transmission.js';
 import type { ByteQueue } from './wire/byte-queue.js';
+import type { ErrnoName } from './wire/constants.js';
 import { type Arrival, RequestFraming } from './wire/framing.js';
 import type { NbdRequest } from './wire/transmission-wire.js';
+
+interface UnansweredSoFar {
+  readonly request: NbdRequest;
+  readonly write: { readonly pieces: Piece[]; hasCome: boolean; readonly failure: ErrnoName | undefined } | undefined;
+}
 
 /** Whose disk it is, who has it, and what was agreed. */
 export interface DiskUse {
@@ -122,17 +128,19 @@ export class ServedDisk {
 
   // The last of them may be a WRITE whose payload has not come whole; pieces of one lie next to each other.
   #notBegun(): readonly Unanswered[] {
-    const all: { request: NbdRequest; write: { pieces: Piece[]; hasCome: boolean; failure: undefined } | undefined }[] =
-      [];
+    const all: UnansweredSoFar[] = [];
     for (const arrival of this.#arrivals) {
-      const last = all.at(-1);
-      if (arrival.kind !== 'payload') all.push({ request: arrival.request, write: undefined });
-      else if (last?.write !== undefined && !last.write.hasCome) {
-        last.write.pieces.push(arrival);
-        last.write.hasCome = arrival.isLast;
+      const open = all.at(-1)?.write;
+      if (arrival.kind === 'payload') {
+        const piece = { at: arrival.at, bytes: arrival.bytes.slice() }; // it goes on to be done here
+        const write = open !== undefined && !open.hasCome ? open : { pieces: [], hasCome: false, failure: undefined };
+        if (write !== open) all.push({ request: arrival.request, write });
+        write.pieces.push(piece);
+        write.hasCome = arrival.isLast;
+      } else if (arrival.kind === 'failed') {
+        all.push({ request: arrival.request, write: { pieces: [], hasCome: false, failure: arrival.errno } });
       } else {
-        const write = { pieces: [arrival], hasCome: arrival.isLast, failure: undefined };
-        all.push({ request: arrival.request, write });
+        all.push({ request: arrival.request, write: undefined });
       }
     }
     return all;
@@ -140,13 +148,18 @@ export class ServedDisk {
 
   #arrivalsOf({ request, write }: Unanswered): readonly Arrival[] {
     const because = refusal(request, this.#serving);
-    if (because !== undefined) return [{ kind: 'refused', request, refusal: because }];
+    // What has not come whole is answered when it has.
+    if (because !== undefined) {
+      return write?.hasCome === false ? [] : [{ kind: 'refused', request, refusal: because }];
+    }
     if (write === undefined) return [{ kind: 'request', request }];
-    if (write.failure !== undefined) this.#session.beginFailed(request, write.failure);
-    return write.pieces.map((piece, index) => {
-      const isLast = write.hasCome && index === write.pieces.length - 1;
+    const { pieces, hasCome, failure } = write;
+    const failed: readonly Arrival[] = failure === undefined ? [] : [{ kind: 'failed', request, errno: failure }];
+    const payload = pieces.map((piece, index): Arrival => {
+      const isLast = hasCome && index === pieces.length - 1;
       return { kind: 'payload', request, ...piece, isLast };
     });
+    return [...failed, ...payload];
   }
 
   /** Resolves when nothing more is done to the disk for this client. Lanes hand over no more. */

@@ -18,7 +18,7 @@ import { probePeer } from '../os/tcp-probe.js';
 import { probeUnixPeer } from '../os/unix-socket.js';
 import { type Attachment, type ConnectionWorld, NbdConnection, type NbdTls } from './connection.js';
 import { type FreezingWorld, type Frozen, freezeConnections } from './handover/freezing.js';
-import type { FrozenConnection, LostConnection } from './handover/frozen-connection.js';
+import type { FrozenConnection } from './handover/frozen-connection.js';
 import type { ConnectionKeeper } from './handover/keeper.js';
 import type { RefusedDisk } from './handshake/negotiation.js';
 import { peerWords } from './handshake/tls-peer.js';
@@ -67,9 +67,7 @@ export interface NbdServer {
    * Takes the connections that use a disk out of this process, for the next one: `stop` follows, and nothing is done for them any more
    * but what is under way.
    */
-  freeze(
-    keeper: ConnectionKeeper,
-  ): Promise<{ readonly frozen: readonly FrozenConnection[]; readonly lost: readonly LostConnection[] }>;
+  freeze(keeper: ConnectionKeeper): Promise<Frozen>;
   /** Goes on with one of the process before us, before anybody else comes in. Rejects where that can't be: why not; its peer is told. */
   thaw(frozen: FrozenConnection, board: Board, descriptor: number): Promise<void>;
   /** Tells the meter of all requests that it was not told of yet: of those that lanes do it hears only so. */
@@ -183,12 +181,17 @@ class Floor {
     for (const tally of this.#lanes.tallies()) if (tally.count > 0) this.#options.meter.requestsFinished(tally);
   }
 
-  async freeze(world: Omit<FreezingWorld, 'clock'>): Promise<Frozen<NbdConnection>> {
-    const using = [...this.#connections].filter(
-      ({ board, peer, isSecured }) => board !== undefined && !isSecured && world.keeper.keeps(peer),
-    );
-    const verdict = await freezeConnections(using, { ...world, clock: this.#options.clock });
-    for (const connection of verdict.halted) this.#connections.delete(connection);
+  async freeze(world: Omit<FreezingWorld<NbdConnection>, 'clock' | 'connections'>): Promise<Frozen> {
+    const given = new Set<NbdConnection>();
+    const connections = () => {
+      for (const each of this.#connections) {
+        if (each.board !== undefined && !each.isSecured && world.keeper.keeps(each.peer)) given.add(each);
+      }
+      return [...given];
+    };
+    const verdict = await freezeConnections({ ...world, clock: this.#options.clock, connections });
+    // Whatever has become of them, nobody waits for them here.
+    for (const connection of given) this.#connections.delete(connection);
     return verdict;
   }
 

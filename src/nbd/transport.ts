@@ -196,6 +196,13 @@ export class Transport {
    * gone to the kernel: never, where a disk or the peer does not let that happen. Undefined if the connection is over.
    */
   async halt(): Promise<HaltedSocket | undefined> {
+    if (this.#fetching !== undefined) return undefined; // it takes its leave
+    const halting = this.#halt();
+    this.#fetching = halting.then(() => NOTHING_FETCHED);
+    return await halting;
+  }
+
+  async #halt(): Promise<HaltedSocket | undefined> {
     const replies = new HeldReplies();
     const lanes = this.#lanes;
     if (lanes === undefined) {

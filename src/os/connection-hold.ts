@@ -2,7 +2,7 @@
  * Connections of which this host knows nothing for a while (`tcp-repair`), kept by rules of the packet filter until they are back: what
  * comes from their peers is answered with "host unreachable", which keeps the peer's kernel asking a few times a second (RFC 6069; a
  * packet that is merely dropped lets it wait twice as long each time, and the pause would last a multiple of ours). What we would say
- * of it is dropped. So is everything else that comes to the port of a listener that is away: a client tries once, and a refusal
+ * of it is dropped. So is whoever wants to connect to the port of a listener that is away: a client tries once, and a refusal
  * is for good.
  */
 import { type ExecFileException, execFile } from 'node:child_process';
@@ -84,7 +84,7 @@ table inet ${table} {
     type filter hook input priority filter; policy accept;
     ip saddr . tcp sport . ip daddr . tcp dport @held4 reject with icmp host-unreachable
     ip6 saddr . tcp sport . ip6 daddr . tcp dport @held6 reject with icmpv6 addr-unreachable
-    tcp dport @away drop
+    tcp dport @away tcp flags & (syn | ack) == syn drop
   }
   chain output {
     type filter hook output priority filter; policy accept;

@@ -98,7 +98,7 @@ export function thawTcp(frozen: FrozenTcp): number {
   const descriptor = socket.now(frozen.local[0] ?? 0, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   try {
     // Not by the option of the repair alone: that leaves the segment size at its default of 524 bytes.
-    setTcp(descriptor, TCP_MAXSEG, frozen.segmentBytes);
+    if (frozen.segmentBytes >= SEGMENT_BYTES_MIN) setTcp(descriptor, TCP_MAXSEG, frozen.segmentBytes);
     setTcp(descriptor, TCP_REPAIR, 1);
     const queuedBytes = frozen.unacknowledged.length + frozen.unsent.length;
     setSequence(descriptor, SEND_QUEUE, frozen.sendSequence - queuedBytes);
@@ -207,6 +207,8 @@ const SIOCOUTQ = 0x5411;
 const SIOCOUTQNSD = 0x894b;
 const SO_SNDBUFFORCE = 32;
 const SO_BUF_LOCK = 72;
+/** TCP_MIN_MSS: less can't be set. */
+const SEGMENT_BYTES_MIN = 88;
 const MSG_NOSIGNAL = 0x4000;
 const MSG_PEEK = 0x02;
 const MSG_DONTWAIT = 0x40;
@@ -238,7 +240,8 @@ function hasTimestamps({ options }: FrozenTcp): boolean {
 function repairOptions({ options, segmentBytes, sendScale, receiveScale }: FrozenTcp): Uint8Array {
   const agreed = [
     [OPTION_MAXSEG, segmentBytes],
-    ...((options & HAS_SCALES) === 0 ? [] : [[OPTION_WINDOW_SCALE, sendScale | (receiveScale << 16)]]),
+    // Always: where none was agreed, the scale that the socket has chosen for itself would stand.
+    [OPTION_WINDOW_SCALE, (options & HAS_SCALES) === 0 ? 0 : sendScale | (receiveScale << 16)],
     ...((options & HAS_SACK) === 0 ? [] : [[OPTION_SACK_PERMITTED, 0]]),
     ...((options & HAS_TIMESTAMPS) === 0 ? [] : [[OPTION_TIMESTAMPS, 0]]),
   ];

@@ -1,5 +1,5 @@
 import { readdirSync } from 'node:fs';
-import { mkdir, readdir, rm } from 'node:fs/promises';
+import { chmod, mkdir, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { HANDOVER_BYTES_MAX } from '../../base/limits.js';
 import { Malformed } from '../../base/malformed.js';
@@ -35,23 +35,29 @@ export class HandoverFolder {
 
   /** On stable storage when it resolves. Rejects with what Node says of the disk. */
   async write(board: FrozenBoard): Promise<void> {
+    const content = encodeFrozenBoard(board);
+    if (content.length > HANDOVER_BYTES_MAX)
+      throw new Error(`${content.length} bytes were under way, which is too much to keep`);
     await mkdir(this.#path, { recursive: true, mode: 0o700 });
-    await replaceWholeFile(join(this.#path, board.board), encodeFrozenBoard(board));
+    await chmod(this.#path, 0o700);
+    await replaceWholeFile(join(this.#path, board.board), content);
     await settleFolder(this.#path);
   }
 
-  /**
-   * All that is there, and gone from there for good when it resolves: what a process has begun to go on with is true of no other one,
-   * not even after a crash.
-   */
-  async take(): Promise<readonly FoundBoard[]> {
-    const names = await readdir(this.#path).catch(() => []);
-    const boards = names.filter((name) => !name.endsWith(HALF_WRITTEN)).sort();
-    const found = await Promise.all(boards.map((board) => this.#read(board)));
-    if (names.length === 0) return found;
+  async read(): Promise<readonly FoundBoard[]> {
+    const names = await this.#names();
+    return Promise.all(names.filter((name) => !name.endsWith(HALF_WRITTEN)).map((board) => this.#read(board)));
+  }
+
+  /** For good when it resolves: what one process has begun to go on with is true of no other one, not even after a crash. */
+  async clear(): Promise<void> {
+    const names = await this.#names();
     for (const name of names) await rm(join(this.#path, name), { recursive: true, force: true });
-    await settleFolder(this.#path);
-    return found;
+    if (names.length > 0) await settleFolder(this.#path);
+  }
+
+  async #names(): Promise<readonly string[]> {
+    return (await readdir(this.#path).catch(() => [])).sort();
   }
 
   async #read(board: string): Promise<FoundBoard> {

@@ -1,5 +1,6 @@
 import { isOnThisHost } from '../../base/addresses.js';
 import type { Clock } from '../../base/clock.js';
+import { HANDOVER_FLUSH_LOOK_MS, HANDOVER_FLUSH_MS } from '../../base/limits.js';
 import type { Log } from '../../base/log.js';
 import type { Board } from '../../boards/board.js';
 import type { HandoverStatus } from '../../boards/journal/status.js';
@@ -47,18 +48,18 @@ export class Handover {
   /** Goes on with what the process before us has left, before anybody else may come in. */
   async thaw(): Promise<void> {
     const { folder, look, log } = this.#options;
-    const found = await folder.take();
+    const found = await folder.read();
     this.#verdict = await look();
     if (this.#verdict.answer === 'cannot') {
       const { because, remedy } = this.#verdict;
       log.warn({ because, means: RESTART_LOSES, remedy }, 'handover.impossible');
     }
     const sockets = this.#fetchAll(found);
+    // Their peers have heard nothing yet: what is written down is true until now, and of nobody from here on.
+    if (this.#keeping !== undefined) await folder.clear();
     // Nothing is touched where nothing was: who went before us may have been killed, and left rules that keep everybody out.
     this.#isHolding = found.length > 0 || (await this.#keeping?.isHolding()) === true;
-    if (this.#isHolding) {
-      await this.#keeping?.letThrough().catch((error: unknown) => log.error({ err: error }, 'handover.hold.failed'));
-    }
+    if (this.#isHolding) await this.#insist(async () => this.#keeping?.letThrough());
     for (const each of found) {
       const because = await this.#thawBoard(each, sockets);
       const board = each.answer === 'frozen' ? each.frozen.board : each.board;
@@ -102,10 +103,21 @@ export class Handover {
 
   /** Everybody may come in: our listeners are there. */
   async release(): Promise<void> {
-    const { log } = this.#options;
     if (!this.#isHolding) return;
     this.#isHolding = false;
-    await this.#keeping?.release().catch((error: unknown) => log.error({ err: error }, 'handover.hold.failed'));
+    await this.#insist(async () => this.#keeping?.release());
+  }
+
+  /** On a machine that is busy with starting, the packet filter may take longer than it has. */
+  async #insist(change: () => Promise<void>): Promise<void> {
+    for (let left = HOLD_ATTEMPTS; left > 0; left -= 1) {
+      try {
+        await change();
+        return;
+      } catch (error) {
+        this.#options.log.error({ err: error, attemptsLeft: left - 1 }, 'handover.hold.failed');
+      }
+    }
   }
 
   /** Takes the connections out of this process, for the next one. */
@@ -120,12 +132,14 @@ export class Handover {
     for (const connection of frozen) {
       byBoard.set(connection.board, [...(byBoard.get(connection.board) ?? []), connection]);
     }
-    const saved = await Promise.all([...byBoard].map(([board, connections]) => this.#save(board, connections)));
+    const busy = new Set(
+      [...lost, ...frozen.filter(({ unanswered }) => unanswered.length > 0)].map(({ board }) => board),
+    );
+    const saved = await Promise.all([...byBoard].map(([board, connections]) => this.#save(board, connections, busy)));
     const kept = saved.flat();
-    this.#isHolding = kept.length === 0 && frozen.length > 0;
+    this.#isHolding = kept.length === 0 && frozen.length + lost.length > 0;
     await this.release();
-    const busy = frozen.filter(({ unanswered }) => unanswered.length > 0).map(({ board }) => board);
-    return { kept, busy: new Set(busy) };
+    return { kept, busy };
   }
 
   /** So that there is little left to flush when nobody is there any more: meanwhile their boards go on. */
@@ -136,15 +150,16 @@ export class Handover {
     }
   }
 
-  async #save(name: string, connections: readonly FrozenConnection[]): Promise<readonly string[]> {
+  /** Names it in `busy` where its disk did not get ready in time. */
+  async #save(name: string, connections: readonly FrozenConnection[], busy: Set<string>): Promise<readonly string[]> {
     const { boards, folder, hostTime, log } = this.#options;
     const board = boards().find((each) => each.name === name);
-    const disk = board && diskIdentity(board);
+    const at = hostTime();
     try {
-      if (board === undefined || disk === undefined) throw new Error('its disk has failed');
-      const at = hostTime();
-      // What a layer's map says is only in our memory until then, although its board was told that it is written.
-      if (board.own !== undefined) await board.disk.flush();
+      if (board === undefined) throw new Error('it is in the inventory no longer');
+      await this.#flush(board, busy);
+      const disk = diskIdentity(board);
+      if (disk === undefined) throw new Error('its disk can’t be used');
       await folder.write({ board: name, disk, at, connections });
       log.info({ board: name, connections: connections.length }, 'handover.frozen');
       return [name];
@@ -152,6 +167,21 @@ export class Handover {
       for (const { peer } of connections) this.#tellLost({ board: name, peer, because: messageOf(error) });
       return [];
     }
+  }
+
+  /**
+   * What a layer's map says is only in our memory until then, although its board was told that it is written. Of any disk the kernel tells
+   * once only that it could not write: who goes on with it would be told that all is well.
+   */
+  async #flush({ name, disk, own }: Board, busy: Set<string>): Promise<void> {
+    const { clock } = this.#options;
+    const patienceMs = own === undefined ? HANDOVER_FLUSH_LOOK_MS : HANDOVER_FLUSH_MS;
+    const late = new Promise<'late'>((resolve) => clock.after(patienceMs, () => resolve('late')));
+    const flushed = disk.flush().then(() => 'flushed' as const);
+    if ((await Promise.race([flushed, late])) === 'flushed') return;
+    busy.add(name);
+    void flushed.catch(() => {}); // nobody waits for it any more
+    if (own !== undefined) throw new Error('its disk could not be flushed in time');
   }
 
   async #thawBoard(found: FoundBoard, sockets: Sockets): Promise<string | undefined> {
@@ -196,5 +226,6 @@ export class Handover {
 /** Or why there is none. */
 type Sockets = ReadonlyMap<FrozenConnection, number | string>;
 
+const HOLD_ATTEMPTS = 3;
 const RESTART_LOSES = 'boards that run lose their root disk when this server is restarted';
 const DISK_LOST = 'its root disk is gone; what it was answered is kept: boot it anew';

@@ -11,43 +11,34 @@ export interface Haltable {
   halt(): Promise<HaltedConnection | string>;
 }
 
-export interface FreezingWorld {
+export interface FreezingWorld<Of> {
   readonly keeper: ConnectionKeeper;
   readonly clock: Clock;
+  /** Those that are to be taken out: asked more than once, as some may come meanwhile. */
+  readonly connections: () => readonly Of[];
   /** Of our listeners. */
   readonly ports: readonly number[];
   /** Called when nobody who comes would be refused any more. */
   stopListening(): Promise<void>;
 }
 
-export interface Frozen<Of> {
+export interface Frozen {
   readonly frozen: readonly FrozenConnection[];
   /** Their peers lose them. */
   readonly lost: readonly LostConnection[];
-  /** Nobody serves these any more. */
-  readonly halted: readonly Of[];
-}
-
-interface Halted<Of> {
-  readonly of: Of;
-  readonly halted: HaltedConnection;
 }
 
 /**
  * Takes all these out of this process within NBD_HALT_MS and what the packet filter needs: what was read of them is done and answered
- * if that takes no longer than NBD_ANSWERS_MS, and otherwise handed on.
+ * if that takes no longer than NBD_ANSWERS_MS, and otherwise handed on. Nobody serves any of them after that.
  */
-export async function freezeConnections<Of extends Haltable>(
-  connections: readonly Of[],
-  world: FreezingWorld,
-): Promise<Frozen<Of>> {
+export async function freezeConnections<Of extends Haltable>(world: FreezingWorld<Of>): Promise<Frozen> {
   const { keeper, clock, ports } = world;
-  const lost: LostConnection[] = [];
-  const all = await haltAll(connections, clock, lost);
-  const given = all.map(({ of }) => of);
-  if (all.length === 0) return { frozen: [], lost, halted: given };
-  const halted = all.map((each) => each.halted);
-  await Promise.race([Promise.all(halted.map((each) => each.settled())), passed(clock, NBD_ANSWERS_MS)]);
+  const halting = new Halting<Of>(clock);
+  await halting.halt(world.connections());
+  await halting.halt(world.connections());
+  const { halted, lost } = halting;
+  if (halted.length === 0) return { frozen: [], lost };
   for (const each of halted) each.sendReplies();
   await sendQueuesEmpty(halted, clock);
   try {
@@ -56,7 +47,7 @@ export async function freezeConnections<Of extends Haltable>(
       ports,
     );
   } catch (error) {
-    return { frozen: [], lost: [...lost, ...halted.map((each) => lostOf(each, messageOf(error)))], halted: given };
+    return { frozen: [], lost: [...lost, ...halted.map((each) => lostOf(each, messageOf(error)))] };
   }
   await world.stopListening();
   const frozen: FrozenConnection[] = [];
@@ -67,23 +58,38 @@ export async function freezeConnections<Of extends Haltable>(
       lost.push(lostOf(each, messageOf(error)));
     }
   }
-  return { frozen, lost, halted: given };
+  return { frozen, lost };
 }
 
-async function haltAll<Of extends Haltable>(
-  connections: readonly Of[],
-  clock: Clock,
-  lost: LostConnection[],
-): Promise<readonly Halted<Of>[]> {
-  const late = passed(clock, NBD_HALT_MS).then(() => DISK_HANGS);
-  const halted = await Promise.all(
-    connections.map(async (connection) => {
-      const verdict = await Promise.race([connection.halt(), late]);
-      if (typeof verdict === 'string') lost.push(lostOf(connection, verdict));
-      return typeof verdict === 'string' ? [] : [{ of: connection, halted: verdict }];
-    }),
-  );
-  return halted.flat();
+/** Connections that are being halted, all against the same clock. */
+class Halting<Of extends Haltable> {
+  readonly halted: HaltedConnection[] = [];
+  readonly lost: LostConnection[] = [];
+  readonly #begun = new Set<Of>();
+  readonly #answersLate: Promise<void>;
+  readonly #late: Promise<string>;
+
+  constructor(clock: Clock) {
+    this.#answersLate = passed(clock, NBD_ANSWERS_MS);
+    this.#late = passed(clock, NBD_HALT_MS).then(() => DISK_HANGS);
+  }
+
+  /** Those that it does not know yet. */
+  async halt(connections: readonly Of[]): Promise<void> {
+    const fresh = connections.filter((connection) => !this.#begun.has(connection));
+    for (const connection of fresh) this.#begun.add(connection);
+    await Promise.all(fresh.map((connection) => this.#haltOne(connection)));
+  }
+
+  async #haltOne(connection: Of): Promise<void> {
+    const verdict = await Promise.race([connection.halt().catch(messageOf), this.#late]);
+    if (typeof verdict === 'string') {
+      this.lost.push(lostOf(connection, verdict));
+      return;
+    }
+    await Promise.race([verdict.settled(), this.#answersLate]);
+    this.halted.push(verdict);
+  }
 }
 
 /** What the peers have acknowledged need not be kept. */

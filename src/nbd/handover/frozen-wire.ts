@@ -7,7 +7,7 @@ import { crc32 } from 'node:zlib';
 import { z } from 'zod';
 import { Malformed } from '../../base/malformed.js';
 import type { HostTime } from '../../os/host-time.js';
-import { Errno, type ErrnoName } from '../wire/constants.js';
+import { Command, Errno, type ErrnoName } from '../wire/constants.js';
 import type { FrozenConnection } from './frozen-connection.js';
 
 /** All that one board had open. */
@@ -28,7 +28,7 @@ const u64 = z
   .regex(/^\d{1,20}$/)
   .transform(BigInt)
   .refine((number) => number < 1n << 64n);
-const length = z.number().min(0);
+const length = z.number().int().min(0);
 const request = z.object({ flags: u32, command: u32, cookie: u64, offset: u64, lengthBytes: length });
 const errno = z.string().transform((name, context): ErrnoName => {
   if (isErrnoName(name)) return name;
@@ -41,6 +41,12 @@ const TCP = z.object({
   ...{ segmentBytes: u32, options: u32, sendScale: u32, receiveScale: u32, timestamp: u32, window: bytes },
 });
 
+const LEFT_OF_WRITE = z.object({
+  pieces: z.array(z.object({ at: length, bytes })),
+  hasCome: z.boolean(),
+  failure: errno.optional(),
+});
+
 const CONNECTION = z.object({
   board: z.string(),
   peer: z.string(),
@@ -50,18 +56,18 @@ const CONNECTION = z.object({
     z.object({ kind: z.literal('stored'), name: z.string() }),
   ]),
   input: bytes,
-  begun: z.object({ request, leftBytes: length }).optional(),
+  begun: z
+    .object({ request, leftBytes: length })
+    .refine(({ request: { lengthBytes }, leftBytes }) => leftBytes <= lengthBytes)
+    .optional(),
   unanswered: z.array(
-    z.object({
-      request,
-      write: z
-        .object({
-          pieces: z.array(z.object({ at: length, bytes })),
-          hasCome: z.boolean(),
-          failure: errno.optional(),
-        })
-        .optional(),
-    }),
+    z
+      .object({ request, write: LEFT_OF_WRITE.optional() })
+      .refine(({ request: { command, lengthBytes }, write }) =>
+        command === Command.Write
+          ? (write?.pieces ?? []).every(({ at, bytes }) => at + bytes.length <= lengthBytes)
+          : write === undefined && command !== Command.Disc,
+      ),
   ),
   unsent: bytes,
 });
@@ -76,7 +82,7 @@ const FILE = z.object({
 });
 
 export function encodeFrozenBoard({ board, disk, at, connections }: FrozenBoard): string {
-  const line = JSON.stringify({ version: VERSION, board, disk, ...at, connections }, asText);
+  const line = JSON.stringify({ version: VERSION, board, disk, ...at, connections: asWords(connections) });
   return `${line}\n${checksum(line)}\n`;
 }
 
@@ -84,7 +90,7 @@ export function encodeFrozenBoard({ board, disk, at, connections }: FrozenBoard)
 export function decodeFrozenBoard(board: string, text: string): FrozenBoard {
   const [line = '', sum = ''] = text.split('\n');
   if (checksum(line) !== sum) throw new Malformed('it is damaged: its checksum does not fit');
-  const parsed = FILE.safeParse(JSON.parse(line));
+  const parsed = FILE.safeParse(parsedJson(line));
   if (!parsed.success) throw new Malformed(`it is another program's: ${z.prettifyError(parsed.error).split('\n')[0]}`);
   const { hostBoot, uptimeMs, disk, connections } = parsed.data;
   const isOthers = parsed.data.board !== board || connections.some((connection) => connection.board !== board);
@@ -104,12 +110,21 @@ function asFrozen({ begun, unanswered, ...connection }: z.output<typeof CONNECTI
   };
 }
 
-/** Of a Buffer `value` is what it makes of itself: a list of numbers. */
-function asText(this: Readonly<Record<string, unknown>>, key: string, value: unknown): unknown {
-  const original = this[key];
-  if (typeof original === 'bigint') return String(original);
-  if (original instanceof Uint8Array) return Buffer.from(original).toString('base64');
-  return value;
+/** Not by what JSON.stringify would have called: a Buffer makes a list of numbers of itself first. */
+function asWords(value: unknown): unknown {
+  if (typeof value === 'bigint') return String(value);
+  if (value instanceof Uint8Array) return Buffer.from(value.buffer, value.byteOffset, value.length).toString('base64');
+  if (Array.isArray(value)) return value.map(asWords);
+  if (typeof value !== 'object' || value === null) return value;
+  return Object.fromEntries(Object.entries(value).map(([name, each]) => [name, asWords(each)]));
+}
+
+function parsedJson(line: string): unknown {
+  try {
+    return JSON.parse(line);
+  } catch {
+    throw new Malformed('it is no JSON');
+  }
 }
 
 function isErrnoName(name: string): name is ErrnoName {

@@ -1,6 +1,7 @@
 import type { HeldConnection } from '../../os/connection-hold.js';
 import { endsOf, sendNow, unacknowledgedBytes } from '../../os/tcp-repair.js';
 import type { ServedDisk } from '../served-disk.js';
+import type { Outbox } from '../session/outbox.js';
 import type { ByteQueue } from '../wire/byte-queue.js';
 import type { BegunPayload } from '../wire/framing.js';
 import type { FrozenConnection } from './frozen-connection.js';
@@ -11,6 +12,7 @@ export interface HaltedParts {
   readonly descriptor: number;
   readonly replies: HeldReplies;
   readonly disk: ServedDisk;
+  readonly outbox: Outbox;
   /** What came and was not looked at. */
   readonly queue: ByteQueue;
   readonly begun: BegunPayload | undefined;
@@ -57,10 +59,11 @@ export class HaltedConnection {
    * becomes of it here. Throws where it can't be: why not.
    */
   freeze(keeper: ConnectionKeeper): FrozenConnection {
-    const { descriptor, replies, disk, queue, begun, isOver } = this.#parts;
+    const { descriptor, replies, disk, outbox, queue, begun, isOver } = this.#parts;
     if (isOver()) throw new Error('it was closed just then');
     if (!disk.isBetweenReplies)
       throw new Error('it is in the middle of a reply, and its disk or its peer holds that up');
+    outbox.passBy();
     const { socket, received, unsent } = keeper.keep(descriptor);
     const input = Buffer.concat([queue.take(queue.length) ?? new Uint8Array(0), received]);
     const { replies: form, tellsAllocation } = disk.use.terms;

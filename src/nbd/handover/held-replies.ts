@@ -1,14 +1,18 @@
+import { NBD_HELD_REPLIES_BYTES_MAX } from '../../base/limits.js';
 import type { Sink } from '../session/outbox.js';
 
 /** Replies that go out later, by another process: those that the socket has no room for, or that come when nobody may write there any more. */
 export class HeldReplies implements Sink {
-  #bytes: Uint8Array[] = [];
+  readonly #bytes: Uint8Array[] = [];
+  #heldBytes = 0;
   #isSealed = false;
 
   write(bytes: Uint8Array, sent: (arrived: boolean) => void): void {
     // A copy: who is told that it was taken writes over it.
     if (!this.#isSealed && bytes.length > 0) this.#bytes.push(bytes.slice());
-    sent(true);
+    this.#heldBytes += bytes.length;
+    // A reply that goes out in pieces is not read on for ever: it is not to be ended here then.
+    if (this.#heldBytes <= NBD_HELD_REPLIES_BYTES_MAX) sent(true);
   }
 
   hold(): void {}

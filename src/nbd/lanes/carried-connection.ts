@@ -58,7 +58,7 @@ export class CarriedConnection implements Sink {
   #order = 0;
   #isWriting = false;
   #isHeld = false;
-  #whenTold: (() => void) | undefined;
+  readonly #whenTold: (() => void)[] = [];
 
   constructor(place: Place, ties: CarriedTies, gone: () => void) {
     this.#place = place;
@@ -103,7 +103,7 @@ export class CarriedConnection implements Sink {
     } catch (error) {
       this.#ties.failed(error);
     }
-    this.#whenTold?.();
+    for (const wake of this.#whenTold.splice(0)) wake();
   }
 
   #take(message: Extract<FromLane, { readonly record: number }>): void {
@@ -175,9 +175,7 @@ export class CarriedConnection implements Sink {
   async release(): Promise<void> {
     this.#set(Field.Standing, Standing.Closing);
     while (this.#isInUse()) {
-      await new Promise<void>((resolve) => {
-        this.#whenTold = resolve;
-      });
+      await new Promise<void>((resolve) => this.#whenTold.push(resolve));
     }
   }
 

@@ -91,7 +91,9 @@ export class DiskChanges {
     const write = this.#writes.get(running);
     if (write === undefined) return undefined;
     const { onDevice, hasCome, failure } = write;
-    return { pieces: [...onDevice], hasCome, failure: failure === 'givenUp' ? undefined : failure };
+    // A copy: what is done after all gives its buffer back, and somebody else's bytes come into it.
+    const pieces = [...onDevice].map(({ at, bytes }) => ({ at, bytes: bytes.slice() }));
+    return { pieces, hasCome, failure: failure === 'givenUp' ? undefined : failure };
   }
 
   async #do(request: NbdRequest): Promise<void> {

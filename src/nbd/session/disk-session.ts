@@ -1,5 +1,5 @@
 import { unreachable } from '../../base/unreachable.js';
-import { Command, type ErrnoName } from '../wire/constants.js';
+import { Command } from '../wire/constants.js';
 import type { Arrival } from '../wire/framing.js';
 import { type NbdRequest, SIMPLE_REPLY_BYTES } from '../wire/transmission-wire.js';
 import { DiskChanges, type LeftOfWrite } from './disk-changes.js';
@@ -67,15 +67,13 @@ export class DiskSession {
     return this.#underWay.isInMidReply;
   }
 
-  /** The payload of a WRITE goes on to come that has failed already. */
-  beginFailed(request: NbdRequest, failure: ErrnoName): void {
-    this.#changes.beginFailed(request, failure);
-  }
-
   start(arrival: Arrival): void {
     switch (arrival.kind) {
       case 'refused':
         this.#replies.refused(this.#underWay.begin(arrival.request, SIMPLE_REPLY_BYTES), arrival.refusal);
+        break;
+      case 'failed':
+        this.#changes.beginFailed(arrival.request, arrival.errno);
         break;
       case 'payload':
         this.#changes.writePiece(arrival);

@@ -32,6 +32,12 @@ export class Outbox {
     return before;
   }
 
+  /** Replies that wait for who has the way to himself go out without waiting: he has sent nothing, and is not to. */
+  passBy(): void {
+    for (const waiting of this.#waiting.splice(0))
+      if (waiting.kind === 'reply') this.#write(waiting.bytes, waiting.sent);
+  }
+
   send(bytes: Uint8Array, sent: (arrived: boolean) => void): void {
     if (this.#isTaken) this.#waiting.push({ kind: 'reply', bytes, sent });
     else this.#write(bytes, sent);

@@ -9,7 +9,7 @@ import { unreachable } from '../../base/unreachable.js';
 import type { BufferPool } from '../session/buffer-pool.js';
 import type { Refusal } from '../session/transmission.js';
 import type { ByteQueue } from './byte-queue.js';
-import { Command } from './constants.js';
+import { Command, type ErrnoName } from './constants.js';
 import { CLIENT_FLAGS_BYTES, decodeClientFlags, decodeOptionHeader, OPTION_HEADER_BYTES } from './handshake-wire.js';
 import { COMPACT_REQUESTS, type NbdRequest, type RequestCodec } from './transmission-wire.js';
 
@@ -93,6 +93,8 @@ export type Arrival =
   | { readonly kind: 'request'; readonly request: NbdRequest }
   /** Not to be done; its payload, if it has one, was read away. */
   | { readonly kind: 'refused'; readonly request: NbdRequest; readonly refusal: Refusal }
+  /** A WRITE that has failed already, and whose payload goes on to come: from who had the connection before. */
+  | { readonly kind: 'failed'; readonly request: NbdRequest; readonly errno: ErrnoName }
   /** The payload of a WRITE, or a piece of it: `bytes` belong at `request.offset + at`. */
   | {
       readonly kind: 'payload';
