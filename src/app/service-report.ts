@@ -2,19 +2,21 @@ import { type Clock, systemUptimeMs } from '../base/clock.js';
 import { SERVICE_STATUS_NAMES_MAX } from '../base/limits.js';
 import type { ServiceManager } from '../os/service-manager.js';
 
+type ToldManager = Pick<ServiceManager, 'watchdogMs' | 'tell'>;
+
 /**
  * Keeps the service manager told: that all is started, in a sentence how things are, and that we live. The last by a timer of the
  * event loop: where that stalls, nothing is told, and the manager does what it is there for.
  */
 export class ServiceReport {
-  readonly #manager: ServiceManager;
+  readonly #manager: ToldManager;
   readonly #clock: Clock;
   #isReady = false;
   #readyTaken = false;
   #isStopping = false;
   #told: string | undefined;
 
-  constructor(manager: ServiceManager, clock: Clock) {
+  constructor(manager: ToldManager, clock: Clock) {
     this.#manager = manager;
     this.#clock = clock;
     if (manager.watchdogMs !== undefined) this.#live(manager.watchdogMs / 2);

@@ -649,6 +649,15 @@ export const SERVICE_STATUS_NAMES_MAX = 20;
 /** Sockets that systemd hands over: an address or two for each service, and as many again for a host with many networks. */
 export const HANDED_SOCKETS_MAX = 64;
 
+/**
+ * Connections that systemd keeps over a restart (FileDescriptorStoreMax=): a board has one, some a few. All come back at the start, beneath
+ * the 1024 descriptors that a process may have open which was started without a word of how many.
+ */
+export const DESCRIPTOR_STORE_MAX = 512;
+
+/** A service manager answers within a millisecond, and within some hundreds where it reads all its units anew; a stop has no time for more. */
+export const DESCRIPTOR_STORE_ANSWER_MS = 1_000;
+
 /** `server.allow`: everybody that asks is compared with each. More are better said as networks. */
 export const INVENTORY_ALLOW_MAX = 256;
 

@@ -2,7 +2,7 @@
  * Sockets that a service manager has made and hands over at the start (sd_listen_fds(3)): LISTEN_FDS of them from descriptor 3
  * on, named by LISTEN_FDNAMES, for the process LISTEN_PID.
  */
-import { HANDED_SOCKETS_MAX } from '../base/limits.js';
+import { DESCRIPTOR_STORE_MAX, HANDED_SOCKETS_MAX } from '../base/limits.js';
 import { libcFunction, SystemCallError } from './libc.js';
 import { getsockname, getsockopt, intBytes, SOCK_DGRAM, SOCK_STREAM, SOL_SOCKET } from './socket-calls.js';
 import { type SocketPlace, socketPlace } from './socket-place.js';
@@ -23,16 +23,16 @@ const VARIABLES = ['LISTEN_FDS', 'LISTEN_PID', 'LISTEN_FDNAMES'] as const;
 const FIRST = 3;
 /** sd_listen_fds_with_names(3): where the manager gave no name. */
 const NO_NAME = 'unknown';
+/** What comes back from the store comes this way, too. */
+const HANDED_MAX = HANDED_SOCKETS_MAX + DESCRIPTOR_STORE_MAX;
 
 /** Takes the variables out of the environment, so that no child takes the descriptors for its own, and closes these on exec. */
 export function takeHandedDescriptors(environment: NodeJS.ProcessEnv, pid: number): HandedVerdict {
   const [count, forPid, names] = VARIABLES.map((name) => environment[name]);
   for (const name of VARIABLES) delete environment[name];
   if (count === undefined) return { answer: 'descriptors', descriptors: [] };
-  if (!/^\d{1,9}$/.test(count) || Number(count) > HANDED_SOCKETS_MAX) {
-    return refused(
-      `LISTEN_FDS is "${count}": a number up to ${HANDED_SOCKETS_MAX} is expected there (sd_listen_fds(3))`,
-    );
+  if (!/^\d{1,9}$/.test(count) || Number(count) > HANDED_MAX) {
+    return refused(`LISTEN_FDS is "${count}": a number up to ${HANDED_MAX} is expected there (sd_listen_fds(3))`);
   }
   if (Number(forPid) !== pid) {
     return refused(

@@ -3,6 +3,7 @@
  * no such socket. Nothing here waits or fails: without a manager, or with one that does not listen, nobody is told.
  */
 import { unreachable } from '../base/unreachable.js';
+import { type DescriptorStore, descriptorStore } from './descriptor-store.js';
 import { SystemCallError } from './libc.js';
 import { AF_UNIX, MSG_DONTWAIT, SOCK_CLOEXEC, SOCK_DGRAM, SOCK_NONBLOCK, sendto, socket } from './socket-calls.js';
 import { unixAddress } from './unix-socket.js';
@@ -21,17 +22,23 @@ export type ServiceNotice =
 export interface ServiceManager {
   /** How often it wants to hear that we live (WatchdogSec=); undefined: not at all. */
   readonly watchdogMs: number | undefined;
+  /** Undefined where it keeps nothing for us (FileDescriptorStoreMax=). */
+  readonly store: DescriptorStore | undefined;
   /** False if it could not be told now. */
   tell(notice: ServiceNotice): boolean;
 }
 
-export const NO_MANAGER: ServiceManager = { watchdogMs: undefined, tell: () => false };
+export const NO_MANAGER: ServiceManager = { watchdogMs: undefined, store: undefined, tell: () => false };
 
-/** Takes the variables out of the environment: what a child says is not about us. */
+/**
+ * Takes the variables out of the environment: what a child says is not about us. FDSTORE is what systemd says of its store since version 254,
+ * and the unit itself for those before.
+ */
 export function serviceManager(environment: NodeJS.ProcessEnv, pid: number): ServiceManager {
   const path = environment['NOTIFY_SOCKET'] ?? '';
   const watchdogMs = watchdogOf(environment, pid);
-  for (const name of ['NOTIFY_SOCKET', 'WATCHDOG_USEC', 'WATCHDOG_PID']) delete environment[name];
+  const storeMax = environment['FDSTORE'];
+  for (const name of ['NOTIFY_SOCKET', 'WATCHDOG_USEC', 'WATCHDOG_PID', 'FDSTORE']) delete environment[name];
   // A path, or an abstract name; `vsock:…` is for whole virtual machines.
   if (!/^[/@]./.test(path)) return NO_MANAGER;
   const descriptor = openSocket();
@@ -39,6 +46,7 @@ export function serviceManager(environment: NodeJS.ProcessEnv, pid: number): Ser
   const address = unixAddress(path);
   return {
     watchdogMs,
+    store: descriptorStore(address, storeMax),
     tell(notice) {
       const bytes = Buffer.from(encodeNotice(notice));
       return sendto.attempt(descriptor, bytes, bytes.length, MSG_DONTWAIT, address, address.length) !== undefined;
