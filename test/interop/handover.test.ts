@@ -6,7 +6,7 @@ import { describe, type TestContext, test } from 'node:test';
 import { setTimeout as passed } from 'node:timers/promises';
 import { makeDemoImage } from '../../src/workshop/demo-image.js';
 import { until } from '../support/commands.js';
-import type { Exercised } from '../support/disk-exerciser.js';
+import { type Exerciser, exerciseDisk, expectGoesOn } from '../support/exercise-disk.js';
 import {
   connectNamespaces,
   type NetworkNamespace,
@@ -15,11 +15,9 @@ import {
 } from '../support/network-namespace.js';
 import { outputIn, type ServedProgram, serveIn } from '../support/program-in-namespace.js';
 import { anyOf, without } from '../support/programs.js';
-import { projectFile } from '../support/project.js';
 import { scratchFolder } from '../support/scratch.js';
 
 const skip = anyOf(withoutNamespaces(), without('nft', 'nftables'));
-const EXERCISER = projectFile('build/test/support/disk-exerciser.js');
 const MIB = 1024 * 1024;
 const ROOM = 40 * MIB;
 
@@ -32,11 +30,6 @@ interface Bench {
   readonly inventory: string;
   readonly client: Exerciser;
   server: ServedProgram;
-}
-
-/** What it did since it was asked last. */
-interface Exerciser {
-  ask(word?: 'idle' | 'go' | 'steady'): Promise<Exercised>;
 }
 
 interface BenchOptions {
@@ -76,25 +69,8 @@ function same(inventory: string): string {
   return inventory;
 }
 
-async function exerciser(far: NetworkNamespace, from: number, board = 'node1'): Promise<Exerciser> {
-  const child = far.spawn('node', EXERCISER, '10.91.0.1', '10809', board, String(from));
-  child.stderr.on('data', (chunk: Buffer) => void process.stderr.write(chunk));
-  const lines: ((line: string) => void)[] = [];
-  let rest = '';
-  child.stdout.setEncoding('utf8').on('data', (text: string) => {
-    const parts = `${rest}${text}`.split('\n');
-    rest = parts.pop() ?? '';
-    for (const part of parts) lines.shift()?.(part);
-  });
-  const line = () => new Promise<string>((resolve) => lines.push(resolve));
-  assert.equal(await line(), 'attached');
-  return {
-    async ask(word) {
-      const answer = line();
-      child.stdin.write(`${word ?? 'now'}\n`);
-      return JSON.parse(await answer);
-    },
-  };
+function exerciser(far: NetworkNamespace, from: number, board = 'node1'): Promise<Exerciser> {
+  return exerciseDisk(far, { address: '10.91.0.1', board, from });
 }
 
 interface Gap {
@@ -110,17 +86,6 @@ async function restart(on: Bench, { gapMs = 0, inventory = on.inventory, words =
   await passed(gapMs);
   on.server = await serveIn(on.near, on.folder, inventory, words);
   return performance.now() - stoppedMs;
-}
-
-async function expectGoesOn({ client }: Bench): Promise<Exercised> {
-  const since = await client.ask();
-  assert.deepEqual(since.failures, []);
-  for (;;) {
-    const later = await client.ask();
-    assert.deepEqual(later.failures, []);
-    if (later.requests > 50) return { ...later, slowestMs: Math.max(since.slowestMs, later.slowestMs) };
-    await passed(20);
-  }
 }
 
 function rulesIn(namespace: NetworkNamespace): Promise<string> {

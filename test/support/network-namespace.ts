@@ -14,6 +14,12 @@ export interface NetworkNamespace {
   inside<Result>(action: () => Result): Result;
   /** Starts a program there; it is killed, by its id, when the test is over, and by the kernel should this process be killed. */
   spawn(program: string, ...programArguments: readonly string[]): ChildProcessWithoutNullStreams;
+  /** The same, with these as its descriptors from 3 on. */
+  spawnWith(
+    descriptors: readonly number[],
+    program: string,
+    ...programArguments: readonly string[]
+  ): ChildProcessWithoutNullStreams;
   /** `ip -n THIS …`; throws if ip does not like it. */
   ip(...ipArguments: readonly string[]): void;
 }
@@ -35,15 +41,18 @@ export function networkNamespace(context: Ending): NetworkNamespace {
     ip('netns', 'delete', name);
   });
   ip('-n', name, 'link', 'set', 'lo', 'up');
+  const spawnWith: NetworkNamespace['spawnWith'] = (descriptors, program, ...programArguments) => {
+    const inside = ['ip', 'netns', 'exec', name, program, ...programArguments];
+    const child = spawn('setpriv', ['--pdeathsig', 'KILL', ...inside], { stdio: [...PIPES, ...descriptors] });
+    children.push(child);
+    if (!hasPipes(child)) throw new Error(`${program} has no pipes`);
+    return child;
+  };
   return {
     name,
     inside: (action) => insideNamespace(name, action),
-    spawn(program, ...programArguments) {
-      const inside = ['ip', 'netns', 'exec', name, program, ...programArguments];
-      const child = spawn('setpriv', ['--pdeathsig', 'KILL', ...inside], { stdio: 'pipe' });
-      children.push(child);
-      return child;
-    },
+    spawn: (program, ...programArguments) => spawnWith([], program, ...programArguments),
+    spawnWith,
     ip: (...ipArguments) => ip('-n', name, ...ipArguments),
   };
 }
@@ -69,6 +78,7 @@ export interface CableEnd {
 }
 
 const PREFIX = 'brambleboot-';
+const PIPES = ['pipe', 'pipe', 'pipe'] as const;
 const CLONE_NEWNET = 0x40000000;
 
 const setns = libcFunction('setns', 'int setns(int fd, int kind)');
@@ -87,6 +97,10 @@ function insideNamespace<Result>(name: string, action: () => Result): Result {
     closeSync(away);
     closeSync(home);
   }
+}
+
+function hasPipes(child: ChildProcess): child is ChildProcessWithoutNullStreams {
+  return [child.stdin, child.stdout, child.stderr].every((stream) => stream !== null);
 }
 
 /** Namespaces outlive a test process that was killed; their names tell whose they were. */
