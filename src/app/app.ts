@@ -18,8 +18,10 @@ import type {
 import { servedBy } from '../inventory/difference.js';
 import type { TlsReading } from '../inventory/tls-files.js';
 import type { NbdTls } from '../nbd/connection.js';
+import { StoreKeeper } from '../nbd/handover/store-keeper.js';
 import { TlsDoor } from '../nbd/handshake/tls-door.js';
 import { type NbdServer, nbdServer } from '../nbd/server.js';
+import type { HandedDescriptor } from '../os/handed-descriptors.js';
 import { hostTime } from '../os/host-time.js';
 import { neighbourMac } from '../os/neighbours.js';
 import { chooseInterfaces } from '../os/network-interfaces.js';
@@ -62,6 +64,8 @@ export interface AppOptions extends OpenConfiguration {
   readonly version: string;
   /** What systemd made for us: each takes the place of a listener of our own. */
   readonly sockets?: HandedSockets;
+  /** Connections that it kept for the process before us. */
+  readonly stored?: readonly HandedDescriptor[];
   readonly manager?: ServiceManager;
 }
 
@@ -159,12 +163,14 @@ class Appliance implements App {
         return nbdTls();
       },
     });
+    const store = new StoreKeeper(options.manager?.store, options.stored ?? []);
     this.#handover = new Handover({
       ...{ nbdServer: this.#nbdServer, boards: () => boards.all, hostTime, clock, log },
       ...{ folder: new HandoverFolder(handoverFolder(state.path)), limitMs: inventory.server.handoverLimitMs },
+      store,
       look: () =>
         lookForKeeping({
-          ...{ stateFolder: state.path, port: inventory.nbd.port },
+          ...{ store, stateFolder: state.path, port: inventory.nbd.port },
           limitMs: inventory.server.handoverLimitMs,
         }),
     });

@@ -1,4 +1,5 @@
 import type { Inventory } from '../inventory/inventory.js';
+import { isStoredName } from '../nbd/handover/store-keeper.js';
 import {
   duplicate,
   type HandedDescriptor,
@@ -24,7 +25,12 @@ export type HandedSockets = Readonly<Record<HandedService, readonly ServiceSocke
 export const NONE_HANDED: HandedSockets = { nbd: [], http: [], tftp: [] };
 
 export type HandedSocketsVerdict =
-  | { readonly answer: 'sockets'; readonly sockets: HandedSockets }
+  | {
+      readonly answer: 'sockets';
+      readonly sockets: HandedSockets;
+      /** What the process before us had left with systemd. */
+      readonly stored: readonly HandedDescriptor[];
+    }
   /** A sentence each, that says what to change in which unit. */
   | { readonly answer: 'refused'; readonly because: readonly string[] };
 
@@ -41,7 +47,9 @@ export function sortHanded(
 ): HandedSocketsVerdict {
   const sockets: Record<HandedService, ServiceSocket[]> = { nbd: [], http: [], tftp: [] };
   const because: string[] = [];
+  const stored = descriptors.filter(({ name }) => isStoredName(name));
   for (const { descriptor, name } of descriptors) {
+    if (isStoredName(name)) continue;
     const socket = look(descriptor);
     const service = HANDED_SERVICES.find((known) => known === name);
     const fault = socket === undefined ? NO_SOCKET : service === undefined ? NO_SERVICE : misfit(service, socket);
@@ -51,7 +59,7 @@ export function sortHanded(
       because.push(`descriptor ${descriptor}, ${described(name, socket)}: ${fault}`);
     }
   }
-  return because.length > 0 ? { answer: 'refused', because } : { answer: 'sockets', sockets };
+  return because.length > 0 ? { answer: 'refused', because } : { answer: 'sockets', sockets, stored };
 }
 
 const NO_SOCKET =

@@ -26,7 +26,7 @@ export async function serve(options: ServeOptions): Promise<ExitStatus> {
     process.stderr.write(renderRefusal(handed.because));
     return ExitStatus.WrongUsage;
   }
-  const { sockets } = handed;
+  const { sockets, stored } = handed;
   const manager = serviceManager(process.env, process.pid);
   const path = configPath(options.config);
   const opened = await openConfiguration(path, systemClock, stateFoldersOf(process.env));
@@ -45,7 +45,7 @@ export async function serve(options: ServeOptions): Promise<ExitStatus> {
   for (const warning of handedWarnings(sockets, inventory)) log.warn({ warning }, 'socket.warning');
   for (const warning of tls.warnings) log.warn({ warning }, 'nbd.tls.warning');
   const asked = stopAsked(log);
-  const app = await startApp({ ...opened, path, clock: systemClock, log, version, sockets, manager });
+  const app = await startApp({ ...opened, path, clock: systemClock, log, version, sockets, stored, manager });
   hangUps.listen(() => void app.reload({ by: 'SIGHUP', force: false }));
   const status = await asked;
   // A disk that hangs must not keep us from ending: what it did not answer was not acknowledged either.

@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import { describe, test } from 'node:test';
 import { HANDED_SERVICES } from '../../src/app/handed-sockets.js';
-import { STOP_MS_MAX, THREADS_FOR_DISKS, YOUNG_MEBIBYTES_MAX } from '../../src/base/limits.js';
+import { DESCRIPTOR_STORE_MAX, STOP_MS_MAX, THREADS_FOR_DISKS, YOUNG_MEBIBYTES_MAX } from '../../src/base/limits.js';
 import { ExitStatus } from '../../src/cli/exit-status.js';
 import { commandLine } from '../../src/cli/program.js';
 import { parseInventory } from '../../src/inventory/parse.js';
@@ -69,6 +69,12 @@ describe('systemd/brambleboot.service', () => {
     assert.deepEqual(valuesOf('User'), ['brambleboot']);
     assert.ok(valuesOf('Environment').includes(`UV_THREADPOOL_SIZE=${THREADS_FOR_DISKS}`));
     assert.ok(valuesOf('Environment').includes(`NODE_OPTIONS=--max-semi-space-size=${YOUNG_MEBIBYTES_MAX}`));
+  });
+
+  test('has systemd keep as many connections as we leave with it, and say so', () => {
+    assert.deepEqual(valuesOf('FileDescriptorStoreMax'), [String(DESCRIPTOR_STORE_MAX)]);
+    assert.ok(valuesOf('Environment').includes(`FDSTORE=${DESCRIPTOR_STORE_MAX}`));
+    assert.ok(howTo.includes(`FileDescriptorStoreMax=${DESCRIPTOR_STORE_MAX}`));
   });
 
   test('does not try again what would fail again', () => {

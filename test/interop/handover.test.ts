@@ -226,6 +226,7 @@ describe('a board that runs while the server is restarted', { skip }, () => {
     const on = await bench(context, { disk: 'direct', words });
     const told = await on.server.firstLogged('handover.impossible');
     assert.match(String(told['because']), /CAP_NET_ADMIN/);
+    assert.match(String(told['remedy']), /CAP_NET_ADMIN.* FileDescriptorStoreMax=/);
     await on.server.stop();
     assert.deepEqual(on.server.logged('disk.going')[0]?.['boards'], ['node1']);
   });

@@ -6,6 +6,7 @@ import type { Board } from '../../boards/board.js';
 import type { HandoverStatus } from '../../boards/journal/status.js';
 import type { FrozenConnection, LostConnection } from '../../nbd/handover/frozen-connection.js';
 import type { FrozenBoard } from '../../nbd/handover/frozen-wire.js';
+import type { StoreKeeper } from '../../nbd/handover/store-keeper.js';
 import type { NbdServer } from '../../nbd/server.js';
 import type { HostTime } from '../../os/host-time.js';
 import { resetConnection } from '../../os/tcp-probe.js';
@@ -17,6 +18,8 @@ import { messageOf, tooLate } from './verdicts.js';
 export interface HandoverOptions {
   /** Whether connections can be kept here. */
   readonly look: () => Promise<KeepingVerdict>;
+  /** What a service manager has kept comes back this way, by whatever we keep connections now. */
+  readonly store: Pick<StoreKeeper, 'fetch' | 'empty'>;
   readonly folder: HandoverFolder;
   readonly nbdServer: Pick<NbdServer, 'freeze' | 'thaw' | 'connections'>;
   readonly boards: () => readonly Board[];
@@ -56,7 +59,9 @@ export class Handover {
     }
     const sockets = this.#fetchAll(found);
     // Their peers have heard nothing yet: what is written down is true until now, and of nobody from here on.
-    if (this.#keeping !== undefined) await folder.clear();
+    const areHere = [...sockets.values()].some((socket) => typeof socket === 'number');
+    if (this.#keeping !== undefined || areHere) await folder.clear();
+    await this.#emptyStore();
     // Nothing is touched where nothing was: who went before us may have been killed, and left rules that keep everybody out.
     this.#isHolding = found.length > 0 || (await this.#keeping?.isHolding()) === true;
     if (this.#isHolding) await this.#insist(async () => this.#keeping?.letThrough());
@@ -78,12 +83,21 @@ export class Handover {
   }
 
   #fetch({ socket }: FrozenConnection): number | string {
-    if (this.#keeping === undefined) return 'this process may not take connections over';
+    const keeper = socket.kind === 'stored' ? this.#options.store : this.#keeping?.keeper;
+    if (keeper === undefined) return 'this process may not take connections over';
     try {
-      return this.#keeping.keeper.fetch(socket);
+      return keeper.fetch(socket);
     } catch (error) {
       return messageOf(error);
     }
+  }
+
+  /** Of what nobody goes on with, peers are told; and what is ours again is closed when we close it. */
+  async #emptyStore(): Promise<void> {
+    const { store, log } = this.#options;
+    const { unclaimed, isEmpty } = await store.empty();
+    for (const { name, because } of unclaimed) log.warn({ name, because }, 'handover.unclaimed');
+    if (!isEmpty) log.error({ because: STORE_SILENT, means: NOT_CLOSED }, 'handover.store.silent');
   }
 
   status(): HandoverStatus {
@@ -135,7 +149,9 @@ export class Handover {
     const busy = new Set(
       [...lost, ...frozen.filter(({ unanswered }) => unanswered.length > 0)].map(({ board }) => board),
     );
-    const saved = await Promise.all([...byBoard].map(([board, connections]) => this.#save(board, connections, busy)));
+    const saving = Promise.all([...byBoard].map(([board, connections]) => this.#save(board, connections, busy)));
+    const [saved, isSettled] = await Promise.all([saving, keeping.settled()]);
+    if (!isSettled) this.#options.log.error({ because: STORE_SILENT, means: MAY_BE_LOST }, 'handover.store.silent');
     const kept = saved.flat();
     this.#isHolding = kept.length === 0 && frozen.length + lost.length > 0;
     await this.release();
@@ -229,3 +245,6 @@ type Sockets = ReadonlyMap<FrozenConnection, number | string>;
 const HOLD_ATTEMPTS = 3;
 const RESTART_LOSES = 'boards that run lose their root disk when this server is restarted';
 const DISK_LOST = 'its root disk is gone; what it was answered is kept: boot it anew';
+const STORE_SILENT = 'the service manager has not said in time that it has dealt with what it was told';
+const MAY_BE_LOST = 'it may not have the connections that it was to keep, and their boards lose their disks then';
+const NOT_CLOSED = 'a connection that it has still is not closed when we close it; the next start tries again';

@@ -1,4 +1,5 @@
 import type { ConnectionKeeper } from '../../nbd/handover/keeper.js';
+import type { StoreKeeper } from '../../nbd/handover/store-keeper.js';
 import { TcpKeeper } from '../../nbd/handover/tcp-keeper.js';
 import { ConnectionHold } from '../../os/connection-hold.js';
 import { fileNumber } from '../../os/file-identity.js';
@@ -7,6 +8,8 @@ import { whyNoTcpRepair } from '../../os/tcp-repair.js';
 /** Keeps the boards' connections from one process to the next. */
 export interface Keeping {
   readonly keeper: ConnectionKeeper;
+  /** Those that are to be kept are safe although we end. False if nobody says so. */
+  settled(): Promise<boolean>;
   /** Whether anybody is kept out now. */
   isHolding(): Promise<boolean>;
   /** Those that were kept are back. Who comes to the ports waits on. */
@@ -21,6 +24,8 @@ export type KeepingVerdict =
   | { readonly answer: 'cannot'; readonly because: string; readonly remedy: string };
 
 export interface KeepingOptions {
+  /** Of a service manager, or of none. */
+  readonly store: StoreKeeper;
   /** There is one at least: by its number the rules of several servers on a host are told apart. */
   readonly stateFolder: string;
   /** Of our own listener. */
@@ -29,32 +34,52 @@ export interface KeepingOptions {
   readonly limitMs: number;
 }
 
-/** Whether a stop of ours can keep the boards' connections for the next process, and by what. Changes nothing. */
-export async function lookForKeeping({ stateFolder, port, limitMs }: KeepingOptions): Promise<KeepingVerdict> {
+/**
+ * Whether a stop of ours can keep the boards' connections for the next process, and by what. By TCP_REPAIR where that can be: whoever
+ * started us, and for as long as a peer is patient. Changes nothing.
+ */
+export async function lookForKeeping(options: KeepingOptions): Promise<KeepingVerdict> {
+  const { store, stateFolder } = options;
   const hold = new ConnectionHold(`brambleboot_${fileNumber(stateFolder)}`);
   const lack = await whyNotKept(hold);
-  if (lack !== undefined) return { answer: 'cannot', ...lack };
+  if (lack === undefined) return { answer: 'can', keeping: byRepair(hold, options) };
+  if (store.max !== undefined) return { answer: 'can', keeping: byStore(store) };
+  return { answer: 'cannot', ...lack };
+}
+
+function byRepair(hold: ConnectionHold, { port, limitMs }: KeepingOptions): Keeping {
   const keeper = new TcpKeeper(hold, limitMs / 1000);
   return {
-    answer: 'can',
-    keeping: {
-      keeper,
-      isHolding: () => hold.isHolding(),
-      letThrough: () => keeper.letThrough([port]),
-      release: () => keeper.release(),
-    },
+    keeper,
+    settled: async () => true,
+    isHolding: () => hold.isHolding(),
+    letThrough: () => keeper.letThrough([port]),
+    release: () => keeper.release(),
   };
 }
 
-/** What is missing to keep connections by `hold`. */
+/** Nobody is kept out: whoever comes while we are away is refused, unless the service manager has our port. */
+function byStore(store: StoreKeeper): Keeping {
+  return {
+    keeper: store,
+    settled: () => store.settled(),
+    isHolding: async () => false,
+    letThrough: async () => {},
+    release: async () => {},
+  };
+}
+
+/** What is missing to keep connections by `hold`, which a service manager may make up for. */
 export async function whyNotKept(
   hold = new ConnectionHold('brambleboot'),
 ): Promise<{ readonly because: string; readonly remedy: string } | undefined> {
   const because = whyNoTcpRepair() ?? (await hold.whyNot());
   if (because === undefined) return undefined;
-  return { because, remedy: because.includes('nftables') ? INSTALL : GRANT };
+  return { because, remedy: `${because.includes('nftables') ? INSTALL : GRANT}; ${STORE}` };
 }
 
 const GRANT =
   'grant CAP_NET_ADMIN: `cap_add: [NET_ADMIN]` in compose.yaml, AmbientCapabilities= and CapabilityBoundingSet= in the unit';
 const INSTALL = 'install nftables on this host, or build the container image anew';
+const STORE =
+  'or let systemd keep the connections: FileDescriptorStoreMax= in the unit, as systemd/brambleboot.service has it';

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
 import { Handover, type HandoverOptions } from '../../../src/app/handover/handover.js';
 import { HandoverFolder, handoverFolder, hasFrozenConnections } from '../../../src/app/handover/handover-folder.js';
-import type { KeepingVerdict } from '../../../src/app/handover/keeping.js';
+import type { Keeping } from '../../../src/app/handover/keeping.js';
 import type { Board } from '../../../src/boards/board.js';
 import type { FrozenConnection } from '../../../src/nbd/handover/frozen-connection.js';
 import type { NbdServer } from '../../../src/nbd/server.js';
@@ -29,6 +29,7 @@ interface World {
   readonly state: string;
   readonly steps: string[];
   readonly said: ReturnType<typeof keptLog>;
+  readonly keeping: Keeping;
   now: HostTime;
   process(options?: Partial<HandoverOptions>): Handover;
 }
@@ -54,14 +55,12 @@ async function world(
       throw new Error('there is no socket here');
     },
   };
-  const keeping: KeepingVerdict = {
-    answer: 'can',
-    keeping: {
-      keeper,
-      isHolding: async () => false,
-      letThrough: async () => void steps.push('let through'),
-      release: async () => void steps.push('release'),
-    },
+  const keeping: Keeping = {
+    keeper,
+    settled: async () => true,
+    isHolding: async () => false,
+    letThrough: async () => void steps.push('let through'),
+    release: async () => void steps.push('release'),
   };
   const nbdServer: Pick<NbdServer, 'freeze' | 'thaw' | 'connections'> = {
     freeze: async () => ({ frozen, lost: [] }),
@@ -69,10 +68,11 @@ async function world(
     connections: () => [],
   };
   const made: World = {
-    ...{ state, steps, said, now: { hostBoot: 'one', uptimeMs: 1000 } },
+    ...{ state, steps, said, keeping, now: { hostBoot: 'one', uptimeMs: 1000 } },
     process: (options = {}) =>
       new Handover({
-        look: async () => keeping,
+        look: async () => ({ answer: 'can', keeping }),
+        store: { fetch: (socket) => keeper.fetch(socket), empty: async () => ({ unclaimed: [], isEmpty: true }) },
         folder: new HandoverFolder(handoverFolder(state)),
         nbdServer,
         boards: () => boards,
@@ -158,6 +158,22 @@ describe('a handover', () => {
     const told = linesOf(on, 'handover.dropped').map(({ board }) => board);
     assert.deepEqual(told, ['node1', 'node2', 'node3', 'node4']);
     assert.deepEqual(readdirSync(folder), []);
+  });
+
+  test('says what a service manager had for nobody, and that it does not answer', async (context) => {
+    const { board } = await fileBoard(context, 'node1', 4096);
+    const on = await world(context, [board], [connection('node1')]);
+    const unclaimed = [{ name: 'one', because: 'nobody knows it' }];
+    const store = { fetch: () => 7, empty: async () => ({ unclaimed, isEmpty: false }) };
+    const deaf = on.process({
+      store,
+      look: async () => ({ answer: 'can', keeping: { ...on.keeping, settled: async () => false } }),
+    });
+    await deaf.thaw();
+    assert.equal(linesOf(on, 'handover.unclaimed')[0]?.['because'], 'nobody knows it');
+    assert.match(String(linesOf(on, 'handover.store.silent')[0]?.['means']), /not closed/);
+    assert.deepEqual((await deaf.freeze()).kept, ['node1'], 'and is believed to have it all the same');
+    assert.match(String(linesOf(on, 'handover.store.silent')[1]?.['means']), /lose their disks/);
   });
 
   test('says at the start what is missing, and freezes nothing then', async (context) => {
