@@ -1,6 +1,7 @@
 // A connection that goes from one server to the next: its client is told nothing, loses nothing, and gets each answer once.
 import assert from 'node:assert/strict';
 import { describe, type TestContext, test } from 'node:test';
+import { NBD_REQUESTS_IN_FLIGHT_MAX } from '../../../src/base/limits.js';
 import type { Board } from '../../../src/boards/board.js';
 import type { DiskUser } from '../../../src/boards/writer-lock/writer-lock.js';
 import type { FrozenConnection } from '../../../src/nbd/handover/frozen-connection.js';
@@ -8,6 +9,7 @@ import { decodeFrozenBoard, encodeFrozenBoard } from '../../../src/nbd/handover/
 import type { NbdServer } from '../../../src/nbd/server.js';
 import { Command } from '../../../src/nbd/wire/constants.js';
 import { diskBoard } from '../../support/boards.js';
+import { FaultDevice } from '../../support/fault-device.js';
 import { GateDevice } from '../../support/gate-device.js';
 import { fileBoard, serveFiles } from '../../support/lane-server.js';
 import { joined, requestBytes } from '../../support/nbd-bytes.js';
@@ -107,6 +109,44 @@ describe('a connection that is handed on', () => {
     await expectDone(client, 1, 2);
     await client.send(read(4, 0, 512 + 300_000));
     await expectRead(client, 4, joined(new Uint8Array(512).fill(1), new Uint8Array(300_000).fill(2)));
+  });
+
+  test('what was answered behind a large read that stands still goes out, and the read is done again', async (context) => {
+    const before = new FaultDevice(4 * MEBI);
+    const { port, server } = await serveBoards(context, [diskBoard('node1', before)]);
+    const client = await rawNbd(context, port).transmitting();
+    before.hold('read');
+    await client.send(read(1, 0, 2 * MEBI), write(2, 3 * MEBI, 512));
+    await until(() => before.waiting === 1 && before.attempts.length === 1);
+    const after = new FaultDevice(4 * MEBI);
+    await next(context, server, diskBoard('node1', after));
+    before.release();
+    await expectDone(client, 2);
+    await expectRead(client, 1, new Uint8Array(2 * MEBI));
+  });
+
+  test('what is handed on is not what comes into its buffers later', async (context) => {
+    const before = new GateDevice(MEBI);
+    const { port, server } = await serveBoards(context, [diskBoard('node1', before)]);
+    const client = await rawNbd(context, port).transmitting();
+    const count = NBD_REQUESTS_IN_FLIGHT_MAX + 40;
+    await client.send(...Array.from({ length: count }, (_, index) => write(index % 251, index * 512, 512)));
+    await until(() => before.waiting === NBD_REQUESTS_IN_FLIGHT_MAX);
+    const keeper = new OwnKeeper();
+    const { frozen } = await server.freeze(keeper);
+    before.open(); // each that is done gives its buffer back, and the next one takes it
+    await until(() => before.attempts.length >= NBD_REQUESTS_IN_FLIGHT_MAX);
+    const after = new GateDevice(MEBI);
+    after.open();
+    const board = diskBoard('node1', after);
+    const second = await serveBoards(context, [board]);
+    for (const connection of told(frozen)) {
+      await second.server.thaw(connection, board, keeper.fetch(connection.socket));
+    }
+    for (let index = 0; index < count; index += 1) assert.equal((await client.reply())?.error, 0);
+    for (let index = 0; index < count; index += 1) {
+      assert.deepEqual(after.bytes.subarray(index * 512, index * 512 + 512), new Uint8Array(512).fill(index % 251));
+    }
   });
 
   test('is refused where its disk is another’s', async (context) => {
