@@ -214,9 +214,8 @@ class Appliance implements App {
     await this.#handover.thaw();
     await this.#storage.start();
     await this.#network.start();
-    await this.#handover.release();
     this.#certificates.start();
-    await this.#reloader.start();
+    await Promise.all([this.#handover.release(), this.#reloader.start()]);
     this.#serviceReport.ready(this.#sentence());
     this.#watchJournal();
   }

@@ -328,6 +328,7 @@ describe('EXTENDED_HEADERS', () => {
       assert.deepEqual(state.terms, {
         form: EXTENDED_REPLIES,
         requests: EXTENDED_REQUESTS,
+        replies: 'extended',
         tellsAllocation: false,
       });
     }
