@@ -285,7 +285,7 @@ export class NbdConnection {
     this.#advancing = true;
     try {
       let goesOn = true;
-      while (goesOn) goesOn = this.#takeOne();
+      while (goesOn) goesOn = !this.#mayMoveOn() && this.#takeOne();
       if (this.#finishing !== undefined && !this.#isHeldUp()) {
         void this.close(this.#finishing.because, 'graceful', this.#finishing.lingerMs);
       } else if (this.#peerEnded && !this.#isHeldUp()) void this.close('connection closed', 'graceful');
@@ -298,15 +298,21 @@ export class NbdConnection {
     this.#throttle();
   }
 
-  /** What was thawed goes to the lanes when all that came with it is dealt with. */
+  /** What was thawed goes to the lanes where a request ends: a client that always has more to send would not come to an end by itself. */
   #moveOn(): void {
     const phase = this.#phase;
-    if (!this.#isForLanes || phase.at !== 'transmitting' || this.#isHalting) return;
-    if (!phase.framing.isBetweenRequests || this.#queue.length > NBD_LANE_INPUT_BYTES) return;
+    if (phase.at !== 'transmitting' || !this.#mayMoveOn()) return;
     this.#isForLanes = false;
     void this.#toLanes(phase.disk)
       .then(() => this.#advance())
       .catch((error: unknown) => this.#fail(error));
+  }
+
+  #mayMoveOn(): boolean {
+    const phase = this.#phase;
+    if (!this.#isForLanes || phase.at !== 'transmitting') return false;
+    if (this.#isHalting || this.#finishing !== undefined) return false;
+    return phase.framing.isBetweenRequests && this.#queue.length <= NBD_LANE_INPUT_BYTES;
   }
 
   #takeOne(): boolean {
