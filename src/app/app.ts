@@ -164,15 +164,11 @@ class Appliance implements App {
       },
     });
     const store = new StoreKeeper(options.manager?.store, options.stored ?? []);
+    const { handoverLimitMs: limitMs } = inventory.server;
     this.#handover = new Handover({
       ...{ nbdServer: this.#nbdServer, boards: () => boards.all, hostTime, clock, log },
-      ...{ folder: new HandoverFolder(handoverFolder(state.path)), limitMs: inventory.server.handoverLimitMs },
-      store,
-      look: () =>
-        lookForKeeping({
-          ...{ store, stateFolder: state.path, port: inventory.nbd.port },
-          limitMs: inventory.server.handoverLimitMs,
-        }),
+      ...{ folder: new HandoverFolder(handoverFolder(state.path)), limitMs, store },
+      look: () => lookForKeeping({ store, stateFolder: state.path, port: inventory.nbd.port, limitMs }),
     });
     const waysIn = new WaysIn({
       ...{ inventory: () => this.#running.inventory, state, shared, sockets: options.sockets ?? NONE_HANDED },

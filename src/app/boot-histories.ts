@@ -1,4 +1,5 @@
-import type { Clock, Timer } from '../base/clock.js';
+import { type Clock, passed, type Timer } from '../base/clock.js';
+import { reasonOf } from '../base/errors.js';
 import {
   BOOT_ACROSS_ABSENCE_MS,
   BOOT_HISTORIES_LEFT_BEHIND_MAX,
@@ -94,7 +95,7 @@ export class BootHistories {
     this.#timer?.cancel();
     // What could not even be read is left as it is.
     if (!this.#restored) return;
-    const late = new Promise<'late'>((resolve) => clock.after(BOOT_HISTORY_STOP_MS, () => resolve('late')));
+    const late = passed(clock, BOOT_HISTORY_STOP_MS).then(() => 'late' as const);
     const last = (async () => {
       await this.#round;
       await this.#write([...this.#due.keys()]);
@@ -197,9 +198,4 @@ export class BootHistories {
   #now(): Moment {
     return { ...this.#options.hostTime(), at: this.#options.clock.today() };
   }
-}
-
-/** `ENOSPC: no space left on device`, without the call and the file that Node puts behind it: the same trouble is the same text. */
-function reasonOf(error: unknown): string {
-  return error instanceof Error ? (error.message.split(', ')[0] ?? '') : String(error);
 }

@@ -1,5 +1,6 @@
 import { dirname, resolve } from 'node:path';
 import type { Clock } from '../base/clock.js';
+import { messageOf } from '../base/errors.js';
 import { whoWeAre } from '../base/own-user.js';
 import { type OpenBoards, openBoards } from '../boards/opening/open-boards.js';
 import { byPosition, type Fault } from '../inventory/fault.js';
@@ -110,7 +111,7 @@ function stateFolder(path: string): StateFolder | string {
     return takeStateFolder(path);
   } catch (error) {
     if (error instanceof StateFolderInUse) return error.message;
-    const why = error instanceof Error ? error.message : String(error);
+    const why = messageOf(error);
     const owned = `\`chown -R ${process.getuid?.() ?? 'USER'} ${path}\``;
     return `the state folder ${path} can't be used by ${whoWeAre()}: ${why}. It and what is in it must be that user's: ${owned}`;
   }

@@ -1,3 +1,4 @@
+import { codeOf, messageOf } from '../base/errors.js';
 import type { Log } from '../base/log.js';
 import type { ListenerStatus } from '../boards/journal/status.js';
 import { withBindAdvice } from '../os/bind-advice.js';
@@ -107,7 +108,7 @@ type ListenerState =
 
 /** For people. `service`: where its ports are not for us to choose. */
 export function explainBindFailure(error: unknown, service?: 'tftp'): string {
-  const message = error instanceof Error ? error.message : String(error);
-  const code = error instanceof Error && 'code' in error ? error.code : undefined;
+  const message = messageOf(error);
+  const code = codeOf(error);
   return typeof code === 'string' ? withBindAdvice(message, code, service) : message;
 }

@@ -1,6 +1,7 @@
 import { resolve } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import type { Clock, Timer } from '../base/clock.js';
+import { messageOf } from '../base/errors.js';
 import { INVENTORY_FAULTS_PRINTED_MAX, RELOAD_RETRY_MS } from '../base/limits.js';
 import type { Log } from '../base/log.js';
 import type { InventoryFaultsStatus, InventoryStatus, ReloadVerdict, WaitingChange } from '../boards/journal/status.js';
@@ -228,7 +229,7 @@ export class Reloader {
     try {
       await this.#last.write(this.#target.source.text, path);
     } catch (error) {
-      const because = error instanceof Error ? error.message : String(error);
+      const because = messageOf(error);
       log.warn({ file: this.#last.path, because }, 'inventory.copy.failed');
     }
   }

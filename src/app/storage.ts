@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import type { Clock, Timer } from '../base/clock.js';
+import { codeOf } from '../base/errors.js';
 import {
   STORAGE_ENOUGH_SHARE,
   STORAGE_FORGOTTEN_MS,
@@ -286,5 +287,5 @@ export class Storage {
 
 /** What can't be looked at for another reason is not known to be gone. */
 function goneOrUnknown(error: unknown): 'gone' | undefined {
-  return error instanceof Error && 'code' in error && error.code === 'ENOENT' ? 'gone' : undefined;
+  return codeOf(error) === 'ENOENT' ? 'gone' : undefined;
 }

@@ -12,6 +12,11 @@ export interface Timer {
   cancel(): void;
 }
 
+/** Resolves after so long. */
+export function passed(clock: Clock, delayMs: number): Promise<void> {
+  return new Promise((resolve) => void clock.after(delayMs, resolve));
+}
+
 export const systemClock: Clock = {
   nowMs: systemUptimeMs,
   today: () => new Date(),

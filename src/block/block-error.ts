@@ -1,3 +1,5 @@
+import { messageOf } from '../base/errors.js';
+
 /** Why a device failed, as the kernel's errno names it; each protocol translates these in one place. */
 export const BLOCK_ERROR_CODES = [
   'EIO',
@@ -62,7 +64,7 @@ export function blockErrorFrom(error: unknown, facts: BlockFacts): BlockError {
   const code = error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : 'EIO';
   const known = CODES[code];
   if (known !== undefined) return new BlockError(known, facts);
-  const said = error instanceof Error ? error.message : String(error);
+  const said = messageOf(error);
   // `EIO: i/o error, fdatasync` would say the code once more, and behind a detail nothing that is not there already.
   if (code === 'EIO') return new BlockError('EIO', { ...facts, detail: facts.detail ?? said.replace(/^EIO: /, '') });
   return new BlockError('EIO', { ...facts, detail: facts.detail === undefined ? said : `${facts.detail} (${said})` });

@@ -1,5 +1,6 @@
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { parseIpv4, parseMac } from '../base/addresses.js';
+import { messageOf } from '../base/errors.js';
 import { Malformed } from '../base/malformed.js';
 import { printable } from '../base/printable.js';
 import { parseSerial } from '../base/serial.js';
@@ -29,7 +30,7 @@ export async function runCommandLine(words: readonly string[]): Promise<ExitStat
     return status;
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? ExitStatus.Done : ExitStatus.WrongUsage;
-    process.stderr.write(`brambleboot: ${printable(error instanceof Error ? error.message : String(error))}\n`);
+    process.stderr.write(`brambleboot: ${printable(messageOf(error))}\n`);
     return ExitStatus.Failed;
   }
 }

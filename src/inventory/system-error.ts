@@ -1,9 +1,10 @@
+import { codeOf } from '../base/errors.js';
 import { whoWeAre } from '../base/own-user.js';
 import type { Complaint } from './fault.js';
 
 /** Why the kernel would not let us at a file, for somebody who did not write the program. */
 export function explainSystemError(error: unknown, what: string, ifMissing: string): Complaint {
-  const code = error instanceof Error && 'code' in error ? String(error.code) : undefined;
+  const code = codeOf(error);
   switch (code) {
     case 'ENOENT':
       return { problem: `${what} does not exist`, remedy: ifMissing };

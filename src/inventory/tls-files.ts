@@ -2,6 +2,7 @@ import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto';
 import { constants } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { createSecureContext } from 'node:tls';
+import { messageOf } from '../base/errors.js';
 import { TLS_FILE_BYTES_MAX } from '../base/limits.js';
 import { shortened } from '../base/printable.js';
 import type { Complaint, Fault } from './fault.js';
@@ -259,6 +260,6 @@ export function dayOf(date: Date): string {
 
 /** `error:0A00018F:SSL routines::ee key too small` to its last part. */
 function opensslWords(error: unknown): string {
-  const message = error instanceof Error ? error.message : String(error);
+  const message = messageOf(error);
   return shortened(message.split('::').at(-1) ?? message, 200);
 }

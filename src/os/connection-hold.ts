@@ -5,7 +5,9 @@
  * of it is dropped. So is whoever wants to connect to the port of a listener that is away: a client tries once, and a refusal
  * is for good.
  */
+
 import { type ExecFileException, execFile } from 'node:child_process';
+import { messageOf } from '../base/errors.js';
 import { HELD_RULES_MS } from '../base/limits.js';
 
 export interface HeldConnection {
@@ -61,7 +63,7 @@ export class ConnectionHold {
       await runNft(holdRules(this.#table, probe), ['--check']);
       return undefined;
     } catch (error) {
-      return error instanceof Error ? error.message : String(error);
+      return messageOf(error);
     }
   }
 }

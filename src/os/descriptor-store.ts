@@ -12,6 +12,7 @@ import {
   getsockopt,
   intBytes,
   MSG_DONTWAIT,
+  poll,
   SOCK_CLOEXEC,
   SOCK_DGRAM,
   SOL_SOCKET,
@@ -135,7 +136,6 @@ function interrupted(error: unknown): undefined {
 }
 
 const pipe2 = libcFunction('pipe2', 'int pipe2(void *ends, int flags)');
-const poll = libcFunction('poll', 'int poll(void *descriptors, unsigned long count, int timeout)');
 
 /** Linux, the same on x86-64 and arm64 (asm-generic/socket.h, asm-generic/fcntl.h, asm-generic/poll.h). */
 const SO_SNDTIMEO = 21;

@@ -1,11 +1,10 @@
-import { fstatSync, statSync } from 'node:fs';
+import { type BigIntStats, fstatSync, statSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
 
 /** The same for every name (link, hard link) of one file or device, and another one for a file that has taken its place; undefined where nothing is found. */
 export async function fileIdentity(path: string): Promise<string | undefined> {
   const status = await stat(path, { bigint: true }).catch(() => undefined);
-  if (status === undefined) return undefined;
-  return status.isBlockDevice() ? `device ${status.rdev}` : `file ${status.dev} ${status.ino}`;
+  return status && identityIn(status);
 }
 
 /** Another one whenever the file may have been written, replaced, removed or made. */
@@ -27,8 +26,7 @@ export async function isLeftBehind(path: string): Promise<boolean> {
 /** The same of a file that is open, under whatever name it lies by now. */
 export function descriptorIdentity(descriptor: number): string | undefined {
   try {
-    const status = fstatSync(descriptor, { bigint: true });
-    return status.isBlockDevice() ? `device ${status.rdev}` : `file ${status.dev} ${status.ino}`;
+    return identityIn(fstatSync(descriptor, { bigint: true }));
   } catch {
     return undefined;
   }
@@ -38,4 +36,8 @@ export function descriptorIdentity(descriptor: number): string | undefined {
 export function fileNumber(path: string): string {
   const { dev, ino } = statSync(path, { bigint: true });
   return `${dev}_${ino}`;
+}
+
+function identityIn(status: BigIntStats): string {
+  return status.isBlockDevice() ? `device ${status.rdev}` : `file ${status.dev} ${status.ino}`;
 }

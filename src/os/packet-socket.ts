@@ -1,9 +1,9 @@
 import { closeSync } from 'node:fs';
 import type { DescriptorWatch, Watched } from './descriptor-watch.js';
-import { libcFunction, SystemCallError } from './libc.js';
+import { SystemCallError } from './libc.js';
 import { interfaceIndex } from './network-interfaces.js';
 import { attachFilter, type PacketFilter } from './packet-filter.js';
-import { bind, SOCK_CLOEXEC, SOCK_DGRAM, SOCK_NONBLOCK, socket } from './socket-calls.js';
+import { bind, getsockname, recv, SOCK_CLOEXEC, SOCK_DGRAM, SOCK_NONBLOCK, sendto, socket } from './socket-calls.js';
 
 /**
  * A socket below IP (packet(7), AF_PACKET with SOCK_DGRAM): IPv4 packets as they come in by an interface, with the Ethernet
@@ -67,15 +67,6 @@ const PACKET_BYTES_MAX = 65_535;
 /** Between two looks at everything else that the process has to do. */
 const PACKETS_PER_TURN = 64;
 
-const calls = {
-  recv: libcFunction('recv', 'int64_t recv(int fd, void *buffer, size_t length, int flags)'),
-  sendto: libcFunction(
-    'sendto',
-    'int64_t sendto(int fd, const void *buffer, size_t length, int flags, const void *address, unsigned int addressLength)',
-  ),
-  getsockname: libcFunction('getsockname', 'int getsockname(int fd, void *address, void *length)'),
-};
-
 class OpenSocket implements PacketSocket {
   readonly #descriptor: number;
   readonly #index: number;
@@ -97,7 +88,7 @@ class OpenSocket implements PacketSocket {
   broadcast(packet: Uint8Array): void {
     if (this.#state === 'closed') return;
     const address = linkAddress(this.#index);
-    calls.sendto.now(this.#descriptor, packet, packet.length, 0, address, address.length);
+    sendto.now(this.#descriptor, packet, packet.length, 0, address, address.length);
   }
 
   failure(): string | undefined {
@@ -126,7 +117,7 @@ class OpenSocket implements PacketSocket {
 
   #receive(): Uint8Array | undefined {
     try {
-      return this.#buffer.slice(0, calls.recv.now(this.#descriptor, this.#buffer, this.#buffer.length, 0));
+      return this.#buffer.slice(0, recv.now(this.#descriptor, this.#buffer, this.#buffer.length, 0));
     } catch (error) {
       if (!(error instanceof SystemCallError)) throw error;
       // ENETDOWN is told once when the interface goes down; when it is up again, so is the socket.
@@ -163,6 +154,6 @@ function boundIndex(descriptor: number): number {
   const address = Buffer.alloc(LINK_ADDRESS_BYTES);
   const length = Buffer.alloc(4);
   length.writeUInt32LE(address.length);
-  calls.getsockname.now(descriptor, address, length);
+  getsockname.now(descriptor, address, length);
   return address.readInt32LE(4);
 }

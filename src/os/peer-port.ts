@@ -4,16 +4,19 @@ import { hasFailedBy, libcFunction, SystemCallError } from './libc.js';
 import {
   AF_INET,
   bind,
+  connect,
   endpointOf,
   getsockname,
   ignoreLearntMtu,
   MSG_DONTWAIT,
+  recv,
   SO_REUSEADDR,
   SOCK_CLOEXEC,
   SOCK_DGRAM,
   SOCK_NONBLOCK,
   SOCKET_ADDRESS_BYTES,
   SOL_SOCKET,
+  send,
   sendto,
   setNumber,
   socket,
@@ -48,7 +51,7 @@ export class PeerPort {
       // Not before it is bound: the free port that the kernel picks must be nobody else's.
       setNumber(this.descriptor, SOL_SOCKET, SO_REUSEADDR, 1);
       const remote = socketAddress(peer.address, peer.port);
-      calls.connect.now(this.descriptor, remote, remote.length);
+      connect.now(this.descriptor, remote, remote.length);
       this.strangers = new StrangersPort(boundTo(this.descriptor));
     } catch (error) {
       closeSync(this.descriptor);
@@ -58,17 +61,17 @@ export class PeerPort {
 
   /** The length of the datagram of the peer that is now in `into`; undefined if there is none. */
   receive(into: Uint8Array): number | undefined {
-    const length = calls.recv.attempt(this.descriptor, into, into.length, MSG_DONTWAIT);
+    const length = recv.attempt(this.descriptor, into, into.length, MSG_DONTWAIT);
     if (length !== undefined || !hasFailedBy('ECONNREFUSED')) return length;
     // The kernel tells that an answer of ours was refused (by ICMP) before it tells what the peer had said: an ERROR, mostly.
-    return calls.recv.attempt(this.descriptor, into, into.length, MSG_DONTWAIT);
+    return recv.attempt(this.descriptor, into, into.length, MSG_DONTWAIT);
   }
 
   /** Sends the first `length` bytes at once or not at all: a datagram may be lost anywhere. */
   send(packet: Uint8Array, length: number): void {
     // An ERROR may be longer than a small block, and would be cut too.
     if (length > this.#segmentBytes && this.#segmentBytes > 0 && this.#canCut) this.#cutInto(0);
-    calls.send.attempt(this.descriptor, packet, length, MSG_DONTWAIT);
+    send.attempt(this.descriptor, packet, length, MSG_DONTWAIT);
   }
 
   /**
@@ -103,7 +106,7 @@ export class PeerPort {
   /** False if they have to go one by one. */
   #sentAsOne(packets: Uint8Array, length: number): boolean {
     try {
-      calls.send.now(this.descriptor, packets, length, MSG_DONTWAIT);
+      send.now(this.descriptor, packets, length, MSG_DONTWAIT);
       return true;
     } catch (error) {
       if (!(error instanceof SystemCallError)) throw error;
@@ -139,7 +142,7 @@ export class StrangersPort {
   /** A datagram's length, its bytes in `into`, and who sent it; undefined if there is none. */
   receive(into: Uint8Array): { readonly length: number; readonly from: PortAddress } | undefined {
     const sender = Buffer.alloc(SOCKET_ADDRESS_BYTES);
-    const length = calls.recvfrom.attempt(this.descriptor, into, into.length, MSG_DONTWAIT, sender, this.#senderLength);
+    const length = recvfrom.attempt(this.descriptor, into, into.length, MSG_DONTWAIT, sender, this.#senderLength);
     return length === undefined ? undefined : { length, from: endpointOf(sender) };
   }
 
@@ -153,15 +156,10 @@ export class StrangersPort {
   }
 }
 
-const calls = {
-  connect: libcFunction('connect', 'int connect(int fd, const void *address, unsigned int length)'),
-  recv: libcFunction('recv', 'int64_t recv(int fd, void *buffer, size_t length, int flags)'),
-  send: libcFunction('send', 'int64_t send(int fd, const void *buffer, size_t length, int flags)'),
-  recvfrom: libcFunction(
-    'recvfrom',
-    'int64_t recvfrom(int fd, void *buffer, size_t length, int flags, void *address, void *addressLength)',
-  ),
-};
+const recvfrom = libcFunction(
+  'recvfrom',
+  'int64_t recvfrom(int fd, void *buffer, size_t length, int flags, void *address, void *addressLength)',
+);
 
 function openSocket(): number {
   return socket.now(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);

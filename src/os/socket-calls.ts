@@ -17,6 +17,10 @@ export const sendto = libcFunction(
   'int64_t sendto(int fd, const void *buffer, size_t length, int flags, const void *address, unsigned int addressLength)',
 );
 export const getsockname = libcFunction('getsockname', 'int getsockname(int fd, void *address, void *addressLength)');
+export const connect = libcFunction('connect', 'int connect(int fd, const void *address, unsigned int length)');
+export const recv = libcFunction('recv', 'int64_t recv(int fd, void *buffer, size_t length, int flags)');
+export const send = libcFunction('send', 'int64_t send(int fd, const void *buffer, size_t length, int flags)');
+export const poll = libcFunction('poll', 'int poll(void *descriptors, unsigned long count, int timeout)');
 
 /** Linux, the same on x86-64 and arm64 (asm-generic/socket.h, bits/socket.h, bits/socket_type.h). */
 export const AF_UNIX = 1;
@@ -26,9 +30,17 @@ export const SOCK_STREAM = 1;
 export const SOCK_DGRAM = 2;
 export const SOCK_NONBLOCK = 0o4000;
 export const SOCK_CLOEXEC = 0o2000000;
+export const MSG_PEEK = 0x02;
 export const MSG_DONTWAIT = 0x40;
+export const MSG_NOSIGNAL = 0x4000;
 export const SOL_SOCKET = 1;
 export const SO_REUSEADDR = 2;
+/** linux/tcp.h, of IPPROTO_TCP. */
+export const IPPROTO_TCP = 6;
+export const TCP_INFO = 11;
+export const TCP_REPAIR = 19;
+/** Of TCP_INFO's first byte. */
+export const TCP_ESTABLISHED = 1;
 /** ip(7), bits/in.h. */
 const IPPROTO_IP = 0;
 const IP_MTU_DISCOVER = 10;

@@ -2,6 +2,7 @@ import { closeSync } from 'node:fs';
 import koffi from 'koffi';
 import { FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, FALLOC_FL_ZERO_RANGE } from './file-space.js';
 import { libcFunction } from './libc.js';
+import { MSG_DONTWAIT, MSG_NOSIGNAL, MSG_PEEK } from './socket-calls.js';
 
 /**
  * What a thread needs that moves bytes between connections and files by itself: each call takes the place of its bytes as a
@@ -144,9 +145,6 @@ export const EINTR = 4;
 
 const PUNCHED = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
 const ZEROED = FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE;
-const MSG_PEEK = 0x02;
-const MSG_DONTWAIT = 0x40;
 const MSG_MORE = 0x8000;
-const MSG_NOSIGNAL = 0x4000;
 const RWF_NOWAIT = 0x08;
 const F_DUPFD_CLOEXEC = 1030;

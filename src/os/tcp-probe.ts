@@ -1,8 +1,19 @@
 import { closeSync } from 'node:fs';
-import type { Clock } from '../base/clock.js';
+import { type Clock, passed } from '../base/clock.js';
 import { TCP_PROBE_LOOK_MS, TCP_PROBE_SILENCE_MS } from '../base/limits.js';
 import { SystemCallError } from './libc.js';
-import { getsockopt, intBytes, SO_REUSEADDR, SOL_SOCKET, setNumber, setsockopt } from './socket-calls.js';
+import {
+  getsockopt,
+  IPPROTO_TCP,
+  intBytes,
+  SO_REUSEADDR,
+  SOL_SOCKET,
+  setNumber,
+  setsockopt,
+  TCP_ESTABLISHED,
+  TCP_INFO,
+  TCP_REPAIR,
+} from './socket-calls.js';
 
 /**
  * Is the peer of a connection still there? TCP can be asked without a byte of the stream: a probe segment makes a live
@@ -12,14 +23,10 @@ import { getsockopt, intBytes, SO_REUSEADDR, SOL_SOCKET, setNumber, setsockopt }
 /** The same on x86-64 and arm64 (include/uapi/asm-generic/socket.h, include/uapi/linux/tcp.h). */
 const SO_KEEPALIVE = 9;
 const SO_LINGER = 13;
-const IPPROTO_TCP = 6;
 const TCP_KEEPIDLE = 4;
 const TCP_KEEPINTVL = 5;
 const TCP_KEEPCNT = 6;
-const TCP_INFO = 11;
 const TCP_USER_TIMEOUT = 18;
-const TCP_REPAIR = 19;
-const TCP_ESTABLISHED = 1;
 const TCP_CLOSE_WAIT = 8;
 
 //  struct tcp_info:  0 state … 8 rto … 24 unacked … 44 last_data_sent, last_ack_sent, last_data_recv, 56 last_ack_recv …
@@ -99,7 +106,7 @@ export async function probePeer(socket: object, clock: Clock): Promise<'alive' |
       attempt(socket, probeAtOnce);
       attempt(socket, (descriptor) => setKeepalive(descriptor, PROBING));
     }
-    await new Promise<void>((resolve) => clock.after(TCP_PROBE_LOOK_MS, resolve));
+    await passed(clock, TCP_PROBE_LOOK_MS);
   }
 }
 

@@ -9,18 +9,29 @@ import { ipv4FromBytes } from '../base/addresses.js';
 import type { HeldConnection, HeldEndpoint } from './connection-hold.js';
 import { libcFunction, SystemCallError } from './libc.js';
 import {
+  AF_INET,
   bind,
+  connect,
   getsockname,
   getsockopt,
+  IPPROTO_TCP,
   intBytes,
+  MSG_DONTWAIT,
+  MSG_NOSIGNAL,
+  MSG_PEEK,
+  recv,
   SO_REUSEADDR,
   SOCK_CLOEXEC,
   SOCK_NONBLOCK,
   SOCK_STREAM,
   SOL_SOCKET,
+  send,
   setNumber,
   setsockopt,
   socket,
+  TCP_ESTABLISHED,
+  TCP_INFO,
+  TCP_REPAIR,
 } from './socket-calls.js';
 import { socketPlace } from './socket-place.js';
 
@@ -181,18 +192,12 @@ export function whyNoTcpRepair(): string | undefined {
   }
 }
 
-const connect = libcFunction('connect', 'int connect(int fd, const void *address, unsigned int length)');
 const getpeername = libcFunction('getpeername', 'int getpeername(int fd, void *address, void *addressLength)');
-const recv = libcFunction('recv', 'int64_t recv(int fd, void *buffer, size_t length, int flags)');
-const send = libcFunction('send', 'int64_t send(int fd, const void *buffer, size_t length, int flags)');
 const ioctl = libcFunction('ioctl', 'int ioctl(int fd, unsigned long request, void *value)');
 
 /** The same on x86-64 and arm64: linux/tcp.h, linux/sockios.h, bits/socket.h. */
-const IPPROTO_TCP = 6;
 const TCP_NODELAY = 1;
 const TCP_MAXSEG = 2;
-const TCP_INFO = 11;
-const TCP_REPAIR = 19;
 const TCP_REPAIR_QUEUE = 20;
 const TCP_QUEUE_SEQ = 21;
 const TCP_REPAIR_OPTIONS = 22;
@@ -200,8 +205,6 @@ const TCP_TIMESTAMP = 24;
 const TCP_REPAIR_WINDOW = 29;
 const RECEIVE_QUEUE = 1;
 const SEND_QUEUE = 2;
-const TCP_ESTABLISHED = 1;
-const AF_INET = 2;
 const SIOCINQ = 0x541b;
 const SIOCOUTQ = 0x5411;
 const SIOCOUTQNSD = 0x894b;
@@ -209,9 +212,6 @@ const SO_SNDBUFFORCE = 32;
 const SO_BUF_LOCK = 72;
 /** TCP_MIN_MSS: less can't be set. */
 const SEGMENT_BYTES_MIN = 88;
-const MSG_NOSIGNAL = 0x4000;
-const MSG_PEEK = 0x02;
-const MSG_DONTWAIT = 0x40;
 const ADDRESS_BYTES_MAX = 28;
 const WINDOW_BYTES = 20;
 const PIECE_BYTES = 64 * 1024;
@@ -237,13 +237,14 @@ function hasTimestamps({ options }: FrozenTcp): boolean {
 }
 
 /** struct tcp_repair_opt (code, value), 32 bits each: what was agreed when it was opened. */
-function repairOptions({ options, segmentBytes, sendScale, receiveScale }: FrozenTcp): Uint8Array {
+function repairOptions(frozen: FrozenTcp): Uint8Array {
+  const { options, segmentBytes, sendScale, receiveScale } = frozen;
   const agreed = [
     [OPTION_MAXSEG, segmentBytes],
     // Always: where none was agreed, the scale that the socket has chosen for itself would stand.
     [OPTION_WINDOW_SCALE, (options & HAS_SCALES) === 0 ? 0 : sendScale | (receiveScale << 16)],
     ...((options & HAS_SACK) === 0 ? [] : [[OPTION_SACK_PERMITTED, 0]]),
-    ...((options & HAS_TIMESTAMPS) === 0 ? [] : [[OPTION_TIMESTAMPS, 0]]),
+    ...(hasTimestamps(frozen) ? [[OPTION_TIMESTAMPS, 0]] : []),
   ];
   return new Uint8Array(new Uint32Array(agreed.flat()).buffer);
 }

@@ -2,11 +2,13 @@
 import { accessSync, chmodSync, closeSync, constants, lstatSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { whoWeAre } from '../base/own-user.js';
-import { hasFailedBy, libcFunction } from './libc.js';
+import { hasFailedBy } from './libc.js';
 import {
   AF_UNIX,
+  connect,
   getsockopt,
   intBytes,
+  poll,
   SOCK_CLOEXEC,
   SOCK_NONBLOCK,
   SOCK_STREAM,
@@ -106,9 +108,6 @@ export function unixAddress(path: string): Buffer {
   family.writeUInt16LE(AF_UNIX);
   return Buffer.concat([family, name]);
 }
-
-const connect = libcFunction('connect', 'int connect(int fd, const void *address, unsigned int length)');
-const poll = libcFunction('poll', 'int poll(void *descriptors, unsigned long count, int timeout)');
 
 /** asm-generic/socket.h, bits/types/struct_ucred.h (pid, uid, gid), bits/poll.h. */
 const SO_PEERCRED = 17;

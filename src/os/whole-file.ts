@@ -1,5 +1,6 @@
 import { constants } from 'node:fs';
 import { open, rename, rm } from 'node:fs/promises';
+import { codeOf } from '../base/errors.js';
 
 export type FileVerdict =
   | { readonly answer: 'content'; readonly content: string }
@@ -61,8 +62,4 @@ export async function settleFolder(path: string): Promise<void> {
   } finally {
     await folder.close();
   }
-}
-
-function codeOf(error: unknown): unknown {
-  return error instanceof Error && 'code' in error ? error.code : undefined;
 }

@@ -1,5 +1,6 @@
 import type { Ipv4Address } from '../base/addresses.js';
 import type { Clock } from '../base/clock.js';
+import { messageOf } from '../base/errors.js';
 import { unreachable } from '../base/unreachable.js';
 import type { PretendIdentity } from '../dhcp/discover.js';
 import type { NbdDisk } from '../nbd/client/client-disk.js';
@@ -62,7 +63,7 @@ export async function playBoot(play: Play): Promise<PlayResult> {
     const disk = await attachDisk(root, localAddress, play.clock, play.report);
     return { outcome: 'booted', disk, cmdline, files };
   } catch (error) {
-    return { outcome: 'stuck', stage: 'nbd', because: error instanceof Error ? error.message : String(error) };
+    return { outcome: 'stuck', stage: 'nbd', because: messageOf(error) };
   }
 }
 

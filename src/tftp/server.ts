@@ -5,7 +5,7 @@
  * 0.0.0.0 it would come from the interface's primary one, and a board throws it away.
  */
 import type { Ipv4Address } from '../base/addresses.js';
-import type { Clock } from '../base/clock.js';
+import { type Clock, passed } from '../base/clock.js';
 import { TFTP_STOP_GRACE_MS, TFTP_STOP_LAST_MS } from '../base/limits.js';
 import type { Log } from '../base/log.js';
 import type { BoardLookup } from '../boards/identity/lookup.js';
@@ -95,8 +95,7 @@ async function stopServer(
 ): Promise<void> {
   const because = 'the server is being stopped';
   for (const port of ports) port.refuseAll(because);
-  const emptiedWithin = (ms: number) =>
-    Promise.race([running.emptied(), new Promise<void>((resolve) => clock.after(ms, resolve))]);
+  const emptiedWithin = (ms: number) => Promise.race([running.emptied(), passed(clock, ms)]);
   if (graceMs > 0) await emptiedWithin(graceMs);
   running.stopAll(because);
   // The courier's thread has to hear of it; a file that is still being opened is not waited for.

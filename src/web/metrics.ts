@@ -172,32 +172,12 @@ export class Metrics {
       states;
     this.#countElsewhere = countElsewhere;
     collectDefaultMetrics({ register: this.#registry });
-    this.#gauge(METRICS.certificateLeft, (gauge) => {
-      gauge.reset();
-      for (const [certificate, seconds] of certificates()) gauge.set({ certificate }, seconds);
-    });
-    this.#gauge(METRICS.storageFree, async (gauge) => {
-      const { free } = await storage();
-      gauge.reset();
-      for (const [filesystem, bytes] of free) gauge.set({ filesystem }, bytes);
-    });
-    this.#gauge(METRICS.diskAllocated, async (gauge) => {
-      const { allocated } = await storage();
-      gauge.reset();
-      for (const [board, bytes] of allocated) gauge.set({ board }, bytes);
-    });
-    this.#gauge(METRICS.heldRequests, (gauge) => {
-      gauge.reset();
-      for (const [board, requests] of heldRequests()) gauge.set({ board }, requests);
-    });
-    this.#gauge(METRICS.diskFailed, (gauge) => {
-      gauge.reset();
-      for (const [board, hasFailed] of failedDisks()) gauge.set({ board }, hasFailed ? 1 : 0);
-    });
-    this.#gauge(METRICS.lostByRestart, (gauge) => {
-      gauge.reset();
-      for (const board of atRisk()) gauge.set({ board }, 1);
-    });
+    this.#gaugeEach(METRICS.certificateLeft, certificates);
+    this.#gaugeEach(METRICS.storageFree, async () => (await storage()).free);
+    this.#gaugeEach(METRICS.diskAllocated, async () => (await storage()).allocated);
+    this.#gaugeEach(METRICS.heldRequests, heldRequests);
+    this.#gaugeEach(METRICS.diskFailed, () => failedDisks().map(([board, hasFailed]) => [board, hasFailed ? 1 : 0]));
+    this.#gaugeEach(METRICS.lostByRestart, () => atRisk().map((board) => [board, 1]));
     this.#gauge(METRICS.unknownBoards, (gauge) => gauge.set(unknownBoards()));
     this.#gauge(METRICS.inventoryFaults, (gauge) => gauge.set(inventory().faultCount));
     this.#gauge(METRICS.reloadSuccess, (gauge) => gauge.set(inventory().faultCount === 0 ? 1 : 0));
@@ -300,6 +280,16 @@ export class Metrics {
     return gauge;
   }
 
+  /** One value for each of those that there are at the time, by its one label. */
+  #gaugeEach(metric: Declared & { readonly labels: readonly [string] }, look: () => Values | Promise<Values>): void {
+    const [label] = metric.labels;
+    this.#gauge(metric, async (gauge) => {
+      const values = await look();
+      gauge.reset();
+      for (const [name, value] of values) gauge.set({ [label]: name }, value);
+    });
+  }
+
   #histogram(metric: Declared, buckets: number[]): Histogram {
     return new Histogram({
       name: metric.name,
@@ -317,6 +307,8 @@ function labelsOf(labels: Partial<Record<string, string | number>>): Record<stri
     Object.entries(labels).flatMap(([name, value]) => (name === 'le' || value === undefined ? [] : [[name, value]])),
   );
 }
+
+type Values = readonly (readonly [name: string, value: number])[];
 
 interface Declared {
   readonly name: string;

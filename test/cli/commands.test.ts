@@ -12,6 +12,7 @@ import { type TestPorts, testPorts } from '../support/ports.js';
 import { without } from '../support/programs.js';
 import { projectFile } from '../support/project.js';
 import { scratchFolder } from '../support/scratch.js';
+import { testSettings } from '../support/server.js';
 
 const MAIN = projectFile('dist/main.js');
 
@@ -35,12 +36,7 @@ async function setup(
   const config = join(folder, 'config.yaml');
   writeFileSync(
     config,
-    `server: { interface: lo, state: ./state }
-dhcp: { port: ${ports.dhcp}, reply_port: ${ports.dhcpReply} }
-tftp: { port: ${ports.tftp} }
-nbd: { port: ${ports.nbd} }
-http: { address: 127.0.0.1, port: ${ports.http} }
-images: { demo: { file: demo.img } }
+    `${testSettings(ports)}images: { demo: { file: demo.img } }
 ${boards}`,
   );
   return { config, ports };

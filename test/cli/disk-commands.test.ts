@@ -13,6 +13,7 @@ import { background, outputOf, until } from '../support/commands.js';
 import { testPorts } from '../support/ports.js';
 import { brambleboot, MAIN } from '../support/running-program.js';
 import { scratchFolder } from '../support/scratch.js';
+import { testSettings } from '../support/server.js';
 
 /** Of the demo's image: behind its partition table and before its first partition. */
 const GAP = 512 * 1024;
@@ -24,12 +25,7 @@ async function running(context: TestContext) {
   const config = join(folder, 'config.yaml');
   writeFileSync(
     config,
-    `server: { interface: lo, state: ./state }
-dhcp: { port: ${ports.dhcp}, reply_port: ${ports.dhcpReply} }
-tftp: { port: ${ports.tftp} }
-nbd: { port: ${ports.nbd} }
-http: { address: 127.0.0.1, port: ${ports.http} }
-images: { demo: { file: demo.img }, other: { file: other.img } }
+    `${testSettings(ports)}images: { demo: { file: demo.img }, other: { file: other.img } }
 boards:
   node1: { serial: 1, image: demo, disk: overlay }
   node2: { serial: 2, image: other, disk: direct }

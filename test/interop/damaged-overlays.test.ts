@@ -24,6 +24,7 @@ import { type TestPorts, testPorts } from '../support/ports.js';
 import { noise } from '../support/random.js';
 import { brambleboot, MAIN } from '../support/running-program.js';
 import { scratchFolder } from '../support/scratch.js';
+import { testSettings } from '../support/server.js';
 
 const MEBI = 1024 * 1024;
 const FREE_AT = 70 * MEBI;
@@ -45,12 +46,7 @@ async function used(context: TestContext): Promise<World> {
   const boards = BOARDS.map((name, index) => `  ${name}: { serial: '${index + 1}', image: demo, disk: overlay }`);
   writeFileSync(
     config,
-    `server: { interface: lo, state: ./state }
-dhcp: { port: ${ports.dhcp}, reply_port: ${ports.dhcpReply} }
-tftp: { port: ${ports.tftp} }
-nbd: { port: ${ports.nbd} }
-http: { enabled: false }
-images: { demo: { file: demo.img } }
+    `${testSettings(ports)}images: { demo: { file: demo.img } }
 boards:
 ${boards.join('\n')}
 `,
@@ -171,12 +167,7 @@ test('a second server on the same state folder is refused, and one after kill -9
   const ports = await testPorts(context);
   writeFileSync(
     other,
-    `server: { interface: lo, state: ./state }
-dhcp: { port: ${ports.dhcp}, reply_port: ${ports.dhcpReply} }
-tftp: { port: ${ports.tftp} }
-nbd: { port: ${ports.nbd} }
-http: { enabled: false }
-images: { demo: { file: demo.img } }
+    `${testSettings(ports)}images: { demo: { file: demo.img } }
 boards: { node1: { serial: '1', image: demo, disk: overlay } }
 `,
   );

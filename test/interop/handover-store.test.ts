@@ -1,26 +1,24 @@
 // The real program without CAP_NET_ADMIN is stopped and started as systemd does it, which keeps its connections meanwhile: under a
 // client with much to do, which knows nothing of it.
 import assert from 'node:assert/strict';
-import { readdirSync, rmSync, statSync, truncateSync } from 'node:fs';
+import { readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
 import { setTimeout as passed } from 'node:timers/promises';
-import { makeDemoImage } from '../../src/workshop/demo-image.js';
 import { until } from '../support/commands.js';
 import { DescriptorKeeper } from '../support/descriptor-keeper.js';
-import { type Exerciser, exerciseDisk, expectGoesOn } from '../support/exercise-disk.js';
 import {
-  connectNamespaces,
-  type NetworkNamespace,
-  networkNamespace,
-  withoutNamespaces,
-} from '../support/network-namespace.js';
+  type ExercisedGround,
+  type Exerciser,
+  exercisedGround,
+  expectGoesOn,
+  expectLost,
+} from '../support/exercise-disk.js';
+import { type NetworkNamespace, withoutNamespaces } from '../support/network-namespace.js';
 import { type ServedProgram, serveIn } from '../support/program-in-namespace.js';
 import { without } from '../support/programs.js';
-import { scratchFolder } from '../support/scratch.js';
 
 const skip = withoutNamespaces();
-const ROOM = 40 * 1024 * 1024;
 const INVENTORY = `server: { interface: cable0 }
 images: { demo: { file: demo.img } }
 boards:
@@ -28,31 +26,18 @@ boards:
   node2: { serial: 2, image: demo, disk: overlay }
 `;
 
-interface Bench {
-  readonly near: NetworkNamespace;
-  readonly folder: string;
+interface Bench extends ExercisedGround {
   readonly manager: DescriptorKeeper;
   readonly client: Exerciser;
   server: ServedProgram;
-  another(board: string): Promise<Exerciser>;
 }
 
 async function bench(context: TestContext, max?: number): Promise<Bench> {
-  const folder = scratchFolder(context);
-  const [near, far] = [networkNamespace(context), networkNamespace(context)];
-  connectNamespaces(
-    { namespace: near, interfaceName: 'cable0', address: '10.92.0.1/24' },
-    { namespace: far, interfaceName: 'cable0', address: '10.92.0.2/24' },
-  );
-  const image = join(folder, 'demo.img');
-  await makeDemoImage(image);
-  const from = statSync(image).size;
-  truncateSync(image, from + ROOM);
-  const manager = new DescriptorKeeper(context, join(folder, 'notify'), max);
-  const server = await start({ near, folder, manager });
+  const ground = await exercisedGround(context);
+  const manager = new DescriptorKeeper(context, join(ground.folder, 'notify'), max);
+  const server = await start({ ...ground, manager });
   await server.ready();
-  const another = (board: string) => exerciseDisk(far, { address: '10.92.0.1', board, from });
-  return { near, folder, manager, server, another, client: await another('node1') };
+  return { ...ground, manager, server, client: await ground.exerciser('node1') };
 }
 
 /** As systemd does it: with what is in the store from descriptor 3 on, for the process that the program will be. */
@@ -85,10 +70,6 @@ async function restart(on: Bench, gapMs = 0): Promise<number> {
   await passed(gapMs);
   on.server = await start(on);
   return performance.now() - stoppingMs;
-}
-
-async function expectLost(client: Exerciser): Promise<void> {
-  for (let answer = await client.ask(); answer.failures.length === 0; answer = await client.ask()) await passed(20);
 }
 
 describe('a board that runs while systemd restarts a server without CAP_NET_ADMIN', { skip }, () => {
@@ -129,7 +110,7 @@ describe('a board that runs while systemd restarts a server without CAP_NET_ADMI
 
   test('is told that its disk is gone where nothing is written of it, and others go on', async (context) => {
     const on = await bench(context);
-    const other = await on.another('node2');
+    const other = await on.exerciser('node2');
     await expectGoesOn({ client: other });
     await on.server.stop();
     rmSync(join(on.folder, 'state', 'handover', 'node1'));
@@ -145,7 +126,7 @@ describe('a board that runs while systemd restarts a server without CAP_NET_ADMI
 
   test('is told so too where systemd keeps no more', async (context) => {
     const on = await bench(context, 1);
-    const clients = [on.client, await on.another('node2')];
+    const clients = [on.client, await on.exerciser('node2')];
     for (const client of clients) await expectGoesOn({ client });
     await on.server.stop();
     const [lost, ...more] = on.server.logged('handover.lost');
@@ -168,7 +149,7 @@ describe('a board that runs while systemd restarts a server without CAP_NET_ADMI
     on.server = await start(on);
     const dropped = await on.server.firstLogged('handover.dropped');
     assert.match(String(dropped['because']), /over a restart, and not over a stop and a start/);
-    await on.another('node1');
+    await on.exerciser('node1');
   });
 
   test('is kept by a systemd that is busy and answers too late, without the stop waiting for it', async (context) => {

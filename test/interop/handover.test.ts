@@ -1,32 +1,24 @@
 // The real program is stopped and started under a client with much to do, which knows nothing of it.
 import assert from 'node:assert/strict';
-import { existsSync, readdirSync, readFileSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
 import { setTimeout as passed } from 'node:timers/promises';
-import { makeDemoImage } from '../../src/workshop/demo-image.js';
 import { until } from '../support/commands.js';
-import { type Exerciser, exerciseDisk, expectGoesOn } from '../support/exercise-disk.js';
 import {
-  connectNamespaces,
-  type NetworkNamespace,
-  networkNamespace,
-  withoutNamespaces,
-} from '../support/network-namespace.js';
+  type ExercisedGround,
+  type Exerciser,
+  exercisedGround,
+  expectGoesOn,
+  expectLost,
+} from '../support/exercise-disk.js';
+import { type NetworkNamespace, withoutNamespaces } from '../support/network-namespace.js';
 import { outputIn, type ServedProgram, serveIn } from '../support/program-in-namespace.js';
 import { anyOf, without } from '../support/programs.js';
-import { scratchFolder } from '../support/scratch.js';
 
 const skip = anyOf(withoutNamespaces(), without('nft', 'nftables'));
-const MIB = 1024 * 1024;
-const ROOM = 40 * MIB;
 
-interface Bench {
-  readonly near: NetworkNamespace;
-  readonly far: NetworkNamespace;
-  /** Of the disk: what may be written over. */
-  readonly from: number;
-  readonly folder: string;
+interface Bench extends ExercisedGround {
   readonly inventory: string;
   readonly client: Exerciser;
   server: ServedProgram;
@@ -45,32 +37,18 @@ async function bench(
   context: TestContext,
   { disk, words = [], boards = '', settings = same }: BenchOptions,
 ): Promise<Bench> {
-  const folder = scratchFolder(context);
-  const [near, far] = [networkNamespace(context), networkNamespace(context)];
-  connectNamespaces(
-    { namespace: near, interfaceName: 'cable0', address: '10.91.0.1/24' },
-    { namespace: far, interfaceName: 'cable0', address: '10.91.0.2/24' },
-  );
-  const image = join(folder, 'demo.img');
-  await makeDemoImage(image);
-  const from = statSync(image).size;
-  truncateSync(image, from + ROOM);
+  const ground = await exercisedGround(context);
   const inventory = `server: { interface: cable0 }
 images: { demo: { file: demo.img } }
 boards: { node1: { serial: bf9fed6f, image: demo, disk: ${disk} }${boards} }
 `;
-  const server = await serveIn(near, folder, settings(inventory), words);
+  const server = await serveIn(ground.near, ground.folder, settings(inventory), words);
   await server.ready();
-  const client = await exerciser(far, from);
-  return { near, far, from, folder, inventory, client, server };
+  return { ...ground, inventory, server, client: await ground.exerciser('node1') };
 }
 
 function same(inventory: string): string {
   return inventory;
-}
-
-function exerciser(far: NetworkNamespace, from: number, board = 'node1'): Promise<Exerciser> {
-  return exerciseDisk(far, { address: '10.91.0.1', board, from });
 }
 
 interface Gap {
@@ -116,8 +94,8 @@ describe('a board that runs while the server is restarted', { skip }, () => {
   test('is as fast after ten restarts as those that attach then', async (context) => {
     const on = await bench(context, { disk: 'overlay', boards: ', node2: { serial: 2, image: demo, disk: overlay }' });
     for (let count = 0; count < 10; count += 1) await restart(on);
-    const fresh = [await exerciser(on.far, on.from, 'node2')];
-    for (let more = 0; more < 2; more += 1) fresh.push(await exerciser(on.far, on.from, 'node2'));
+    const fresh = [await on.exerciser('node2')];
+    for (let more = 0; more < 2; more += 1) fresh.push(await on.exerciser('node2'));
     const all = [on.client, ...fresh];
     for (const one of all) await one.ask('idle');
     // In turn, and of each the best: what else the machine does takes from all of them, but not in the same moment.
@@ -146,7 +124,7 @@ describe('a board that runs while the server is restarted', { skip }, () => {
     on.server = await serveIn(on.near, on.folder, on.inventory);
     assert.equal((await on.server.firstLogged('handover.thawed'))['board'], 'node1');
     on.far.ip('address', 'replace', '10.91.0.3/24', 'dev', 'cable0');
-    const again = await exerciser(on.far, on.from);
+    const again = await on.exerciser('node1');
     assert.deepEqual((await again.ask()).failures, []);
     assert.equal((await on.server.firstLogged('nbd.disk.detached'))['peer'], '10.91.0.2');
     assert.equal((await on.server.firstLogged('nbd.disk.attached'))['peer'], '10.91.0.3');
@@ -198,8 +176,7 @@ describe('a board that runs while the server is restarted', { skip }, () => {
       const dropped = await on.server.firstLogged('handover.dropped');
       assert.equal(dropped['board'], 'node1');
       assert.match(String(dropped['because']), because);
-      for (let answer = await on.client.ask(); answer.failures.length === 0; answer = await on.client.ask())
-        await passed(50);
+      await expectLost(on.client);
       await on.server.ready();
       assert.equal(await rulesIn(on.near), '');
     }

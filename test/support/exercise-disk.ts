@@ -1,10 +1,41 @@
 import assert from 'node:assert/strict';
+import { statSync, truncateSync } from 'node:fs';
+import { join } from 'node:path';
+import type { TestContext } from 'node:test';
 import { setTimeout as passed } from 'node:timers/promises';
+import { makeDemoImage } from '../../src/workshop/demo-image.js';
 import type { Exercised } from './disk-exerciser.js';
-import type { NetworkNamespace } from './network-namespace.js';
+import { connectNamespaces, type NetworkNamespace, networkNamespace } from './network-namespace.js';
 import { projectFile } from './project.js';
+import { scratchFolder } from './scratch.js';
 
 const EXERCISER = projectFile('build/test/support/disk-exerciser.js');
+const ROOM = 40 * 1024 * 1024;
+
+/** A server's network and a board's, with a cable between them, and an image with room behind all that is in it. */
+export interface ExercisedGround {
+  readonly near: NetworkNamespace;
+  readonly far: NetworkNamespace;
+  /** Of the server, which is not there yet; `demo.img` is. */
+  readonly folder: string;
+  /** Resolves when it has its disk. Of the disk it touches nothing but the room. */
+  exerciser(board: string): Promise<Exerciser>;
+}
+
+/** `cable0` is 10.91.0.1 at the server's end and 10.91.0.2 at the board's. */
+export async function exercisedGround(context: TestContext): Promise<ExercisedGround> {
+  const folder = scratchFolder(context);
+  const [near, far] = [networkNamespace(context), networkNamespace(context)];
+  connectNamespaces(
+    { namespace: near, interfaceName: 'cable0', address: '10.91.0.1/24' },
+    { namespace: far, interfaceName: 'cable0', address: '10.91.0.2/24' },
+  );
+  const image = join(folder, 'demo.img');
+  await makeDemoImage(image);
+  const from = statSync(image).size;
+  truncateSync(image, from + ROOM);
+  return { near, far, folder, exerciser: (board) => exerciseDisk(far, { address: '10.91.0.1', board, from }) };
+}
 
 /** A client there that writes to a disk and reads it back. */
 export interface Exerciser {
@@ -12,7 +43,7 @@ export interface Exerciser {
   ask(word?: 'idle' | 'go' | 'steady'): Promise<Exercised>;
 }
 
-export interface ExercisedPlace {
+interface ExercisedPlace {
   /** Of the server. */
   readonly address: string;
   readonly board: string;
@@ -21,10 +52,7 @@ export interface ExercisedPlace {
 }
 
 /** Resolves when it has its disk. */
-export async function exerciseDisk(
-  far: NetworkNamespace,
-  { address, board, from }: ExercisedPlace,
-): Promise<Exerciser> {
+async function exerciseDisk(far: NetworkNamespace, { address, board, from }: ExercisedPlace): Promise<Exerciser> {
   const child = far.spawn('node', EXERCISER, address, '10809', board, String(from));
   child.stderr.on('data', (chunk: Buffer) => void process.stderr.write(chunk));
   const lines: ((line: string) => void)[] = [];
@@ -55,4 +83,9 @@ export async function expectGoesOn({ client }: { readonly client: Exerciser }): 
     if (since.requests > 50) return { ...since, slowestMs };
     await passed(20);
   }
+}
+
+/** Until a request of it fails. */
+export async function expectLost(client: Exerciser): Promise<void> {
+  for (let answer = await client.ask(); answer.failures.length === 0; answer = await client.ask()) await passed(20);
 }

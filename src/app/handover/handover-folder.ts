@@ -1,6 +1,7 @@
 import { readdirSync } from 'node:fs';
 import { chmod, mkdir, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { codeOf, messageOf } from '../../base/errors.js';
 import { HANDOVER_BYTES_MAX } from '../../base/limits.js';
 import { Malformed } from '../../base/malformed.js';
 import { decodeFrozenBoard, encodeFrozenBoard, type FrozenBoard } from '../../nbd/handover/frozen-wire.js';
@@ -66,12 +67,8 @@ export class HandoverFolder {
       if (file.answer !== 'content') return { answer: 'unreadable', board, because: 'it is no file' };
       return { answer: 'frozen', frozen: decodeFrozenBoard(board, file.content) };
     } catch (error) {
-      if (!(error instanceof Malformed) && !isSystemError(error)) throw error;
-      return { answer: 'unreadable', board, because: error.message };
+      if (!(error instanceof Malformed) && codeOf(error) === undefined) throw error;
+      return { answer: 'unreadable', board, because: messageOf(error) };
     }
   }
-}
-
-function isSystemError(error: unknown): error is NodeJS.ErrnoException {
-  return error instanceof Error && 'code' in error;
 }

@@ -1,5 +1,6 @@
 import { isOnThisHost } from '../../base/addresses.js';
-import type { Clock } from '../../base/clock.js';
+import { type Clock, passed } from '../../base/clock.js';
+import { messageOf } from '../../base/errors.js';
 import { HANDOVER_FLUSH_LOOK_MS, HANDOVER_FLUSH_MS } from '../../base/limits.js';
 import type { Log } from '../../base/log.js';
 import type { Board } from '../../boards/board.js';
@@ -13,7 +14,7 @@ import { resetConnection } from '../../os/tcp-probe.js';
 import { diskIdentity } from './disk-identity.js';
 import type { FoundBoard, HandoverFolder } from './handover-folder.js';
 import type { Keeping, KeepingVerdict } from './keeping.js';
-import { messageOf, tooLate } from './verdicts.js';
+import { tooLate } from './verdicts.js';
 
 export interface HandoverOptions {
   /** Whether connections can be kept here. */
@@ -34,7 +35,7 @@ export interface HandoverOptions {
 export interface HandedOn {
   /** Boards that are kept for the next process: their disks go on as if nothing had happened. */
   readonly kept: readonly string[];
-  /** Of these, disks that something of ours may still be done to: nobody may close them, and we have to end without waiting for it. */
+  /** Boards, kept or lost, to whose disks something of ours may still be done: nobody may close them, and we have to end without waiting for it. */
   readonly busy: ReadonlySet<string>;
 }
 
@@ -101,14 +102,10 @@ export class Handover {
   }
 
   status(): HandoverStatus {
-    const verdict = this.#verdict;
+    const lack = this.#verdict.answer === 'cannot' ? this.#verdict : undefined;
     const boards = this.#options.nbdServer.connections().filter(({ peer }) => !isOnThisHost(peer));
-    const atRisk = boards.filter(({ isSecured }) => verdict.answer === 'cannot' || isSecured);
-    return {
-      lacks: verdict.answer === 'can' ? undefined : verdict.because,
-      remedy: verdict.answer === 'can' ? undefined : verdict.remedy,
-      atRisk: [...new Set(atRisk.map(({ board }) => board))],
-    };
+    const atRisk = boards.filter(({ isSecured }) => lack !== undefined || isSecured);
+    return { lacks: lack?.because, remedy: lack?.remedy, atRisk: [...new Set(atRisk.map(({ board }) => board))] };
   }
 
   get #keeping(): Keeping | undefined {
@@ -192,7 +189,7 @@ export class Handover {
   async #flush({ name, disk, own }: Board, busy: Set<string>): Promise<void> {
     const { clock } = this.#options;
     const patienceMs = own === undefined ? HANDOVER_FLUSH_LOOK_MS : HANDOVER_FLUSH_MS;
-    const late = new Promise<'late'>((resolve) => clock.after(patienceMs, () => resolve('late')));
+    const late = passed(clock, patienceMs).then(() => 'late' as const);
     const flushed = disk.flush().then(() => 'flushed' as const);
     if ((await Promise.race([flushed, late])) === 'flushed') return;
     busy.add(name);

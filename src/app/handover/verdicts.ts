@@ -9,7 +9,3 @@ export function tooLate(then: HostTime, now: HostTime, limitMs: number): string 
   }
   return undefined;
 }
-
-export function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
-}

@@ -1,4 +1,5 @@
 import { setImmediate as turnOfTheLoop } from 'node:timers/promises';
+import { messageOf } from '../../base/errors.js';
 import { BOOT_FILE_PIECE_BYTES, BOOT_FILE_PIECES_AHEAD } from '../../base/limits.js';
 import type { BlockDevice } from '../../block/block-device.js';
 import type { ByteRun } from '../../disk/fat/chain.js';
@@ -297,7 +298,7 @@ export class HeldFile {
         ranges.map((range) => this.#device.read(range.offset, target.subarray(range.at, range.at + range.lengthBytes))),
       );
     } catch (error) {
-      throw new BootFileLost(`the disk failed: ${error instanceof Error ? error.message : String(error)}`);
+      throw new BootFileLost(`the disk failed: ${messageOf(error)}`);
     }
   }
 

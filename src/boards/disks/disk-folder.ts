@@ -1,5 +1,6 @@
 import { lstat, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { codeOf } from '../../base/errors.js';
 import { LAYER_TREE_BYTES_MAX } from '../../base/limits.js';
 import { Malformed } from '../../base/malformed.js';
 import {
@@ -219,10 +220,6 @@ async function unlessGone<T>(asking: Promise<T>): Promise<T | undefined> {
 /** Beside it: each folder in it is a board's. */
 function asidePath(disksPath: string): string {
   return `${disksPath}-aside`;
-}
-
-function codeOf(error: unknown): unknown {
-  return error instanceof Error && 'code' in error ? error.code : undefined;
 }
 
 /** Of a thousand files that are looked at, so many threads of Node's wait for the disk at most. */

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { link, lstat, open, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type { Clock } from '../../base/clock.js';
+import { codeOf } from '../../base/errors.js';
 import { BlockError } from '../../block/block-error.js';
 import { openFileDevice } from '../../block/file-device.js';
 import type { WatchedDevice } from '../../block/watched-device.js';
@@ -72,7 +73,7 @@ async function isThere(file: string): Promise<boolean> {
 }
 
 function isMissing(error: unknown): boolean {
-  return error instanceof Error && 'code' in error && error.code === 'ENOENT';
+  return codeOf(error) === 'ENOENT';
 }
 
 /** Never in the place of a file that somebody has made there meanwhile, where the filesystem knows how. */
@@ -80,7 +81,7 @@ async function giveName(half: string, file: string): Promise<void> {
   try {
     await link(half, file);
   } catch (error) {
-    const code = error instanceof Error && 'code' in error ? error.code : undefined;
+    const code = codeOf(error);
     if (code === 'EEXIST') throw error;
     await rename(half, file); // no hard links there
     return;

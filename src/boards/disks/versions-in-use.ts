@@ -1,4 +1,5 @@
 import { readdir } from 'node:fs/promises';
+import { codeOf } from '../../base/errors.js';
 import { DiskFolder } from './disk-folder.js';
 
 export interface VersionsInUse {
@@ -35,6 +36,6 @@ async function basesIn(folder: DiskFolder): Promise<readonly string[]> {
 }
 
 function noneYet(error: unknown): readonly string[] {
-  if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return [];
+  if (codeOf(error) === 'ENOENT') return [];
   throw error;
 }

@@ -1,4 +1,5 @@
 import { Worker } from 'node:worker_threads';
+import { messageOf } from '../../base/errors.js';
 import { DigestControl } from './digest-control.js';
 import type { DigestResult } from './image-digest.js';
 import type { ImageFacts } from './image-facts.js';
@@ -114,7 +115,7 @@ class Reading implements Digesting {
         thread.once('exit', () => resolve(result));
       } catch (error) {
         // A process without descriptors or memory left starts no thread.
-        resolve({ answer: 'failed', because: error instanceof Error ? error.message : String(error) });
+        resolve({ answer: 'failed', because: messageOf(error) });
       }
     });
   }

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { messageOf } from '../../base/errors.js';
 import {
   IMAGE_DIGEST_LOOK_BYTES,
   IMAGE_DIGEST_PIECE_BYTES,
@@ -49,6 +50,6 @@ export function digestImage(sizeBytes: number, world: DigestWorld): DigestResult
     }
     return world.isUntouched() ? { answer: 'digest', digest: hash.digest('hex') } : { answer: 'written' };
   } catch (error) {
-    return { answer: 'failed', because: error instanceof Error ? error.message : String(error) };
+    return { answer: 'failed', because: messageOf(error) };
   }
 }

@@ -1,5 +1,6 @@
 import { type BigIntStats, constants } from 'node:fs';
 import { type FileHandle, open, stat } from 'node:fs/promises';
+import { codeOf } from '../../base/errors.js';
 import type { BlockDevice } from '../../block/block-device.js';
 import { BlockError, blockErrorFrom } from '../../block/block-error.js';
 import type { Disk, Disks } from '../../block/disks.js';
@@ -70,7 +71,7 @@ export class ImageFile {
       const there = await this.#disk.take(this, () => stat(this.path, { bigint: true }));
       return isSame(there, this.#opened) ? 'inPlace' : 'replaced';
     } catch (error) {
-      const code = error instanceof Error && 'code' in error ? error.code : undefined;
+      const code = codeOf(error);
       if (code === 'ENOENT' || code === 'ENOTDIR' || code === 'ELOOP') return 'gone';
       throw blockErrorFrom(error, { file: this.path });
     }

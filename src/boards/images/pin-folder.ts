@@ -1,5 +1,6 @@
 import { mkdir, readdir, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { codeOf } from '../../base/errors.js';
 import { PIN_BYTES_MAX } from '../../base/limits.js';
 import { HALF_WRITTEN, readWholeFile, replaceWholeFile, settleFolder } from '../../os/whole-file.js';
 import type { Pin } from './pin.js';
@@ -23,7 +24,7 @@ export class PinFolder {
   /** The ids of what lies there; and sweeps out what a process that was killed did not finish. Without the folder: none. */
   async list(): Promise<readonly string[]> {
     const names = await readdir(this.path).catch((error: unknown) => {
-      if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return [];
+      if (codeOf(error) === 'ENOENT') return [];
       throw error;
     });
     const half = names.filter((name) => name.endsWith(HALF_WRITTEN) && FILE.test(name.slice(0, -HALF_WRITTEN.length)));

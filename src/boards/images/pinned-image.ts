@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import type { Clock } from '../../base/clock.js';
+import { reasonOf } from '../../base/errors.js';
 import { IMAGE_DIGEST_RETRY_MS } from '../../base/limits.js';
 import type { BlockDevice } from '../../block/block-device.js';
 import type { Medium } from '../../block/flush-queue.js';
@@ -12,7 +13,7 @@ import type { Refusal } from './image-sentences.js';
 import * as sentences from './image-sentences.js';
 import type { BaseVerdict, ImageStatus, OverlayVerdict } from './image-verdicts.js';
 import { likeness, type Pin, recognise } from './pin.js';
-import { type Pins, reasonOf } from './pins.js';
+import type { Pins } from './pins.js';
 
 export interface ImageTies {
   readonly pins: Pins;

@@ -1,3 +1,4 @@
+import { reasonOf } from '../../base/errors.js';
 import { PINS_MAX } from '../../base/limits.js';
 import type { Pin } from './pin.js';
 import type { PinFolder } from './pin-folder.js';
@@ -125,9 +126,4 @@ export class Pins {
       return reasonOf(error);
     }
   }
-}
-
-/** `ENOSPC: no space left on device`, without the call and the file that Node puts behind it. */
-export function reasonOf(error: unknown): string {
-  return error instanceof Error ? (error.message.split(', ')[0] ?? '') : String(error);
 }

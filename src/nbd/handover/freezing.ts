@@ -1,4 +1,5 @@
-import type { Clock } from '../../base/clock.js';
+import { type Clock, passed } from '../../base/clock.js';
+import { messageOf } from '../../base/errors.js';
 import { NBD_ANSWERS_MS, NBD_HALT_MS, NBD_SEND_QUEUE_LOOK_MS, NBD_SEND_QUEUE_MS } from '../../base/limits.js';
 import type { FrozenConnection, LostConnection } from './frozen-connection.js';
 import type { HaltedConnection } from './halted-connection.js';
@@ -100,16 +101,8 @@ async function sendQueuesEmpty(halted: readonly HaltedConnection[], clock: Clock
   }
 }
 
-function passed(clock: Clock, delayMs: number): Promise<void> {
-  return new Promise((resolve) => clock.after(delayMs, resolve));
-}
-
 function lostOf({ board = '', peer }: Pick<Haltable, 'board' | 'peer'>, because: string): LostConnection {
   return { board, peer, because };
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }
 
 const DISK_HANGS = 'its disk, or its peer, has held up what was under way for longer than a stop may take';

@@ -4,8 +4,10 @@
  * write and answer. All lanes wait for all connections, so one that is kept waiting by a disk leaves the others to the rest of
  * them. Whatever needs thought is handed to the main thread, which has to know of it or tell of its failure.
  */
+
 import { Worker } from 'node:worker_threads';
 import { type Clock, systemUptimeMs, type Timer } from '../../base/clock.js';
+import { codeOf } from '../../base/errors.js';
 import {
   NBD_CONNECTIONS_MAX,
   NBD_LANE_LOOK_MS,
@@ -182,7 +184,7 @@ export class Lanes {
   /** A process without descriptors or memory left can't start a thread; that is no bug, and connections go on without. */
   #tellEnd(error: unknown): void {
     this.#noneBeforeMs = this.#clock.nowMs() + NBD_LANE_RETRY_MS;
-    const code = error instanceof Error && 'code' in error ? error.code : undefined;
+    const code = codeOf(error);
     if (LACKS.has(code)) this.#log.warn({ because: code }, 'nbd.lane.missing');
     else this.#log.error({ err: error }, 'nbd.lane.bug');
   }

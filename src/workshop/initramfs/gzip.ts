@@ -1,5 +1,6 @@
 import { createInflateRaw } from 'node:zlib';
 import { ByteReader } from '../../base/byte-reader.js';
+import { messageOf } from '../../base/errors.js';
 import { Malformed } from '../../base/malformed.js';
 import { PIECE_BYTES, type Unpacking } from './unpacking.js';
 
@@ -18,7 +19,7 @@ export async function* unpackGzip(bytes: Uint8Array): Unpacking {
       if (piece instanceof Uint8Array) yield piece;
     }
   } catch (error) {
-    throw new Malformed(`gzip: ${error instanceof Error ? error.message : String(error)}`);
+    throw new Malformed(`gzip: ${messageOf(error)}`);
   } finally {
     inflate.destroy();
   }

@@ -2,6 +2,7 @@ import { createRequire } from 'node:module';
 import { ReadableStream } from 'node:stream/web';
 import { crc32 } from 'node:zlib';
 import type * as XzDecompress from 'xz-decompress';
+import { messageOf } from '../../base/errors.js';
 import { Malformed } from '../../base/malformed.js';
 import { PIECE_BYTES, type Unpacking } from './unpacking.js';
 
@@ -23,7 +24,7 @@ export async function* unpackXz(bytes: Uint8Array): Unpacking {
       yield value;
     }
   } catch (error) {
-    throw new Malformed(`xz: ${error instanceof Error ? error.message : String(error)}`);
+    throw new Malformed(`xz: ${messageOf(error)}`);
   } finally {
     // The library lets one stream decode at a time: one that is left without a word would block all later ones.
     await reader.cancel().catch(() => {});

@@ -1,5 +1,6 @@
 import { Decompress } from 'fzstd';
 import { ByteReader } from '../../base/byte-reader.js';
+import { messageOf } from '../../base/errors.js';
 import { ZSTD_WINDOW_BYTES_MAX } from '../../base/limits.js';
 import { Malformed } from '../../base/malformed.js';
 import { PIECE_BYTES, type Unpacking } from './unpacking.js';
@@ -31,7 +32,7 @@ function pushTo(decoder: Decompress, bytes: Uint8Array, isLast: boolean): void {
   try {
     decoder.push(bytes, isLast);
   } catch (error) {
-    throw new Malformed(`zstd: ${error instanceof Error ? error.message : String(error)}`);
+    throw new Malformed(`zstd: ${messageOf(error)}`);
   }
 }
 
