@@ -440,7 +440,13 @@ export const NBD_STOP_MS = 2_000;
 /** Requests that were read before a stop have as long to be done; what is not is handed on to the next process. */
 export const NBD_ANSWERS_MS = 2_000;
 
-/** As long may it take until no thread is at a connection any more: one waits for a sync, or for a write to be taken. Together with all else a stop has 5 s for. */
+/** A lane that waits for a disk at the end of NBD_ANSWERS_MS is asked so often whether it does still. */
+export const NBD_LANE_RELIEVE_MS = 10;
+
+/** For lanes to end at a stop, which takes them a millisecond: one that waits for a disk for ever must not keep the others' disks from being flushed. */
+export const NBD_LANES_STOP_MS = 1_000;
+
+/** As long may it take until no thread is at a connection any more: its peer has to take what was sent. Together with all else a stop has 5 s for. */
 export const NBD_HALT_MS = 3_500;
 
 /** Replies of one connection that are ready when nobody may write to it any more: as much as it may have under way, and not gigabytes that a client has asked for at once. */
@@ -489,7 +495,7 @@ export const HANDOVER_LIMIT_MS_MIN = 10_000;
 export const HANDOVER_LIMIT_MS_MAX = 900_000;
 
 /** A board's own disk has as long to be flushed at a stop: without that its connection can't be handed on. It was begun when the stop was. */
-export const HANDOVER_FLUSH_MS = 10_000;
+export const HANDOVER_FLUSH_MS = 30_000;
 
 /** Of a disk that need not be flushed for it: whether it has failed shows in as long. */
 export const HANDOVER_FLUSH_LOOK_MS = 1_000;
@@ -521,8 +527,8 @@ export const TURNED_AWAY_LOG_AGAIN_MS = 600_000;
 /** A Ctrl-C so long after the first signal ends us at once; an earlier one is the same wish, heard twice. */
 export const STOP_AT_ONCE_AFTER_MS = 1_000;
 
-/** A stop ends in any case after this: transfers and requests have seconds, and container engines kill after 10 to 60. */
-export const STOP_MS_MAX = 20_000;
+/** A stop ends in any case after this: transfers and requests have seconds, disks HANDOVER_FLUSH_MS; our unit and compose.yaml give 60 s. */
+export const STOP_MS_MAX = 45_000;
 
 /**
  * HTTP connections at a time, of which one gives way to a newcomer: far more than a Prometheus and some browsers have, and few enough

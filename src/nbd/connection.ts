@@ -22,6 +22,7 @@ import {
 } from './handshake/negotiation.js';
 import type { TlsDoor } from './handshake/tls-door.js';
 import { type Channel, CLEAR } from './handshake/tls-peer.js';
+import type { Impatience } from './lanes/carried-connection.js';
 import type { Lanes } from './lanes/lanes.js';
 import type { ConnectionOver } from './lanes/messages.js';
 import type { NbdMeter } from './meter.js';
@@ -181,9 +182,9 @@ export class NbdConnection {
 
   /**
    * Reads no more, so that another process can go on with it: what was read before is done meanwhile, or by that one. Resolves when it
-   * is out of the lanes and out of Node's hands, which a disk that hangs may keep it from for ever; or with why it can't be.
+   * is out of the lanes and out of Node's hands, which a peer that takes nothing may keep it from for ever; or with why it can't be.
    */
-  async halt(): Promise<HaltedConnection | string> {
+  async halt(impatience: Impatience): Promise<HaltedConnection | string> {
     this.#isHalting = true;
     await this.#carrying;
     const phase = this.#phase;
@@ -193,14 +194,16 @@ export class NbdConnection {
     for (const bytes of [left?.collected, rest]) if (bytes !== undefined) this.#queue.push(bytes);
     const { disk } = phase;
     this.#phase = { at: 'halted', disk };
-    const socket = await this.#transport.halt();
+    const socket = await this.#transport.halt(impatience);
     if (socket === undefined || this.#isClosing()) return 'it was over just then';
     const { descriptor, replies, fetched } = socket;
     this.#queue.push(fetched.input);
+    for (const request of fetched.unsynced) disk.handed({ kind: 'request', request });
     const begun = left === undefined ? fetched.begun : left.begun;
     const { outbox } = this.#transport;
     const isOver = () => this.#isClosing();
-    return new HaltedConnection({ descriptor, replies, disk, outbox, queue: this.#queue, begun, isOver });
+    const { isBusy } = fetched;
+    return new HaltedConnection({ descriptor, replies, disk, outbox, queue: this.#queue, begun, isBusy, isOver });
   }
 
   /**

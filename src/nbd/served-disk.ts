@@ -100,7 +100,8 @@ export class ServedDisk {
    * Where lanes have left off: a payload that they had begun with is dealt with to its end, if it has come whole; otherwise its
    * request was not read. Answers what follows it.
    */
-  goOn({ input, begun }: Fetched): Uint8Array {
+  goOn({ input, begun, unsynced }: Fetched): Uint8Array {
+    for (const request of unsynced) this.handed({ kind: 'request', request });
     if (begun === undefined) return input;
     const { request, leftBytes } = begun;
     if (leftBytes > input.length) return new Uint8Array(0);

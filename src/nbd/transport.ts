@@ -6,7 +6,7 @@ import { closeDescriptor, duplicate } from '../os/stream-calls.js';
 import { CurrentSocket, descriptorOf, dropUnsent, keepConnected, OwnSocket } from '../os/tcp-probe.js';
 import { HeldReplies } from './handover/held-replies.js';
 import type { TlsDoor, TlsVerdict } from './handshake/tls-door.js';
-import type { CarriedConnection, CarriedTies, Fetched } from './lanes/carried-connection.js';
+import type { CarriedConnection, CarriedTies, Fetched, Impatience } from './lanes/carried-connection.js';
 import type { Lanes } from './lanes/lanes.js';
 import { Outbox, StreamSink } from './session/outbox.js';
 
@@ -30,7 +30,7 @@ export interface HaltedSocket {
   readonly fetched: Fetched;
 }
 
-const NOTHING_FETCHED: Fetched = { input: new Uint8Array(0), begun: undefined };
+const NOTHING_FETCHED: Fetched = { input: new Uint8Array(0), begun: undefined, unsynced: [], isBusy: false };
 
 /** A client's socket. It is Node's while the client chooses a disk and again while it takes its leave; between, it may be the lanes'. */
 export class Transport {
@@ -193,16 +193,16 @@ export class Transport {
 
   /**
    * Out of everybody's hands, so that it can be another process's. Resolves when no lane is in it and all that was given to Node has
-   * gone to the kernel: never, where a disk or the peer does not let that happen. Undefined if the connection is over.
+   * gone to the kernel: never, where the peer does not let that happen. Undefined if the connection is over.
    */
-  async halt(): Promise<HaltedSocket | undefined> {
+  async halt(impatience: Impatience): Promise<HaltedSocket | undefined> {
     if (this.#fetching !== undefined) return undefined; // it takes its leave
-    const halting = this.#halt();
+    const halting = this.#halt(impatience);
     this.#fetching = halting.then(() => NOTHING_FETCHED);
     return await halting;
   }
 
-  async #halt(): Promise<HaltedSocket | undefined> {
+  async #halt(impatience: Impatience): Promise<HaltedSocket | undefined> {
     const replies = new HeldReplies();
     const lanes = this.#lanes;
     if (lanes === undefined) {
@@ -213,7 +213,7 @@ export class Transport {
       const descriptor = this.#takeFromNode();
       return descriptor === undefined ? undefined : { descriptor, replies, fetched: NOTHING_FETCHED };
     }
-    await lanes.connection.release();
+    await lanes.connection.release(impatience);
     this.#lanes = undefined;
     const fetched = lanes.connection.moveTo(replies);
     this.outbox.moveTo(replies);

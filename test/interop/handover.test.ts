@@ -15,6 +15,7 @@ import {
 import { type NetworkNamespace, withoutNamespaces } from '../support/network-namespace.js';
 import { outputIn, type ServedProgram, serveIn } from '../support/program-in-namespace.js';
 import { anyOf, without } from '../support/programs.js';
+import { type SlowDisk, slowDisk, withoutSlowDisk } from '../support/slow-disk.js';
 
 const skip = anyOf(withoutNamespaces(), without('nft', 'nftables'));
 
@@ -27,6 +28,7 @@ interface Bench extends ExercisedGround {
 interface BenchOptions {
   readonly disk: 'direct' | 'overlay';
   readonly settings?: (inventory: string) => string;
+  readonly place?: (image: string) => Promise<string>;
   /** More of `boards:`. */
   readonly boards?: string;
   /** In front of the program. */
@@ -35,11 +37,11 @@ interface BenchOptions {
 
 async function bench(
   context: TestContext,
-  { disk, words = [], boards = '', settings = same }: BenchOptions,
+  { disk, words = [], boards = '', settings = same, place }: BenchOptions,
 ): Promise<Bench> {
-  const ground = await exercisedGround(context);
+  const ground = await exercisedGround(context, place);
   const inventory = `server: { interface: cable0 }
-images: { demo: { file: demo.img } }
+images: { demo: { file: ${ground.image} } }
 boards: { node1: { serial: bf9fed6f, image: demo, disk: ${disk} }${boards} }
 `;
   const server = await serveIn(ground.near, ground.folder, settings(inventory), words);
@@ -140,6 +142,32 @@ describe('a board that runs while the server is restarted', { skip }, () => {
     on.server = await serveIn(on.near, on.folder, limited('1GiB')(on.inventory));
     await expectGoesOn(on);
     assert.equal(await held(), 0);
+  });
+
+  test('has what its disk is at done by the next one, however long that takes', {
+    skip: withoutSlowDisk(),
+  }, async (context) => {
+    let slow: SlowDisk | undefined;
+    const on = await bench(context, {
+      disk: 'direct',
+      place: async (image) => {
+        slow = await slowDisk(context, image, 0);
+        return slow.file;
+      },
+    });
+    await expectGoesOn(on);
+    slow?.hang();
+    await passed(500);
+    const stoppingMs = performance.now();
+    const stopped = on.server.stop();
+    await on.server.firstLogged('server.stopped');
+    assert.ok(performance.now() - stoppingMs < 6_000, 'who waits for it may kill it');
+    assert.deepEqual(on.server.logged('handover.lost'), []);
+    slow?.goOn(); // what waits in the kernel keeps the process there
+    await stopped;
+    on.server = await serveIn(on.near, on.folder, on.inventory);
+    await expectGoesOn(on);
+    assert.equal(on.server.logged('handover.thawed').length, 1);
   });
 
   test('is still who has the disk', async (context) => {

@@ -16,25 +16,30 @@ const ROOM = 40 * 1024 * 1024;
 export interface ExercisedGround {
   readonly near: NetworkNamespace;
   readonly far: NetworkNamespace;
-  /** Of the server, which is not there yet; `demo.img` is. */
+  /** Of the server, which is not there yet. */
   readonly folder: string;
+  readonly image: string;
   /** Resolves when it has its disk. Of the disk it touches nothing but the room. */
   exerciser(board: string): Promise<Exerciser>;
 }
 
-/** `cable0` is 10.91.0.1 at the server's end and 10.91.0.2 at the board's. */
-export async function exercisedGround(context: TestContext): Promise<ExercisedGround> {
+/** `cable0` is 10.91.0.1 at the server's end and 10.91.0.2 at the board's. `place` may put the image elsewhere, and says where. */
+export async function exercisedGround(
+  context: TestContext,
+  place: (image: string) => Promise<string> = async (image) => image,
+): Promise<ExercisedGround> {
   const folder = scratchFolder(context);
+  const made = join(folder, 'demo.img');
+  await makeDemoImage(made);
+  const from = statSync(made).size;
+  truncateSync(made, from + ROOM);
+  const image = await place(made);
   const [near, far] = [networkNamespace(context), networkNamespace(context)];
   connectNamespaces(
     { namespace: near, interfaceName: 'cable0', address: '10.91.0.1/24' },
     { namespace: far, interfaceName: 'cable0', address: '10.91.0.2/24' },
   );
-  const image = join(folder, 'demo.img');
-  await makeDemoImage(image);
-  const from = statSync(image).size;
-  truncateSync(image, from + ROOM);
-  return { near, far, folder, exerciser: (board) => exerciseDisk(far, { address: '10.91.0.1', board, from }) };
+  return { near, far, folder, image, exerciser: (board) => exerciseDisk(far, { address: '10.91.0.1', board, from }) };
 }
 
 /** A client there that writes to a disk and reads it back. */

@@ -137,15 +137,13 @@ export class Handover {
     const keeping = this.#keeping;
     if (keeping === undefined) return { kept: [], busy: new Set() };
     this.#flushBeforehand();
-    const { frozen, lost } = await nbdServer.freeze(keeping.keeper);
+    const { frozen, lost, busy: busyBoards } = await nbdServer.freeze(keeping.keeper);
     for (const each of lost) this.#tellLost(each);
     const byBoard = new Map<string, FrozenConnection[]>();
     for (const connection of frozen) {
       byBoard.set(connection.board, [...(byBoard.get(connection.board) ?? []), connection]);
     }
-    const busy = new Set(
-      [...lost, ...frozen.filter(({ unanswered }) => unanswered.length > 0)].map(({ board }) => board),
-    );
+    const busy = new Set(busyBoards);
     const saving = Promise.all([...byBoard].map(([board, connections]) => this.#save(board, connections, busy)));
     const [saved, isSettled] = await Promise.all([saving, keeping.settled()]);
     if (!isSettled) this.#options.log.error({ because: STORE_SILENT, means: MAY_BE_LOST }, 'handover.store.silent');

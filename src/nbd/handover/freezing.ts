@@ -1,6 +1,7 @@
 import { type Clock, passed } from '../../base/clock.js';
 import { messageOf } from '../../base/errors.js';
 import { NBD_ANSWERS_MS, NBD_HALT_MS, NBD_SEND_QUEUE_LOOK_MS, NBD_SEND_QUEUE_MS } from '../../base/limits.js';
+import type { Impatience } from '../lanes/carried-connection.js';
 import type { FrozenConnection, LostConnection } from './frozen-connection.js';
 import type { HaltedConnection } from './halted-connection.js';
 import type { ConnectionKeeper } from './keeper.js';
@@ -9,7 +10,7 @@ import type { ConnectionKeeper } from './keeper.js';
 export interface Haltable {
   readonly board: string | undefined;
   readonly peer: string;
-  halt(): Promise<HaltedConnection | string>;
+  halt(impatience: Impatience): Promise<HaltedConnection | string>;
 }
 
 export interface FreezingWorld<Of> {
@@ -27,6 +28,8 @@ export interface Frozen {
   readonly frozen: readonly FrozenConnection[];
   /** Their peers lose them. */
   readonly lost: readonly LostConnection[];
+  /** Boards, of both, to whose disks something of ours may still be done. */
+  readonly busy: ReadonlySet<string>;
 }
 
 /**
@@ -39,7 +42,7 @@ export async function freezeConnections<Of extends Haltable>(world: FreezingWorl
   await halting.halt(world.connections());
   await halting.halt(world.connections());
   const { halted, lost } = halting;
-  if (halted.length === 0) return { frozen: [], lost };
+  if (halted.length === 0) return frozenOf([], lost, halted);
   for (const each of halted) each.sendReplies();
   await sendQueuesEmpty(halted, clock);
   try {
@@ -48,7 +51,7 @@ export async function freezeConnections<Of extends Haltable>(world: FreezingWorl
       ports,
     );
   } catch (error) {
-    return { frozen: [], lost: [...lost, ...halted.map((each) => lostOf(each, messageOf(error)))] };
+    return frozenOf([], [...lost, ...halted.map((each) => lostOf(each, messageOf(error)))], halted);
   }
   await world.stopListening();
   const frozen: FrozenConnection[] = [];
@@ -59,7 +62,20 @@ export async function freezeConnections<Of extends Haltable>(world: FreezingWorl
       lost.push(lostOf(each, messageOf(error)));
     }
   }
-  return { frozen, lost };
+  return frozenOf(frozen, lost, halted);
+}
+
+function frozenOf(
+  frozen: readonly FrozenConnection[],
+  lost: readonly LostConnection[],
+  halted: readonly HaltedConnection[],
+): Frozen {
+  const busy = [...lost, ...halted.filter(({ isBusy }) => isBusy), ...frozen.filter(isUnderWay)];
+  return { frozen, lost, busy: new Set(busy.map(({ board }) => board)) };
+}
+
+function isUnderWay({ unanswered }: FrozenConnection): boolean {
+  return unanswered.length > 0;
 }
 
 /** Connections that are being halted, all against the same clock. */
@@ -67,10 +83,12 @@ class Halting<Of extends Haltable> {
   readonly halted: HaltedConnection[] = [];
   readonly lost: LostConnection[] = [];
   readonly #begun = new Set<Of>();
+  readonly #clock: Clock;
   readonly #answersLate: Promise<void>;
   readonly #late: Promise<string>;
 
   constructor(clock: Clock) {
+    this.#clock = clock;
     this.#answersLate = passed(clock, NBD_ANSWERS_MS);
     this.#late = passed(clock, NBD_HALT_MS).then(() => DISK_HANGS);
   }
@@ -83,7 +101,8 @@ class Halting<Of extends Haltable> {
   }
 
   async #haltOne(connection: Of): Promise<void> {
-    const verdict = await Promise.race([connection.halt().catch(messageOf), this.#late]);
+    const impatience = { clock: this.#clock, late: this.#answersLate };
+    const verdict = await Promise.race([connection.halt(impatience).catch(messageOf), this.#late]);
     if (typeof verdict === 'string') {
       this.lost.push(lostOf(connection, verdict));
       return;

@@ -16,6 +16,7 @@ export interface HaltedParts {
   /** What came and was not looked at. */
   readonly queue: ByteQueue;
   readonly begun: BegunPayload | undefined;
+  readonly isBusy: boolean;
   /** It was closed meanwhile: its disk was taken from it. */
   readonly isOver: () => boolean;
 }
@@ -24,6 +25,8 @@ export interface HaltedParts {
 export class HaltedConnection {
   readonly board: string;
   readonly peer: string;
+  /** A thread of ours is still in a call for it. */
+  readonly isBusy: boolean;
   readonly #parts: HaltedParts;
 
   constructor(parts: HaltedParts) {
@@ -31,6 +34,7 @@ export class HaltedConnection {
     const { board, user } = parts.disk.use;
     this.board = board.name;
     this.peer = user.peerAddress;
+    this.isBusy = parts.isBusy;
   }
 
   /** Undefined where it is none of the network. */

@@ -1,11 +1,14 @@
+import { type Clock, passed } from '../../base/clock.js';
+import { NBD_LANE_RELIEVE_MS } from '../../base/limits.js';
 import { unreachable } from '../../base/unreachable.js';
 import { errnoName } from '../../os/libc.js';
 import { addressOf, closeDescriptor, EAGAIN, failedBy, send } from '../../os/stream-calls.js';
 import { Readiness, type StreamPoll } from '../../os/stream-poll.js';
 import type { Sink } from '../session/outbox.js';
 import type { Arrival, BegunPayload } from '../wire/framing.js';
-import { decodeRequest, REQUEST_BYTES } from '../wire/transmission-wire.js';
+import { decodeRequest, type NbdRequest, REQUEST_BYTES } from '../wire/transmission-wire.js';
 import { weightOf } from './handing.js';
+import type { LaneDesk, Relief } from './lane-desk.js';
 import { Field, Figure, isHeldUp, type LaneTable, Payload, Standing, tokenOf, Unsent, Writer } from './lane-table.js';
 import type { ConnectionOver, FromLane } from './messages.js';
 
@@ -30,11 +33,23 @@ export interface Fetched {
   readonly input: Uint8Array;
   /** Where it begins in the middle of a request. */
   readonly begun: BegunPayload | undefined;
+  /** To be done in place of those that a lane is still at. */
+  readonly unsynced: readonly NbdRequest[];
+  /** A lane still waits for the disk with some of it: it may be done there, and nobody will hear of it. */
+  readonly isBusy: boolean;
+}
+
+/** How long lanes may wait for a disk with a connection: from `late` on it is taken away from them. */
+export interface Impatience {
+  readonly clock: Clock;
+  readonly late: Promise<unknown>;
 }
 
 interface Place {
   readonly table: LaneTable;
   readonly poll: StreamPoll;
+  /** Of all lanes that there are. */
+  readonly desks: Iterable<LaneDesk>;
   readonly record: number;
   readonly generation: number;
   readonly disk: number;
@@ -59,6 +74,7 @@ export class CarriedConnection implements Sink {
   #isWriting = false;
   #isHeld = false;
   readonly #whenTold: (() => void)[] = [];
+  readonly #reliefs: Relief[] = [];
 
   constructor(place: Place, ties: CarriedTies, gone: () => void) {
     this.#place = place;
@@ -103,6 +119,10 @@ export class CarriedConnection implements Sink {
     } catch (error) {
       this.#ties.failed(error);
     }
+    this.#wake();
+  }
+
+  #wake(): void {
     for (const wake of this.#whenTold.splice(0)) wake();
   }
 
@@ -172,10 +192,26 @@ export class CarriedConnection implements Sink {
   }
 
   /** Takes it out of the lanes: resolves when none is in it any more. What is written meanwhile waits for `moveTo`, which has to follow. */
-  async release(): Promise<void> {
+  async release(impatience?: Impatience): Promise<void> {
     this.#set(Field.Standing, Standing.Closing);
+    void impatience?.late.then(() => this.#relieve(impatience.clock));
     while (this.#isInUse()) {
       await new Promise<void>((resolve) => this.#whenTold.push(resolve));
+    }
+  }
+
+  /** A lane that does not wait at this moment may in the next. */
+  async #relieve(clock: Clock): Promise<void> {
+    const { table, record, desks } = this.#place;
+    while (this.#isInUse()) {
+      for (const desk of desks) {
+        const relief = desk.relieve(record);
+        if (relief === undefined) continue;
+        this.#reliefs.push(relief);
+        Atomics.sub(table.fields, this.#at(Field.Users), 1);
+      }
+      this.#wake();
+      await passed(clock, NBD_LANE_RELIEVE_MS);
     }
   }
 
@@ -190,18 +226,26 @@ export class CarriedConnection implements Sink {
     closeDescriptor(this.#ties.echo);
     const unsent = this.#unsentOfLanes();
     if (unsent.length > 0) sink.write(unsent, () => {});
+    for (const { replies } of this.#reliefs) if (replies.length > 0) this.#ties.reply(replies);
     for (const { bytes, sentBytes, sent } of this.#written.splice(0)) sink.write(bytes.subarray(sentBytes), sent);
-    const fetched = this.#input();
+    const fetched = this.#fetched();
     this.#set(Field.Standing, Standing.Free);
     this.#gone();
     return fetched;
   }
 
-  #input(): Fetched {
+  #fetched(): Fetched {
     const { table, record } = this.#place;
     const from = table.inputAt(record);
     const length = table.fields[this.#at(Field.InputBytes)] ?? 0;
-    return { input: table.bytes.slice(from, from + length), begun: this.#begunPayload() };
+    const reliefs = this.#reliefs;
+    return {
+      // It lies in one place: in the record, or on the desk of the one lane that was at it.
+      input: Buffer.concat([table.bytes.subarray(from, from + length), ...reliefs.map(({ input }) => input)]),
+      begun: this.#begunPayload(),
+      unsynced: reliefs.flatMap(({ unsynced }) => unsynced),
+      isBusy: reliefs.length > 0,
+    };
   }
 
   #begunPayload(): BegunPayload | undefined {

@@ -1,20 +1,29 @@
 import { NBD_LANE_INPUT_BYTES } from '../../base/limits.js';
 import { addressOf, receive } from '../../os/stream-calls.js';
 import { REQUEST_BYTES } from '../wire/transmission-wire.js';
+import type { LaneDesk } from './lane-desk.js';
 import { Field, type LaneTable } from './lane-table.js';
 
 /** What one connection has sent and was not dealt with yet: while a lane is at it here, between two turns in its record. */
 export class LaneInput {
   readonly #table: LaneTable;
-  readonly #bytes = new Uint8Array(new SharedArrayBuffer(NBD_LANE_INPUT_BYTES));
-  readonly #address = addressOf(this.#bytes);
-  readonly view = new DataView(this.#bytes.buffer);
+  readonly #bytes: Uint8Array<SharedArrayBuffer>;
+  readonly #address: number;
+  readonly view: DataView;
   /** Where the next byte lies that was not dealt with. */
   at = 0;
   #end = 0;
 
-  constructor(table: LaneTable) {
+  constructor(table: LaneTable, desk: LaneDesk) {
     this.#table = table;
+    this.#bytes = desk.input;
+    this.#address = addressOf(this.#bytes);
+    this.view = new DataView(this.#bytes.buffer, this.#bytes.byteOffset, this.#bytes.length);
+  }
+
+  /** Behind the last one. */
+  get end(): number {
+    return this.#end;
   }
 
   get length(): number {
@@ -32,6 +41,7 @@ export class LaneInput {
     const left = fields[this.#table.field(record, Field.InputBytes)] ?? 0;
     const from = this.#table.inputAt(record);
     if (left > 0) this.#bytes.set(bytes.subarray(from, from + left));
+    fields[this.#table.field(record, Field.InputBytes)] = 0; // it lies here now, and nowhere else
     const socket = fields[this.#table.field(record, Field.Socket)] ?? -1;
     const room = NBD_LANE_INPUT_BYTES - left;
     const count = room === 0 ? 0 : receive(socket, this.#address + left, room);
@@ -45,6 +55,12 @@ export class LaneInput {
     const { fields, bytes } = this.#table;
     if (this.length > 0) bytes.set(this.#bytes.subarray(this.at, this.#end), this.#table.inputAt(record));
     fields[this.#table.field(record, Field.InputBytes)] = this.length;
+    this.forget();
+  }
+
+  forget(): void {
+    this.at = 0;
+    this.#end = 0;
   }
 
   /** The header that comes next. */

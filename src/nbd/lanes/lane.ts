@@ -3,8 +3,11 @@ import { systemUptimeMs } from '../../base/clock.js';
 import { unreachable } from '../../base/unreachable.js';
 import { SharedFile } from '../../block/shared-file.js';
 import { NO_TOKEN, Readiness, StreamPoll } from '../../os/stream-poll.js';
+import { DiskWaits, Relieved } from './disk-waits.js';
 import { Handing } from './handing.js';
 import { LaneCounts } from './lane-counts.js';
+import { LaneDesk } from './lane-desk.js';
+import { LaneInput } from './lane-input.js';
 import {
   CommonField,
   END_TOKEN,
@@ -36,6 +39,8 @@ export class Lane {
   readonly #replies: ReplyLine;
   readonly #requests: RequestLine;
   readonly #syncs: SyncLine;
+  readonly #input: LaneInput;
+  readonly #waits: DiskWaits;
   readonly #counts: LaneCounts;
   readonly #spin: Spin;
   readonly #idle: number;
@@ -49,10 +54,17 @@ export class Lane {
     const say = (message: FromLane) => this.#messages.postMessage(message);
     this.#counts = new LaneCounts(beginning.counts);
     const ties = { table: this.#table, poll: this.#poll, counts: this.#counts, say };
-    this.#replies = new ReplyLine(ties);
+    const desk = new LaneDesk(beginning.desk);
+    const input = new LaneInput(this.#table, desk);
+    const replies = new ReplyLine(ties, desk);
     const handing = new Handing(ties);
-    this.#syncs = new SyncLine(ties, this.#replies, handing);
-    this.#requests = new RequestLine(ties, { replies: this.#replies, syncs: this.#syncs, handing });
+    const syncs = new SyncLine(ties, desk, replies, handing);
+    const waits = new DiskWaits(desk, { input, replies, syncs });
+    this.#requests = new RequestLine(ties, input, { replies, syncs, handing, waits });
+    this.#input = input;
+    this.#replies = replies;
+    this.#syncs = syncs;
+    this.#waits = waits;
   }
 
   /** Until the lanes are told to end. */
@@ -82,17 +94,18 @@ export class Lane {
       }
     } catch (error) {
       // Nothing of it may come to the next client.
+      this.#input.forget();
       this.#replies.forget();
       this.#syncs.forget();
+      if (error instanceof Relieved) return; // who has relieved it has counted it out
       Atomics.add(fields, this.#table.field(record, Field.Handed), 1);
       this.#messages.postMessage({ kind: 'bug', record, generation: generationOf(token), error } satisfies FromLane);
-    } finally {
-      const isLast = Atomics.sub(fields, users, 1) === 1;
-      if (isLast && this.#standing(record) === Standing.Closing) {
-        // Of whoever has the record now, who may have waited for a lane that came for the one before.
-        const generation = Atomics.load(fields, this.#table.field(record, Field.Generation));
-        this.#messages.postMessage({ kind: 'left', record, generation } satisfies FromLane);
-      }
+    }
+    const isLast = Atomics.sub(fields, users, 1) === 1;
+    if (isLast && this.#standing(record) === Standing.Closing) {
+      // Of whoever has the record now, who may have waited for a lane that came for the one before.
+      const generation = Atomics.load(fields, this.#table.field(record, Field.Generation));
+      this.#messages.postMessage({ kind: 'left', record, generation } satisfies FromLane);
     }
   }
 
@@ -101,7 +114,7 @@ export class Lane {
     const file = this.#fileOf(record);
     this.#spin.judge(record);
     let end = this.#requests.serve(record, file);
-    while (end === 'wantsInput' && !this.#syncs.isWaiting && this.#spin.finds(record)) {
+    while (end === 'wantsInput' && this.#syncs.length === 0 && this.#spin.finds(record)) {
       if (this.#standing(record) !== Standing.Open) return;
       this.#counts.busySinceMs = systemUptimeMs();
       end = isHeldUp(this.#table, record) ? 'held' : this.#requests.serve(record, file);
@@ -137,8 +150,8 @@ export class Lane {
         unreachable(end);
     }
     // From here on another lane may be in the record: a sync takes its time.
-    if (!this.#syncs.isWaiting) return;
-    this.#syncs.run(record, file);
+    if (this.#syncs.length === 0) return;
+    this.#syncs.run(record, file, this.#waits);
     this.#spin.left(record); // its client waited for that, and for nothing since
   }
 

@@ -6,7 +6,7 @@
  */
 
 import { Worker } from 'node:worker_threads';
-import { type Clock, systemUptimeMs, type Timer } from '../../base/clock.js';
+import { type Clock, passed, systemUptimeMs, type Timer } from '../../base/clock.js';
 import { codeOf } from '../../base/errors.js';
 import {
   NBD_CONNECTIONS_MAX,
@@ -15,6 +15,7 @@ import {
   NBD_LANE_STUCK_MS,
   NBD_LANES_MIN,
   NBD_LANES_PER_DISK,
+  NBD_LANES_STOP_MS,
 } from '../../base/limits.js';
 import type { Log } from '../../base/log.js';
 import type { SharedFile } from '../../block/shared-file.js';
@@ -23,6 +24,7 @@ import { StreamPoll } from '../../os/stream-poll.js';
 import type { RequestTally } from '../meter.js';
 import { CarriedConnection, type CarriedTies } from './carried-connection.js';
 import { LANE_COMMANDS, LaneCounts } from './lane-counts.js';
+import { LaneDesk } from './lane-desk.js';
 import { END_TOKEN, GENERATION_MAX, LaneTable } from './lane-table.js';
 import type { FromLane, LaneBeginning, ToLane } from './messages.js';
 
@@ -50,6 +52,7 @@ export class Lanes {
   #online = 0;
   /** Of threads that have not ended. */
   readonly #counts = new Set<LaneCounts>();
+  readonly #desks = new Set<LaneDesk>();
   /** Of those that have, all together. */
   readonly #countsBefore = new LaneCounts();
   readonly #connections = new Map<number, CarriedConnection>();
@@ -78,7 +81,8 @@ export class Lanes {
     if (disk === undefined || record === undefined) return undefined;
     if (this.#online === 0) return undefined;
     this.#generation = (this.#generation % GENERATION_MAX) + 1;
-    const place = { table: this.#table, poll: this.#poll, record, generation: this.#generation, disk };
+    const generation = this.#generation;
+    const place = { table: this.#table, poll: this.#poll, desks: this.#desks, record, generation, disk };
     const connection = new CarriedConnection(place, ties, () => this.#connections.delete(record));
     if (!connection.join()) return undefined;
     this.#connections.set(record, connection);
@@ -99,13 +103,14 @@ export class Lanes {
     );
   }
 
-  /** Connections are closed before. Resolves when no thread is left. */
+  /** Connections are closed before. Resolves when no thread is left, but for those that wait for a disk: what they do is nobody's any more. */
   async stop(): Promise<void> {
     this.#isStopping = true;
     this.#looking?.cancel();
     const gone = [...this.#threads.keys()].map((thread) => new Promise((resolve) => thread.once('exit', resolve)));
     this.#ending.ring();
-    await Promise.all(gone);
+    const late = passed(this.#clock, NBD_LANES_STOP_MS).then(() => 'late' as const);
+    if ((await Promise.race([Promise.all(gone), late])) === 'late') return;
     this.#ending.close();
     this.#poll.close();
   }
@@ -139,17 +144,18 @@ export class Lanes {
   #startThread(): void {
     if (this.#isStopping || this.#clock.nowMs() < this.#noneBeforeMs) return;
     try {
-      this.#start(new LaneCounts());
+      this.#start(new LaneCounts(), new LaneDesk());
     } catch (error) {
       this.#tellEnd(error);
     }
   }
 
-  #start(counts: LaneCounts): void {
+  #start(counts: LaneCounts, desk: LaneDesk): void {
     const workerData: LaneBeginning = {
       table: this.#table.told,
       pollDescriptor: this.#poll.descriptor,
       counts: counts.memory,
+      desk: desk.memory,
     };
     const thread = new Worker(new URL('./lane-thread.js', import.meta.url), {
       workerData,
@@ -174,11 +180,13 @@ export class Lanes {
         }
         this.#threads.delete(thread);
         this.#counts.delete(counts);
+        this.#desks.delete(desk);
         resolve();
       });
     });
     this.#threads.set(thread, ready);
     this.#counts.add(counts);
+    this.#desks.add(desk);
   }
 
   /** A process without descriptors or memory left can't start a thread; that is no bug, and connections go on without. */

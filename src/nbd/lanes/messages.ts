@@ -8,6 +8,8 @@ export interface LaneBeginning {
   readonly pollDescriptor: number;
   /** What it has counted, for the other thread to read. */
   readonly counts: SharedArrayBuffer;
+  /** What it has in its hands, for the other thread to take. */
+  readonly desk: SharedArrayBuffer;
 }
 
 /** To every lane, before a connection to that disk is. It has no time to listen: it looks when it meets a disk that it does not know. */

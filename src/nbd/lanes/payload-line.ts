@@ -4,6 +4,7 @@ import type { Refusal } from '../session/transmission.js';
 import { CommandFlag } from '../wire/constants.js';
 import { decodeRequest, type NbdRequest, REQUEST_BYTES, SIMPLE_REPLY_BYTES } from '../wire/transmission-wire.js';
 import { writeHere } from './disk-access.js';
+import type { DiskWaits } from './disk-waits.js';
 import type { Handing } from './handing.js';
 import { Counted } from './lane-counts.js';
 import type { LaneInput } from './lane-input.js';
@@ -16,6 +17,7 @@ export interface LinesOut {
   readonly replies: ReplyLine;
   readonly syncs: SyncLine;
   readonly handing: Handing;
+  readonly waits: DiskWaits;
 }
 
 /** `more`: the rest of it has not come yet. */
@@ -28,6 +30,7 @@ export class PayloadLine {
   readonly #replies: ReplyLine;
   readonly #syncs: SyncLine;
   readonly #handing: Handing;
+  readonly #waits: DiskWaits;
 
   constructor(ties: LaneTies, input: LaneInput, lines: LinesOut) {
     this.#ties = ties;
@@ -35,6 +38,7 @@ export class PayloadLine {
     this.#replies = lines.replies;
     this.#syncs = lines.syncs;
     this.#handing = lines.handing;
+    this.#waits = lines.waits;
   }
 
   isUnderWay(record: number): boolean {
@@ -75,7 +79,10 @@ export class PayloadLine {
     const offset = table.figures[table.figure(record, Figure.PayloadAt)] ?? 0;
     const length = here === left ? here : Math.max(0, here - ((offset + here) % BLOCK_BYTES));
     if (length === 0) return 'more';
-    if (!writeHere(file, this.#input.address, length, offset)) {
+    this.#waits.begin(record);
+    const isWritten = writeHere(file, this.#input.address, length, offset);
+    this.#waits.end(record);
+    if (!isWritten) {
       // Its owner's to do, or a disk that is full or fails: whoever can wait and tell does all that is left, and meets the same.
       table.fields[table.field(record, Field.Payload)] = Payload.Handed;
       return this.#hand(record, left, here);

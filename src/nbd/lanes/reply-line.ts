@@ -7,6 +7,7 @@ import { Magic, ReplyFlag, ReplyType } from '../wire/constants.js';
 import { SIMPLE_REPLY_BYTES } from '../wire/transmission-wire.js';
 import { FileTail } from './file-tail.js';
 import type { LaneCounts } from './lane-counts.js';
+import type { LaneDesk } from './lane-desk.js';
 import { Field, type LaneTable, tokenOf, Unsent, Writer } from './lane-table.js';
 import type { FromLane } from './messages.js';
 
@@ -26,17 +27,20 @@ export type Sent = 'sent' | 'held' | 'lost';
  */
 export class ReplyLine {
   readonly #ties: LaneTies;
-  readonly bytes = new Uint8Array(new SharedArrayBuffer(NBD_LANE_OUTPUT_BYTES));
-  readonly address = addressOf(this.bytes);
-  readonly #view = new DataView(this.bytes.buffer);
+  readonly bytes: Uint8Array<SharedArrayBuffer>;
+  readonly address: number;
+  readonly #view: DataView;
   /** Of the last `lost`. */
   lostBecause = '';
   /** Goes behind all that is gathered, and then nothing more is. */
   readonly tail = new FileTail();
   length = 0;
 
-  constructor(ties: LaneTies) {
+  constructor(ties: LaneTies, desk: LaneDesk) {
     this.#ties = ties;
+    this.bytes = desk.replies;
+    this.address = addressOf(this.bytes);
+    this.#view = new DataView(this.bytes.buffer, this.bytes.byteOffset, this.bytes.length);
   }
 
   /** The header of a good reply; data of a READ is put behind it by who read it. The cookie is copied as it came. */

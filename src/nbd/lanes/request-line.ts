@@ -14,9 +14,10 @@ import {
   SIMPLE_REPLY_BYTES,
 } from '../wire/transmission-wire.js';
 import { CachedDiskReader } from './cached-disk-reader.js';
+import type { DiskWaits } from './disk-waits.js';
 import type { Handing } from './handing.js';
 import { Counted } from './lane-counts.js';
-import { LaneInput } from './lane-input.js';
+import type { LaneInput } from './lane-input.js';
 import { Field, Form, Payload } from './lane-table.js';
 import { type LinesOut, PayloadLine } from './payload-line.js';
 import { type LaneTies, type ReplyLine, readHeadBytes } from './reply-line.js';
@@ -32,18 +33,20 @@ export class RequestLine {
   readonly #replies: ReplyLine;
   readonly #syncs: SyncLine;
   readonly #handing: Handing;
+  readonly #waits: DiskWaits;
   readonly #payloads: PayloadLine;
   readonly #input: LaneInput;
   readonly #cached = new CachedDiskReader();
   #startedMs = 0;
   #turnBytes = 0;
 
-  constructor(ties: LaneTies, lines: LinesOut) {
+  constructor(ties: LaneTies, input: LaneInput, lines: LinesOut) {
     this.#ties = ties;
     this.#replies = lines.replies;
     this.#syncs = lines.syncs;
     this.#handing = lines.handing;
-    this.#input = new LaneInput(ties.table);
+    this.#waits = lines.waits;
+    this.#input = input;
     this.#payloads = new PayloadLine(ties, this.#input, lines);
   }
 
@@ -92,7 +95,10 @@ export class RequestLine {
     const flags = view.getUint16(at + FLAGS_AT);
     if (command === Command.Trim || command === Command.WriteZeroes) {
       const zeroing = { isTrim: command === Command.Trim, flags, offset, length };
-      return zeroHere(file, zeroing) ? this.#zeroed(record, zeroing) : this.#beginUnusual(record, file);
+      this.#waits.begin(record);
+      const isZeroed = zeroHere(file, zeroing);
+      this.#waits.end(record);
+      return isZeroed ? this.#zeroed(record, zeroing) : this.#beginUnusual(record, file);
     }
     if ((flags & ~CommandFlag.Fua) !== 0) return this.#beginUnusual(record, file);
     switch (command) {

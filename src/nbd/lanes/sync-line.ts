@@ -1,10 +1,11 @@
 import { systemUptimeMs } from '../../base/clock.js';
 import type { SharedFile } from '../../block/shared-file.js';
-import { Command } from '../wire/constants.js';
 import { REQUEST_BYTES } from '../wire/transmission-wire.js';
 import { FileMedium } from './disk-access.js';
+import type { DiskWaits } from './disk-waits.js';
 import type { Handing } from './handing.js';
 import type { Counted } from './lane-counts.js';
+import { flushInPlaceOf, LaneDesk } from './lane-desk.js';
 import { Field } from './lane-table.js';
 import type { LaneTies, ReplyLine } from './reply-line.js';
 
@@ -17,22 +18,24 @@ export class SyncLine {
   readonly #replies: ReplyLine;
   readonly #handing: Handing;
   readonly #medium = new FileMedium();
-  readonly #headers = new Uint8Array(WAITING_MAX * REQUEST_BYTES);
-  readonly #view = new DataView(this.#headers.buffer);
+  readonly #headers: Uint8Array;
+  readonly #view: DataView;
   readonly #waiting: { readonly command: Counted; readonly bytes: number; readonly startedMs: number }[] = [];
 
-  constructor(ties: LaneTies, replies: ReplyLine, handing: Handing) {
+  constructor(ties: LaneTies, desk: LaneDesk, replies: ReplyLine, handing: Handing) {
     this.#ties = ties;
+    this.#headers = desk.headers;
+    this.#view = new DataView(desk.headers.buffer, desk.headers.byteOffset, desk.headers.length);
     this.#replies = replies;
     this.#handing = handing;
   }
 
-  get isWaiting(): boolean {
-    return this.#waiting.length > 0;
+  get length(): number {
+    return this.#waiting.length;
   }
 
   get isFull(): boolean {
-    return this.#waiting.length === WAITING_MAX;
+    return this.#waiting.length === LaneDesk.syncsMax;
   }
 
   forget(): void {
@@ -45,13 +48,14 @@ export class SyncLine {
     this.#waiting.push({ command, bytes, startedMs });
   }
 
-  run(record: number, file: SharedFile): void {
+  run(record: number, file: SharedFile, waits: DiskWaits): void {
     if (this.#waiting.length === 0) return;
-    const done = this.#sync(record, file);
+    const done = this.#sync(record, file, waits);
     for (const [index, { command, bytes, startedMs }] of this.#waiting.entries()) {
       const at = index * REQUEST_BYTES;
       if (!done) {
-        this.#hand(record, this.#view.getBigUint64(at + COOKIE_AT));
+        // To be flushed where failures are told.
+        this.#handing.hand(record, { kind: 'request', request: flushInPlaceOf(this.#view, at) });
         continue;
       }
       this.#replies.addHeader(this.#view, at + COOKIE_AT);
@@ -61,10 +65,13 @@ export class SyncLine {
     if (done && this.#replies.flush(record) === 'lost') this.#lost(record);
   }
 
-  #sync(record: number, file: SharedFile): boolean {
+  #sync(record: number, file: SharedFile, waits: DiskWaits): boolean {
     if (!file.beginSync()) return false;
+    const disk = this.#diskOf(record);
+    waits.begin(record);
     const isDone = !file.hasLostWrites && this.#syncNow(file);
-    if (file.endSync()) this.#ties.say({ kind: 'synced', disk: this.#diskOf(record) });
+    if (file.endSync()) this.#ties.say({ kind: 'synced', disk });
+    waits.end(record);
     return isDone;
   }
 
@@ -73,12 +80,6 @@ export class SyncLine {
     const done = file.layers?.sync(medium) ?? (medium.sync() ? 'done' : 'notSynced');
     if (done === 'notSynced') file.hasLostWrites = true;
     return done === 'done';
-  }
-
-  /** To be flushed where failures are told. */
-  #hand(record: number, cookie: bigint): void {
-    const request = { command: Command.Flush, flags: 0, cookie, offset: 0n, lengthBytes: 0 };
-    this.#handing.hand(record, { kind: 'request', request });
   }
 
   #diskOf(record: number): number {
@@ -91,7 +92,5 @@ export class SyncLine {
   }
 }
 
-/** Linux has 128 requests in flight; FLUSHes among them are few. */
-const WAITING_MAX = 128;
 /** Of a request. */
 const COOKIE_AT = 8;

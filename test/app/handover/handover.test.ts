@@ -63,7 +63,7 @@ async function world(
     release: async () => void steps.push('release'),
   };
   const nbdServer: Pick<NbdServer, 'freeze' | 'thaw' | 'connections'> = {
-    freeze: async () => ({ frozen, lost: [] }),
+    freeze: async () => ({ frozen, lost: [], busy: new Set<string>() }),
     thaw: async () => {},
     connections: () => [],
   };

@@ -1,11 +1,8 @@
 // A connection that goes from one server to the next: its client is told nothing, loses nothing, and gets each answer once.
 import assert from 'node:assert/strict';
-import { describe, type TestContext, test } from 'node:test';
+import { describe, test } from 'node:test';
 import { NBD_REQUESTS_IN_FLIGHT_MAX } from '../../../src/base/limits.js';
-import type { Board } from '../../../src/boards/board.js';
 import type { DiskUser } from '../../../src/boards/writer-lock/writer-lock.js';
-import type { FrozenConnection } from '../../../src/nbd/handover/frozen-connection.js';
-import { decodeFrozenBoard, encodeFrozenBoard } from '../../../src/nbd/handover/frozen-wire.js';
 import type { NbdServer } from '../../../src/nbd/server.js';
 import { Command } from '../../../src/nbd/wire/constants.js';
 import { diskBoard } from '../../support/boards.js';
@@ -14,28 +11,12 @@ import { GateDevice } from '../../support/gate-device.js';
 import { fileBoard, serveFiles } from '../../support/lane-server.js';
 import { joined, requestBytes } from '../../support/nbd-bytes.js';
 import { serveBoards, until } from '../../support/nbd-server.js';
+import { nextServer, told } from '../../support/next-server.js';
 import { OwnKeeper } from '../../support/own-keeper.js';
 import type { RawNbd } from '../../support/raw-nbd.js';
 import { rawNbd } from '../../support/raw-nbd.js';
 
 const MEBI = 1024 * 1024;
-
-/** By way of the file that lies between two processes. */
-function told(frozen: readonly FrozenConnection[]): readonly FrozenConnection[] {
-  const at = { hostBoot: 'boot', uptimeMs: 1 };
-  return decodeFrozenBoard('node1', encodeFrozenBoard({ board: 'node1', disk: 'disk', at, connections: frozen }))
-    .connections;
-}
-
-async function next(context: TestContext, before: NbdServer, board: Board): Promise<NbdServer> {
-  const keeper = new OwnKeeper();
-  const { frozen, lost } = await before.freeze(keeper);
-  assert.deepEqual(lost, []);
-  assert.equal(keeper.holds, 1);
-  const { server } = await serveBoards(context, [board]);
-  for (const connection of told(frozen)) await server.thaw(connection, board, keeper.fetch(connection.socket));
-  return server;
-}
 
 function write(cookie: number, offset: number, lengthBytes: number): Uint8Array {
   return joined(
@@ -72,7 +53,7 @@ describe('a connection that is handed on', () => {
     await client.send(write(1, 0, 512));
     await expectDone(client, 1);
     const board = diskBoard('node1', device);
-    const second = await next(context, server, board);
+    const second = await nextServer(context, server, board);
     assert.equal(board.writerLock.holder(), '127.0.0.1');
     await client.send(read(2, 0, 512));
     await expectRead(client, 2, new Uint8Array(512).fill(1));
@@ -88,7 +69,7 @@ describe('a connection that is handed on', () => {
       const bytes = write(7, 4096, 400_000);
       await client.send(bytes.subarray(0, length));
       await until(() => server.bufferedBytes() > 0 || length > 28 + 100_000);
-      await next(context, server, diskBoard('node1', device));
+      await nextServer(context, server, diskBoard('node1', device));
       await client.send(bytes.subarray(length));
       await expectDone(client, 7);
       await client.send(read(8, 4096, 400_000));
@@ -104,7 +85,7 @@ describe('a connection that is handed on', () => {
     await expectRead(client, 3, new Uint8Array(512));
     const after = new GateDevice(MEBI);
     after.open();
-    await next(context, server, diskBoard('node1', after));
+    await nextServer(context, server, diskBoard('node1', after));
     before.open(); // it does them after all, and has nobody to tell
     await expectDone(client, 1, 2);
     await client.send(read(4, 0, 512 + 300_000));
@@ -119,7 +100,7 @@ describe('a connection that is handed on', () => {
     await client.send(read(1, 0, 2 * MEBI), write(2, 3 * MEBI, 512));
     await until(() => before.waiting === 1 && before.attempts.length === 1);
     const after = new FaultDevice(4 * MEBI);
-    await next(context, server, diskBoard('node1', after));
+    await nextServer(context, server, diskBoard('node1', after));
     before.release();
     await expectDone(client, 2);
     await expectRead(client, 1, new Uint8Array(2 * MEBI));
@@ -178,7 +159,7 @@ describe('a connection that is handed on', () => {
       const cut = 1 + round * 30_000;
       await client.send(bytes.subarray(0, cut));
       if (cut > 28 + 4096) await expectDone(client, round);
-      current = await next(context, current, diskBoard('node1', disk.device));
+      current = await nextServer(context, current, diskBoard('node1', disk.device));
       await client.send(bytes.subarray(cut));
       await expectDone(client, 100 + round);
       await client.send(read(50, 0, 4096));

@@ -7,6 +7,7 @@ import { MessageChannel } from 'node:worker_threads';
 import { CarriedConnection } from '../../../src/nbd/lanes/carried-connection.js';
 import { Lane } from '../../../src/nbd/lanes/lane.js';
 import { LaneCounts } from '../../../src/nbd/lanes/lane-counts.js';
+import { LaneDesk } from '../../../src/nbd/lanes/lane-desk.js';
 import { END_TOKEN, Field, LaneTable, Standing, tokenOf, Unsent } from '../../../src/nbd/lanes/lane-table.js';
 import { WakeUp } from '../../../src/os/event-poll.js';
 import { duplicate } from '../../../src/os/stream-calls.js';
@@ -34,7 +35,7 @@ async function oneConnection(context: TestContext) {
     for (const each of [peer, socket]) each.destroy();
     for (const each of [port1, port2, server, ending, poll]) each.close();
   });
-  const place = { table, poll, record: RECORD, generation: GENERATION, disk: 0 };
+  const place = { table, poll, desks: [], record: RECORD, generation: GENERATION, disk: 0 };
   const ties = { descriptor, echo, form: 0, input: new Uint8Array(0) };
   const deaf = { handed() {}, reply() {}, over() {}, failed: (error: unknown) => assert.fail(String(error)) };
   const connection = new CarriedConnection(place, { ...ties, ...deaf }, () => {});
@@ -55,7 +56,8 @@ async function oneConnection(context: TestContext) {
       poll.ask(toWrite ? echo : descriptor, what, tokenOf(RECORD, GENERATION, toWrite));
       poll.addForAll(ending.descriptor, END_TOKEN);
       ending.ring();
-      new Lane(port1, { table: table.told, pollDescriptor: poll.descriptor, counts: new LaneCounts().memory }).run();
+      const [counts, desk] = [new LaneCounts().memory, new LaneDesk().memory];
+      new Lane(port1, { table: table.told, pollDescriptor: poll.descriptor, counts, desk }).run();
     },
   };
 }
