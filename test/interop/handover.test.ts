@@ -170,6 +170,25 @@ describe('a board that runs while the server is restarted', { skip }, () => {
     assert.equal(on.server.logged('handover.thawed').length, 1);
   });
 
+  for (const [fault, statement] of [
+    ['an exception that nobody catches', 'throw new Error("a bug")'],
+    ['a promise that nobody waits for', 'Promise.reject(new Error("a bug"))'],
+  ] as const) {
+    test(`notices nothing of ${fault}`, async (context) => {
+      const beginning = encodeURIComponent(`process.on('SIGUSR1', () => { ${statement} })`);
+      const on = await bench(context, {
+        disk: 'overlay',
+        words: [`NODE_OPTIONS=--import=data:text/javascript,${beginning}`],
+      });
+      await expectGoesOn(on);
+      assert.equal(await on.server.endsBy('SIGUSR1'), 1);
+      assert.equal(on.server.logged('server.bug').length, 1);
+      on.server = await serveIn(on.near, on.folder, on.inventory);
+      await expectGoesOn(on);
+      assert.equal(on.server.logged('handover.thawed').length, 1);
+    });
+  }
+
   test('is still who has the disk', async (context) => {
     const on = await bench(context, { disk: 'direct' });
     await restart(on);

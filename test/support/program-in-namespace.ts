@@ -30,6 +30,8 @@ export interface ServedProgram {
   stop(): Promise<void>;
   /** By SIGKILL. */
   kill(): Promise<void>;
+  /** By that signal: its exit status. */
+  endsBy(signal: NodeJS.Signals): Promise<number | null>;
 }
 
 /** Resolves when its control socket answers, ready or not. `words` come in front of it: `setpriv …`; `program`: another build of it. */
@@ -84,6 +86,10 @@ export async function serveIn(
     },
     stop: () => end(child, 'SIGTERM'),
     kill: () => end(child, 'SIGKILL'),
+    async endsBy(signal) {
+      await end(child, signal);
+      return child.exitCode;
+    },
   };
 }
 
