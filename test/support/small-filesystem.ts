@@ -3,7 +3,7 @@ import { truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { whenOver } from './cleanup.js';
-import { until } from './commands.js';
+import { run, until } from './commands.js';
 import { anyOf, without, withoutRoot } from './programs.js';
 import { scratchFolder } from './scratch.js';
 
@@ -13,8 +13,13 @@ export interface SmallFilesystem {
   readonly folder: string;
   /** The same for this process, which lives outside. */
   reach(...parts: readonly string[]): string;
+  /** In front of a program that is to see it. */
+  readonly words: readonly string[];
   /** Starts a program that sees it; it is killed, by its id, when the test is over. */
   spawn(program: string, words: readonly string[]): ChildProcess;
+  /** Whatever writes to it waits in the kernel, as for a disk that hangs, until `goOn`. One on a disk can. */
+  hang(): Promise<void>;
+  goOn(): Promise<void>;
 }
 
 /** For `test(name, { skip: withoutMounts() }, …)`. */
@@ -38,10 +43,14 @@ export function withoutDiskFilesystem(kind: DiskFilesystemKind): string | false 
 export type DiskFilesystemKind = 'ext4' | 'xfs';
 
 /** The same with what a server's disk has, in a sparse file: holes, reserved space, writes that find their place later. */
-export function diskFilesystem(context: TestContext, kind: DiskFilesystemKind): Promise<SmallFilesystem> {
+export function diskFilesystem(
+  context: TestContext,
+  kind: DiskFilesystemKind,
+  sizeBytes = 512 * 1024 * 1024, // mkfs.xfs makes none that is smaller than 300 MiB
+): Promise<SmallFilesystem> {
   const image = join(scratchFolder(context), `${kind}.img`);
   writeFileSync(image, '');
-  truncateSync(image, 512 * 1024 * 1024); // mkfs.xfs makes none that is smaller than 300 MiB
+  truncateSync(image, sizeBytes);
   execFileSync(`mkfs.${kind}`, ['-q', image], { env: { PATH: `${process.env['PATH'] ?? ''}:/usr/sbin:/sbin` } });
   return mounted(context, ['-o', 'loop', image]);
 }
@@ -71,11 +80,25 @@ async function mounted(context: TestContext, words: readonly string[]): Promise<
     said += chunk.toString();
   });
   await until(() => said.includes('mounted'), 'the mount');
+  const reach = (...parts: readonly string[]) => join(`/proc/${holder.pid}/root`, folder, ...parts);
+  let hangs = false;
+  const goOn = async () => {
+    if (hangs) await run('fsfreeze', ['--unfreeze', reach()]);
+    hangs = false;
+  };
+  whenOver(context, goOn);
+  const inside = `--mount=/proc/${holder.pid}/ns/mnt`;
   return {
     folder,
-    reach: (...parts) => join(`/proc/${holder.pid}/root`, folder, ...parts),
+    reach,
+    words: ['nsenter', inside],
+    async hang() {
+      await run('fsfreeze', ['--freeze', reach()]);
+      hangs = true;
+    },
+    goOn,
     spawn(program, words) {
-      const child = spawn('nsenter', [`--mount=/proc/${holder.pid}/ns/mnt`, program, ...words], {
+      const child = spawn('nsenter', [inside, program, ...words], {
         stdio: ['ignore', 'pipe', 'pipe'],
       });
       children.push(child);

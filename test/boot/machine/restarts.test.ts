@@ -10,11 +10,20 @@ import { type ServedProgram, serveIn } from '../../support/program-in-namespace.
 import { anyOf, without } from '../../support/programs.js';
 import { projectFile } from '../../support/project.js';
 import { scratchFolder } from '../../support/scratch.js';
+import { diskFilesystem, withoutDiskFilesystem } from '../../support/small-filesystem.js';
 import { bootMachine, type Machine, withoutMachine } from './machine.js';
 import { copyMachineImage, ROOT_PARTITION } from './machine-image.js';
 
 const NODE1 = { serial: 'bf9fed6f', mac: 'dc:a6:32:01:02:03' };
-const missing = anyOf(withoutMachine(), without('nft', 'nftables'), without('e2fsck', 'e2fsprogs'));
+const missing = anyOf(
+  withoutMachine(),
+  withoutDiskFilesystem('ext4'),
+  without('nft', 'nftables'),
+  without('e2fsck', 'e2fsprogs'),
+);
+
+/** There is room for an image on it. */
+const DISK_BYTES = 4 * 1024 ** 3;
 
 /** Seconds that nobody is there: most are what a restart takes, some what a reboot of the container's host does. */
 const GAPS_S = [0.3, 1, 0.3, 2, 5, 0.3, 1, 10, 0.3, 3, 0.5, 20, 0.3, 1, 2, 0.3];
@@ -60,22 +69,23 @@ interface World {
 
 test('a real Linux while its server is restarted', { skip: missing }, async (context) => {
   const folder = scratchFolder(context);
-  const image = join(folder, 'node1.img');
+  const disk = await diskFilesystem(context, 'ext4', DISK_BYTES);
+  const image = disk.reach('node1.img');
   await copyMachineImage(image);
   const lan = await makeLan(context);
   const inventory = `server: { interface: br0, state: ./state }
-images: { debian: { file: node1.img } }
+images: { debian: { file: ${join(disk.folder, 'node1.img')} } }
 boards:
   node1: { serial: ${NODE1.serial}, image: debian, disk: direct }
 `;
-  const server = await serveIn(lan.server, folder, inventory);
+  const server = await serveIn(lan.server, folder, inventory, disk.words);
   await server.ready();
   const machine = await bootMachine(context, { lan, identity: NODE1 });
   const world: World = {
     machine,
     server,
     async start({ inventory: text = inventory, program } = {}) {
-      world.server = await serveIn(lan.server, folder, text, [], program);
+      world.server = await serveIn(lan.server, folder, text, disk.words, program);
     },
   };
   await machine.run(`cat > /dev/shm/work.sh <<'WORK'\n${WORK}\nWORK`);
@@ -100,6 +110,19 @@ boards:
   });
   await context.test('is another build when it is back', async (step) => {
     await restart(step, world, { program: otherBuild(folder) });
+  });
+  await context.test('is told to stop while the disk hangs', async (step) => {
+    await machine.run('rm -f /dev/shm/slowest.*');
+    await disk.hang();
+    await passed(1000); // whatever the machine writes waits
+    const beganMs = performance.now();
+    const stopped = world.server.stop();
+    await world.server.firstLogged('server.stopped');
+    assert.deepEqual(world.server.logged('handover.lost'), []);
+    await disk.goOn(); // what waits in the kernel keeps the process there
+    await stopped;
+    await world.start();
+    await expectUnnoticed(step, world, performance.now() - beganMs);
   });
   await context.test('is told to stop while nothing is asked of it', async (step) => {
     await machine.run(
@@ -142,7 +165,11 @@ async function restart(step: TestContext, world: World, { gapS = 0.3, ...how }: 
   await world.server.stop();
   await passed(gapS * 1000);
   await world.start(how);
-  const awayMs = performance.now() - beganMs;
+  await expectUnnoticed(step, world, performance.now() - beganMs);
+}
+
+async function expectUnnoticed(step: TestContext, world: World, awayMs: number): Promise<void> {
+  const { machine } = world;
   await progress(machine);
   const slowest = await machine.run('cat /dev/shm/slowest.files /dev/shm/slowest.blocks');
   const [files = 0, blocks = 0] = slowest.split('\n').map((hundredths) => Number(hundredths) * 10);
