@@ -437,6 +437,10 @@ export const NBD_CONNECTIONS_PER_ADDRESS_MAX = 64;
 /** A stop waits as long for requests under way; what a container gives before it kills is 10 s. */
 export const NBD_STOP_MS = 2_000;
 
+/** A stop waits as long for clients that are choosing a disk, which takes them milliseconds, and looks so often. Who takes longer is one of many seconds, or waits for another to be found gone. */
+export const NBD_STOP_HAGGLE_MS = 1_000;
+export const NBD_STOP_HAGGLE_LOOK_MS = 20;
+
 /** Requests that were read before a stop have as long to be done; what is not is handed on to the next process. */
 export const NBD_ANSWERS_MS = 2_000;
 

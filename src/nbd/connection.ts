@@ -137,6 +137,11 @@ export class NbdConnection {
     return this.#disk?.use.board.name;
   }
 
+  /** Its client has not got a disk yet. */
+  get isHaggling(): boolean {
+    return this.#phase.at === 'negotiating';
+  }
+
   /** It speaks TLS: nobody but OpenSSL knows where it is, and no other process can go on with it. */
   get isSecured(): boolean {
     return this.#transport.isSecured;

@@ -1,13 +1,15 @@
 import { Socket } from 'node:net';
 import { isUnixPeer, plainAddress } from '../base/addresses.js';
 import { Budget } from '../base/budget.js';
-import type { Clock } from '../base/clock.js';
+import { type Clock, passed } from '../base/clock.js';
 import {
   NBD_CONNECTIONS_MAX,
   NBD_CONNECTIONS_PER_ADDRESS_MAX,
   NBD_HELD_BYTES_MAX,
   NBD_LOG_AGAIN_MS,
   NBD_REFUSALS_LOGGED_MAX,
+  NBD_STOP_HAGGLE_LOOK_MS,
+  NBD_STOP_HAGGLE_MS,
   NBD_STOP_MS,
 } from '../base/limits.js';
 import type { Log } from '../base/log.js';
@@ -182,6 +184,7 @@ class Floor {
   }
 
   async freeze(world: Omit<FreezingWorld<NbdConnection>, 'clock' | 'connections'>): Promise<Frozen> {
+    await this.#haggled();
     const given = new Set<NbdConnection>();
     const connections = () => {
       for (const each of this.#connections) {
@@ -193,6 +196,15 @@ class Floor {
     // Whatever has become of them, nobody waits for them here.
     for (const connection of given) this.#connections.delete(connection);
     return verdict;
+  }
+
+  /** Who is just choosing a disk, for its board's boot, is let have it first: nobody could go on with half a handshake. */
+  async #haggled(): Promise<void> {
+    const { clock } = this.#options;
+    for (let waitedMs = 0; waitedMs < NBD_STOP_HAGGLE_MS; waitedMs += NBD_STOP_HAGGLE_LOOK_MS) {
+      if (![...this.#connections].some(({ isHaggling }) => isHaggling)) return;
+      await passed(clock, NBD_STOP_HAGGLE_LOOK_MS);
+    }
   }
 
   /** Its address is that of before: it takes nobody's place. */

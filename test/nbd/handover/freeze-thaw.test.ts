@@ -1,6 +1,7 @@
 // A connection that goes from one server to the next: its client is told nothing, loses nothing, and gets each answer once.
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { setTimeout as passed } from 'node:timers/promises';
 import { NBD_REQUESTS_IN_FLIGHT_MAX } from '../../../src/base/limits.js';
 import type { DiskUser } from '../../../src/boards/writer-lock/writer-lock.js';
 import type { NbdServer } from '../../../src/nbd/server.js';
@@ -128,6 +129,27 @@ describe('a connection that is handed on', () => {
     for (let index = 0; index < count; index += 1) {
       assert.deepEqual(after.bytes.subarray(index * 512, index * 512 + 512), new Uint8Array(512).fill(index % 251));
     }
+  });
+
+  test('is let choose its disk first', async (context) => {
+    const device = new GateDevice(MEBI);
+    device.open();
+    const { port, server } = await serveBoards(context, [diskBoard('node1', device)]);
+    const client = rawNbd(context, port);
+    await client.greeted();
+    const following = nextServer(context, server, diskBoard('node1', device));
+    await passed(200);
+    await client.gone();
+    await following;
+    await client.send(write(1, 0, 512));
+    await expectDone(client, 1);
+  });
+
+  test('is not waited for by a stop for longer than a second where it says nothing', async (context) => {
+    const { port, server } = await serveBoards(context, [diskBoard('node1', new GateDevice(MEBI))]);
+    const silent = rawNbd(context, port);
+    await silent.greeted();
+    assert.deepEqual(await server.freeze(new OwnKeeper()), { frozen: [], lost: [], busy: new Set() });
   });
 
   test('is refused where its disk is another’s', async (context) => {
