@@ -17,7 +17,7 @@ import type {
 } from '../boards/journal/status.js';
 import { servedBy } from '../inventory/difference.js';
 import type { TlsReading } from '../inventory/tls-files.js';
-import type { NbdTls } from '../nbd/connection.js';
+import type { NbdTls } from '../nbd/connection-world.js';
 import { StoreKeeper } from '../nbd/handover/store-keeper.js';
 import { TlsDoor } from '../nbd/handshake/tls-door.js';
 import { type NbdServer, nbdServer } from '../nbd/server.js';
