@@ -28,7 +28,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
 const DOORS: Readonly<Record<string, readonly RegExp[]>> = {
   koffi: [/^os\//],
   'node:dgram': [/^os\//, /^tftp\/udp-socket\.ts$/],
-  'node:net': [/^nbd\/(listening|server|client\/client|transport|handshake\/tls-door)\.ts$/],
+  'node:net': [/^nbd\/(listening|floor|client\/client|transport|handshake\/tls-door)\.ts$/],
   'node:tls': [/^nbd\/handshake\/tls-door\.ts$/, /^inventory\/tls-files\.ts$/],
   'node:http': [/^cli\/ask-server\.ts$/],
   'node:fs': [

@@ -1,21 +1,20 @@
 import type { Clock } from '../base/clock.js';
 import { TURNED_AWAY_LOG_AGAIN_MS, TURNED_AWAY_LOGGED_MAX } from '../base/limits.js';
 import type { Log } from '../base/log.js';
+import { News } from '../base/news.js';
 import type { Audience } from './audience.js';
 
 /** Asks the audience on behalf of the servers, and says in the log whom they turned away, and what would let them in. */
 export class Doorkeeper {
   readonly #audience: Audience;
-  readonly #clock: Clock;
   readonly #log: Log;
-  readonly #logged = new Set<string>();
-  #sinceMs = Number.NEGATIVE_INFINITY;
+  readonly #news: News;
   #unsaidCount = 0;
 
   constructor(audience: Audience, { clock, log }: { readonly clock: Clock; readonly log: Log }) {
     this.#audience = audience;
-    this.#clock = clock;
     this.#log = log;
+    this.#news = new News(clock, { againMs: TURNED_AWAY_LOG_AGAIN_MS, max: TURNED_AWAY_LOGGED_MAX });
   }
 
   /** For a server: whether who comes from this address is answered. */
@@ -31,17 +30,10 @@ export class Doorkeeper {
 
   /** One line for each peer and service, so that a board that asks every second is said once; of a crowd of forged addresses a few. */
   #turnedAway(service: string, peer: string): void {
-    const nowMs = this.#clock.nowMs();
-    if (nowMs - this.#sinceMs >= TURNED_AWAY_LOG_AGAIN_MS) {
-      this.#sinceMs = nowMs;
-      this.#logged.clear();
-    }
-    const key = `${service} ${peer}`;
-    if (this.#logged.has(key) || this.#logged.size >= TURNED_AWAY_LOGGED_MAX) {
+    if (!this.#news.isNews(`${service} ${peer}`)) {
       this.#unsaidCount += 1;
       return;
     }
-    this.#logged.add(key);
     const unsaid = this.#unsaidCount === 0 ? {} : { unsaidCount: this.#unsaidCount };
     this.#unsaidCount = 0;
     const remedy = `if it should be served, add ${peer} or its network to server.allow`;

@@ -5,14 +5,12 @@
  * Meanwhile there is no such connection here, and the kernel would answer what the peer sends with a RST: see `connection-hold`.
  */
 import { closeSync } from 'node:fs';
-import { ipv4FromBytes } from '../base/addresses.js';
-import type { HeldConnection, HeldEndpoint } from './connection-hold.js';
+import { localAddress, peerAddress } from './connection-ends.js';
 import { libcFunction, SystemCallError } from './libc.js';
 import {
   AF_INET,
   bind,
   connect,
-  getsockname,
   getsockopt,
   IPPROTO_TCP,
   intBytes,
@@ -33,7 +31,6 @@ import {
   TCP_INFO,
   TCP_REPAIR,
 } from './socket-calls.js';
-import { socketPlace } from './socket-place.js';
 
 /** A connection as the peer knows it, between two of its packets. */
 export interface FrozenTcp {
@@ -91,7 +88,7 @@ export function freezeTcp(descriptor: number): FreezeAnswer {
   const queued = peekQueue(descriptor, countBy(descriptor, SIOCOUTQ));
   const sentBytes = queued.length - countBy(descriptor, SIOCOUTQNSD);
   const tcp = {
-    ...{ local: addressBy(getsockname, descriptor), peer: addressBy(getpeername, descriptor) },
+    ...{ local: localAddress(descriptor), peer: peerAddress(descriptor) },
     ...{ sendSequence, receiveSequence, segmentBytes, timestamp },
     ...{ unacknowledged: queued.slice(0, sentBytes), unsent: queued.slice(sentBytes) },
     ...{ options: info.readUInt8(OPTIONS_AT), sendScale: scales & 15, receiveScale: scales >> 4 },
@@ -152,30 +149,6 @@ export function unacknowledgedBytes(descriptor: number): number {
   return countBy(descriptor, SIOCOUTQ);
 }
 
-/** Who is at its ends; undefined if it is no connection of the network, or none any more. */
-export function endsOf(descriptor: number): HeldConnection | undefined {
-  try {
-    const local = endpoint(addressBy(getsockname, descriptor));
-    const peer = endpoint(addressBy(getpeername, descriptor));
-    return local && peer && { local, peer };
-  } catch (error) {
-    if (error instanceof SystemCallError) return undefined;
-    throw error;
-  }
-}
-
-/** An IPv4 peer of an IPv6 socket sends IPv4 packets. */
-function endpoint(address: Uint8Array): HeldEndpoint | undefined {
-  const place = socketPlace(Buffer.from(address));
-  if (place.kind === 'ipv4') return place;
-  if (place.kind !== 'ipv6') return undefined;
-  const isMapped = Buffer.from(address.subarray(8, 20)).equals(MAPPED);
-  return isMapped ? { address: ipv4FromBytes(address.subarray(20)), port: place.port } : place;
-}
-
-/** ::ffff:0:0/96 (RFC 4291, 2.5.5.2). */
-const MAPPED = Buffer.from('00000000000000000000ffff', 'hex');
-
 /** What this process lacks to do any of it; undefined if it may. */
 export function whyNoTcpRepair(): string | undefined {
   try {
@@ -192,7 +165,6 @@ export function whyNoTcpRepair(): string | undefined {
   }
 }
 
-const getpeername = libcFunction('getpeername', 'int getpeername(int fd, void *address, void *addressLength)');
 const ioctl = libcFunction('ioctl', 'int ioctl(int fd, unsigned long request, void *value)');
 
 /** The same on x86-64 and arm64: linux/tcp.h, linux/sockios.h, bits/socket.h. */
@@ -212,7 +184,6 @@ const SO_SNDBUFFORCE = 32;
 const SO_BUF_LOCK = 72;
 /** TCP_MIN_MSS: less can't be set. */
 const SEGMENT_BYTES_MIN = 88;
-const ADDRESS_BYTES_MAX = 28;
 const WINDOW_BYTES = 20;
 const PIECE_BYTES = 64 * 1024;
 /** The kernel counts what its buffers take and not what is in them; of what is set here it makes twice as much. */
@@ -300,11 +271,4 @@ function countBy(descriptor: number, request: number): number {
   const count = Buffer.alloc(4);
   ioctl.now(descriptor, request, count);
   return count.readInt32LE();
-}
-
-function addressBy(ask: typeof getsockname, descriptor: number): Uint8Array {
-  const address = Buffer.alloc(ADDRESS_BYTES_MAX);
-  const length = intBytes(address.length);
-  ask.now(descriptor, address, length);
-  return address.subarray(0, length.readInt32LE());
 }

@@ -1,5 +1,6 @@
+import { endsOf } from '../../os/connection-ends.js';
 import type { HeldConnection } from '../../os/connection-hold.js';
-import { endsOf, sendNow, unacknowledgedBytes } from '../../os/tcp-repair.js';
+import { sendNow, unacknowledgedBytes } from '../../os/tcp-repair.js';
 import type { ServedDisk } from '../served-disk.js';
 import type { Outbox } from '../session/outbox.js';
 import type { ByteQueue } from '../wire/byte-queue.js';
