@@ -1,5 +1,5 @@
-import type { Clock } from '../base/clock.js';
-import { JOURNAL_LOOK_MS, METRICS_KEPT_MS } from '../base/limits.js';
+import { type Clock, passed } from '../base/clock.js';
+import { JOURNAL_LOOK_MS, METRICS_KEPT_MS, STOP_MS_MAX } from '../base/limits.js';
 import type { Log } from '../base/log.js';
 import type { DiskCommands } from '../boards/disks/disk-commands.js';
 import { promoteDisk } from '../boards/disks/promotion.js';
@@ -82,14 +82,16 @@ export interface App {
   stop(): Promise<'ended' | 'busy'>;
 }
 
-/** Builds the parts from the inventory and starts them. Resolves when all that can listen does; the rest is tried again. */
+/** Builds the parts from the inventory and starts them. Resolves when all that can listen does; the rest is tried again. Rejects for a bug of ours, stopped as far as it can be. */
 export async function startApp(options: AppOptions): Promise<App> {
   const appliance = new Appliance(options);
   try {
     await appliance.start();
     return appliance;
   } catch (error) {
-    await appliance.stop();
+    const { clock, log } = options;
+    const stopped = appliance.stop().catch((late: unknown) => log.error({ err: late }, 'server.bug'));
+    await Promise.race([stopped, passed(clock, STOP_MS_MAX)]);
     throw error;
   }
 }
@@ -144,6 +146,7 @@ class Appliance implements App {
       if (event.board !== undefined && lookup.byName(event.board) === undefined) return;
       narrate(event);
       if (event.kind === 'detached') this.#reloader.letGo();
+      if (event.kind === 'attached' && event.board !== undefined) this.#handover.attached(event.board);
     };
     this.#watch = new BoardWatch({ storage: this.#storage, tell, clock, log });
     boards.listen((event) => tellImageEvent(event, log));

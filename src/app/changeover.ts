@@ -86,14 +86,20 @@ export class Changeover {
     // Opening a disk may make one, so not before the rest is known to be sound.
     if (faults.length > 0) return { answer: 'faults', faults: faults.sort(byPosition) };
     const opened = new Map<string, OpenBoard>();
-    for (const [name, board] of added) {
-      if ((await this.#obstacle(board)) !== undefined) continue;
-      const verdict = await boards.open(board.entry, board.image, source);
-      if (verdict.answer === 'open') opened.set(name, verdict.opened);
-      else faults.push(verdict.fault);
+    let isReady = false;
+    try {
+      for (const [name, board] of added) {
+        if ((await this.#obstacle(board)) !== undefined) continue;
+        const verdict = await boards.open(board.entry, board.image, source);
+        if (verdict.answer === 'open') opened.set(name, verdict.opened);
+        else faults.push(verdict.fault);
+      }
+      isReady = faults.length === 0;
+    } finally {
+      // What is open and not served would keep its image from being opened ever again, also after a bug.
+      if (!isReady) for (const board of opened.values()) await board.close();
     }
-    if (faults.length === 0) return { answer: 'ready', opened, replaced };
-    for (const board of opened.values()) await board.close();
+    if (isReady) return { answer: 'ready', opened, replaced };
     return { answer: 'faults', faults: distinct(faults).sort(byPosition) };
   }
 

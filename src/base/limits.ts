@@ -438,11 +438,11 @@ export const NBD_CONNECTIONS_PER_ADDRESS_MAX = 64;
 export const NBD_STOP_MS = 2_000;
 
 /** A stop waits as long for clients that are choosing a disk, which takes them milliseconds, and looks so often. Who takes longer is one of many seconds, or waits for another to be found gone. */
-export const NBD_STOP_HAGGLE_MS = 1_000;
+export const NBD_STOP_HAGGLE_MS = 500;
 export const NBD_STOP_HAGGLE_LOOK_MS = 20;
 
 /** Requests that were read before a stop have as long to be done; what is not is handed on to the next process. */
-export const NBD_ANSWERS_MS = 2_000;
+export const NBD_ANSWERS_MS = 1_800;
 
 /** A lane that waits for a disk at the end of NBD_ANSWERS_MS is asked so often whether it does still. */
 export const NBD_LANE_RELIEVE_MS = 10;
@@ -451,7 +451,7 @@ export const NBD_LANE_RELIEVE_MS = 10;
 export const NBD_LANES_STOP_MS = 1_000;
 
 /** As long may it take until no thread is at a connection any more: its peer has to take what was sent. Together with all else a stop has 5 s for. */
-export const NBD_HALT_MS = 3_500;
+export const NBD_HALT_MS = 2_200;
 
 /** Replies of one connection that are ready when nobody may write to it any more: as much as it may have under way, and not gigabytes that a client has asked for at once. */
 export const NBD_HELD_REPLIES_BYTES_MAX = 8 * 1024 * 1024;

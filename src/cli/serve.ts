@@ -45,7 +45,12 @@ export async function serve(options: ServeOptions): Promise<ExitStatus> {
   for (const warning of handedWarnings(sockets, inventory)) log.warn({ warning }, 'socket.warning');
   for (const warning of tls.warnings) log.warn({ warning }, 'nbd.tls.warning');
   const asked = stopAsked(log);
-  const app = await startApp({ ...opened, path, clock: systemClock, log, version, sockets, stored, manager });
+  const starting = startApp({ ...opened, path, clock: systemClock, log, version, sockets, stored, manager });
+  const app = await starting.catch(async (error: unknown) => {
+    log.error({ err: error }, 'server.bug');
+    await flushed();
+    return endProcess(ExitStatus.Failed); // something may still be done to a disk, and nobody is to wait for it
+  });
   hangUps.listen(() => void app.reload({ by: 'SIGHUP', force: false }));
   const status = await asked;
   // A disk that hangs must not keep us from ending: what it did not answer was not acknowledged either.

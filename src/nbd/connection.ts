@@ -6,7 +6,7 @@ import type { Board } from '../boards/board.js';
 import type { DiskUser, LockVerdict } from '../boards/writer-lock/writer-lock.js';
 import type { ConnectionWorld } from './connection-world.js';
 import type { FrozenConnection } from './handover/frozen-connection.js';
-import { HaltedConnection } from './handover/halted-connection.js';
+import { HaltedConnection, type HaltVerdict } from './handover/halted-connection.js';
 import { exportsFor } from './handshake/admission.js';
 import { termsAsTold } from './handshake/agreement.js';
 import { Haggling } from './handshake/haggling.js';
@@ -111,26 +111,28 @@ export class NbdConnection {
 
   /**
    * Reads no more, so that another process can go on with it: what was read before is done meanwhile, or by that one. Resolves when it
-   * is out of the lanes and out of Node's hands, which a peer that takes nothing may keep it from for ever; or with why it can't be.
+   * is out of the lanes and out of Node's hands, which a peer that takes nothing may keep it from for ever.
    */
-  async halt(impatience: Impatience): Promise<HaltedConnection | string> {
+  async halt(impatience: Impatience): Promise<HaltVerdict> {
     this.#isHalting = true;
     if (this.#phase.at === 'serving') await this.#phase.reading.moved();
-    if (this.#phase.at !== 'serving') return 'it was over just then';
+    if (this.#phase.at !== 'serving') return { answer: 'over' };
     const { reading } = this.#phase;
     const { disk } = reading;
     const left = reading.leaveOff();
     this.#phase = { at: 'halted', disk };
     const socket = await this.#transport.halt(impatience);
-    if (socket === undefined || this.#isClosing()) return 'it was over just then';
+    if (socket === 'over' || this.#isClosing()) return { answer: 'over' };
+    if (socket === 'outOfDescriptors') return { answer: 'stuck', because: 'no file descriptor is left for it' };
     const { descriptor, replies, fetched } = socket;
     this.#queue.push(fetched.input);
-    for (const request of fetched.unsynced) disk.handed({ kind: 'request', request });
+    disk.takeOver(fetched.unsynced);
     const begun = left ?? fetched.begun;
     const { outbox } = this.#transport;
     const isOver = () => this.#isClosing();
     const { isBusy } = fetched;
-    return new HaltedConnection({ descriptor, replies, disk, outbox, queue: this.#queue, begun, isBusy, isOver });
+    const parts = { descriptor, replies, disk, outbox, queue: this.#queue, begun, isBusy, isOver };
+    return { answer: 'halted', connection: new HaltedConnection(parts) };
   }
 
   /**
@@ -164,8 +166,12 @@ export class NbdConnection {
     const late = this.#world.clock.after(lingerMs, () => void this.close(because, 'abrupt'));
     this.#whenClosed.push(() => late.cancel());
     const phase = this.#phase;
-    if (phase.at === 'serving' && phase.reading.isInLanes) await phase.reading.fetch().catch(this.#failed);
-    else this.#transport.readBuffered();
+    try {
+      if (phase.at === 'serving' && phase.reading.isInLanes) await phase.reading.fetch();
+      else this.#transport.readBuffered();
+    } catch (error) {
+      this.#failed(error);
+    }
     this.#advance();
   }
 

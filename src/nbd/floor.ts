@@ -23,6 +23,7 @@ import { NbdConnection } from './connection.js';
 import type { Attachment, ConnectionWorld, NbdTls } from './connection-world.js';
 import { type FreezingWorld, type Frozen, freezeConnections } from './handover/freezing.js';
 import type { FrozenConnection } from './handover/frozen-connection.js';
+import { CannotKeep } from './handover/keeper.js';
 import type { RefusedDisk } from './handshake/negotiation.js';
 import { peerWords } from './handshake/tls-peer.js';
 import { Lanes } from './lanes/lanes.js';
@@ -104,7 +105,7 @@ export class Floor {
     for (const tally of this.#lanes.tallies()) if (tally.count > 0) this.#options.meter.requestsFinished(tally);
   }
 
-  async freeze(world: Omit<FreezingWorld<NbdConnection>, 'clock' | 'connections'>): Promise<Frozen> {
+  async freeze(world: Pick<FreezingWorld<NbdConnection>, 'keeper' | 'ports' | 'stopListening'>): Promise<Frozen> {
     await this.#haggled();
     const given = new Set<NbdConnection>();
     const connections = () => {
@@ -113,7 +114,9 @@ export class Floor {
       }
       return [...given];
     };
-    const verdict = await freezeConnections({ ...world, clock: this.#options.clock, connections });
+    const { clock, log } = this.#options;
+    const bug = (error: unknown) => log.error({ err: error }, 'nbd.connection.bug');
+    const verdict = await freezeConnections({ ...world, clock, connections, bug });
     // Whatever has become of them, nobody waits for them here.
     for (const connection of given) this.#connections.delete(connection);
     return verdict;
@@ -136,8 +139,8 @@ export class Floor {
     const connection = new NbdConnection(socket, peer, this.#worldOf(isUnixPeer(peer) ? 'host' : 'network'), 'thawing');
     this.#connections.add(connection);
     const verdict = await connection.thaw(board, frozen);
-    if (verdict.answer === 'held') throw new Error(`its disk is in use by ${verdict.by}`);
-    if (verdict.answer === 'unusable') throw new Error(verdict.because);
+    if (verdict.answer === 'held') throw new CannotKeep(`its disk is in use by ${verdict.by}`);
+    if (verdict.answer === 'unusable') throw new CannotKeep(verdict.because);
     // It may have started anew meanwhile.
     board.writerLock.suspect();
   }
@@ -146,7 +149,7 @@ export class Floor {
   async clear(): Promise<void> {
     for (const connection of this.#connections) {
       if (connection.board === undefined) void connection.close('server stopped', 'abrupt');
-      else connection.finish('server stopped', NBD_STOP_MS);
+      else void connection.finish('server stopped', NBD_STOP_MS);
     }
     if (this.#connections.size > 0) {
       await new Promise<void>((resolve) => {

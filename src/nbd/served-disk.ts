@@ -1,3 +1,4 @@
+import { Malformed } from '../base/malformed.js';
 import { WaitingDevice } from '../block/waiting-device.js';
 import type { Board } from '../boards/board.js';
 import type { DiskUser } from '../boards/writer-lock/writer-lock.js';
@@ -9,7 +10,7 @@ import { DiskSession, type Unanswered } from './session/disk-session.js';
 import type { SessionWorld } from './session/session-world.js';
 import { refusal, type Serving } from './session/transmission.js';
 import type { ByteQueue } from './wire/byte-queue.js';
-import type { ErrnoName } from './wire/constants.js';
+import { Command, type ErrnoName } from './wire/constants.js';
 import { type Arrival, RequestFraming } from './wire/framing.js';
 import type { NbdRequest } from './wire/transmission-wire.js';
 
@@ -96,12 +97,17 @@ export class ServedDisk {
     this.#take();
   }
 
+  /** In place of those that a lane is still at. */
+  takeOver(requests: readonly NbdRequest[]): void {
+    for (const request of requests) this.handed({ kind: 'request', request });
+  }
+
   /**
    * Where lanes have left off: a payload that they had begun with is dealt with to its end, if it has come whole; otherwise its
    * request was not read. Answers what follows it.
    */
   goOn({ input, begun, unsynced }: Fetched): Uint8Array {
-    for (const request of unsynced) this.handed({ kind: 'request', request });
+    this.takeOver(unsynced);
     if (begun === undefined) return input;
     const { request, leftBytes } = begun;
     if (leftBytes > input.length) return new Uint8Array(0);
@@ -122,7 +128,7 @@ export class ServedDisk {
     return !this.#session.isInMidReply;
   }
 
-  /** What was not answered by who had the connection before. */
+  /** What was not answered by who had the connection before. Throws Malformed. */
   resume(all: readonly Unanswered[]): void {
     for (const each of all) for (const arrival of this.#arrivalsOf(each)) this.handed(arrival);
   }
@@ -153,6 +159,8 @@ export class ServedDisk {
     if (because !== undefined) {
       return write?.hasCome === false ? [] : [{ kind: 'refused', request, refusal: because }];
     }
+    if (write === undefined && request.command === Command.Write)
+      throw new Malformed('a WRITE is left without its payload');
     if (write === undefined) return [{ kind: 'request', request }];
     const { pieces, hasCome, failure } = write;
     const failed: readonly Arrival[] = failure === undefined ? [] : [{ kind: 'failed', request, errno: failure }];

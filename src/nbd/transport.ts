@@ -151,14 +151,6 @@ export class Transport {
     return true;
   }
 
-  /** Node reads on from a socket that is paused, until its buffer is full: so it must not have it any more. */
-  #takeFromNode(): number | undefined {
-    const known = descriptorOf(this.#socket);
-    const descriptor = known === undefined ? undefined : duplicate(known);
-    if (descriptor !== undefined) this.#endNodes();
-    return descriptor;
-  }
-
   /** Of another number of the same socket nothing is heard on the wire. */
   #endNodes(): void {
     this.#socket.removeAllListeners();
@@ -193,16 +185,16 @@ export class Transport {
 
   /**
    * Out of everybody's hands, so that it can be another process's. Resolves when no lane is in it and all that was given to Node has
-   * gone to the kernel: never, where the peer does not let that happen. Undefined if the connection is over.
+   * gone to the kernel: never, where the peer does not let that happen. `over`: there is no connection any more, or it takes its leave.
    */
-  async halt(impatience: Impatience): Promise<HaltedSocket | undefined> {
-    if (this.#fetching !== undefined) return undefined; // it takes its leave
+  async halt(impatience: Impatience): Promise<HaltedSocket | 'over' | 'outOfDescriptors'> {
+    if (this.#fetching !== undefined) return 'over';
     const halting = this.#halt(impatience);
     this.#fetching = halting.then(() => NOTHING_FETCHED);
     return await halting;
   }
 
-  async #halt(impatience: Impatience): Promise<HaltedSocket | undefined> {
+  async #halt(impatience: Impatience): Promise<HaltedSocket | 'over' | 'outOfDescriptors'> {
     const replies = new HeldReplies();
     const lanes = this.#lanes;
     if (lanes === undefined) {
@@ -210,8 +202,13 @@ export class Transport {
       const before = this.outbox.moveTo(replies);
       await new Promise<void>((resolve) => before.write(new Uint8Array(0), () => resolve()));
       this.readBuffered();
-      const descriptor = this.#takeFromNode();
-      return descriptor === undefined ? undefined : { descriptor, replies, fetched: NOTHING_FETCHED };
+      const known = descriptorOf(this.#socket);
+      if (known === undefined) return 'over';
+      // Node reads on from a socket that is paused, until its buffer is full: so it must not have it any more.
+      const descriptor = duplicate(known);
+      if (descriptor === undefined) return 'outOfDescriptors';
+      this.#endNodes();
+      return { descriptor, replies, fetched: NOTHING_FETCHED };
     }
     await lanes.connection.release(impatience);
     this.#lanes = undefined;

@@ -7,7 +7,6 @@
  */
 
 import { type ExecFileException, execFile } from 'node:child_process';
-import { messageOf } from '../base/errors.js';
 import { HELD_RULES_MS } from '../base/limits.js';
 
 export interface HeldConnection {
@@ -29,6 +28,17 @@ export interface Held {
   readonly seconds: number;
 }
 
+/** Why rules can't be had: EPERM without the capability, ENOENT without the program, and else EIO with what it said. The message is a sentence. */
+export class HoldFailed extends Error {
+  override readonly name = 'HoldFailed';
+  readonly code: 'EPERM' | 'ENOENT' | 'EIO';
+
+  constructor(code: HoldFailed['code'], message: string) {
+    super(message);
+    this.code = code;
+  }
+}
+
 /** Rules under a name of their own, so that several servers on a host keep out of each other's way. */
 export class ConnectionHold {
   readonly #table: string;
@@ -38,16 +48,16 @@ export class ConnectionHold {
     this.#table = name;
   }
 
-  /** Puts these in the place of what was held before, in one step. Rejects with a sentence. */
+  /** Puts these in the place of what was held before, in one step. Rejects with HoldFailed. */
   hold(held: Held): Promise<void> {
     return runNft(holdRules(this.#table, held));
   }
 
-  /** Whether there are rules of ours. */
+  /** Whether there may be rules of ours: not where nft says that there are none. */
   async isHolding(): Promise<boolean> {
     return runNft(`list table inet ${this.#table}\n`).then(
       () => true,
-      () => false,
+      (error: HoldFailed) => !NO_TABLE.test(error.message),
     );
   }
 
@@ -57,16 +67,16 @@ export class ConnectionHold {
   }
 
   /** What is missing to hold anything; undefined if it can be done. Changes nothing. */
-  async whyNot(): Promise<string | undefined> {
+  async whyNot(): Promise<HoldFailed | undefined> {
     const probe = { connections: [], ports: [NO_PORT], seconds: 1 };
-    try {
-      await runNft(holdRules(this.#table, probe), ['--check']);
-      return undefined;
-    } catch (error) {
-      return messageOf(error);
-    }
+    return runNft(holdRules(this.#table, probe), ['--check']).then(
+      () => undefined,
+      (error: HoldFailed) => error,
+    );
   }
 }
+
+const NO_TABLE = /No such file or directory/;
 
 /** For `nft -f`: a table that replaces the one of that name. */
 export function holdRules(table: string, { connections, ports, seconds }: Held): string {
@@ -104,11 +114,12 @@ function elements(list: readonly string[]): string {
 /** "tcpmux": nobody's. */
 const NO_PORT = 1;
 
+/** Rejects with HoldFailed. */
 function runNft(rules: string, options: readonly string[] = []): Promise<void> {
   return new Promise((resolve, reject) => {
     const done = (error: ExecFileException | null, _stdout: string, stderr: string) => {
       if (error === null) resolve();
-      else reject(new Error(explained(error, stderr)));
+      else reject(failureOf(error, stderr));
     };
     const child = execFile('nft', [...options, '-f', '-'], { timeout: HELD_RULES_MS, env: PLACES }, done);
     child.stdin?.on('error', () => {}); // who could not be started does not read either
@@ -119,9 +130,10 @@ function runNft(rules: string, options: readonly string[] = []): Promise<void> {
 /** A service has no other: and on Debian it lies in none that users have. */
 const PLACES = { PATH: '/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/sbin:/usr/local/bin', LANG: 'C' };
 
-function explained(error: ExecFileException, stderr: string): string {
-  if (error.code === 'ENOENT') return 'there is no program `nft`: install the package nftables';
+function failureOf(error: ExecFileException, stderr: string): HoldFailed {
+  if (error.code === 'ENOENT') return new HoldFailed('ENOENT', 'there is no program `nft`');
+  if (/not permitted|permission denied/i.test(stderr)) return new HoldFailed('EPERM', 'no CAP_NET_ADMIN');
+  if (error.killed === true) return new HoldFailed('EIO', `nft has not answered within ${HELD_RULES_MS / 1000} s`);
   const [first = ''] = stderr.trim().split('\n');
-  if (/not permitted|permission denied/i.test(stderr)) return 'no CAP_NET_ADMIN';
-  return first === '' ? `nft: ${error.message.split('\n')[0]}` : `nft: ${first}`;
+  return new HoldFailed('EIO', `nft: ${first === '' ? error.message.split('\n')[0] : first}`);
 }

@@ -2,6 +2,7 @@ import type { FuzzTarget } from './target.js';
 import { cmdlineTxt, configTxt, inventory } from './targets/configuration.js';
 import { dhcp, pxeOptions } from './targets/dhcp.js';
 import { fat, partitions } from './targets/disks.js';
+import { handover } from './targets/handover.js';
 import { bootHistory } from './targets/history.js';
 import { initramfs, initramfsZstd } from './targets/initramfs.js';
 import { nbdClient, nbdServer } from './targets/nbd.js';
@@ -18,5 +19,5 @@ export const FUZZ_TARGETS: readonly FuzzTarget[] = [
   ...[fat, partitions],
   ...[configTxt, cmdlineTxt, inventory],
   ...[initramfs, initramfsZstd],
-  ...[bootHistory, pin, overlayDisk],
+  ...[bootHistory, pin, overlayDisk, handover],
 ];

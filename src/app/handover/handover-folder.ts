@@ -5,6 +5,7 @@ import { codeOf, messageOf } from '../../base/errors.js';
 import { HANDOVER_BYTES_MAX } from '../../base/limits.js';
 import { Malformed } from '../../base/malformed.js';
 import { decodeFrozenBoard, encodeFrozenBoard, type FrozenBoard } from '../../nbd/handover/frozen-wire.js';
+import { CannotKeep } from '../../nbd/handover/keeper.js';
 import { HALF_WRITTEN, readWholeFile, replaceWholeFile, settleFolder } from '../../os/whole-file.js';
 
 /** What was found of one board. */
@@ -21,51 +22,63 @@ export function handoverFolder(stateFolder: string): string {
 export function hasFrozenConnections(stateFolder: string): boolean {
   try {
     return readdirSync(handoverFolder(stateFolder)).length > 0;
-  } catch {
-    return false;
+  } catch (error) {
+    return !isNothing(error); // there may be some
   }
+}
+
+/** There is no such folder. */
+function isNothing(error: unknown): boolean {
+  return codeOf(error) === 'ENOENT' || codeOf(error) === 'ENOTDIR';
 }
 
 /** `state/handover/`: a file for each board whose connections wait for the next process. Holds bytes of disks: 0700, and 0600. */
 export class HandoverFolder {
-  readonly #path: string;
+  readonly path: string;
 
   constructor(path: string) {
-    this.#path = path;
+    this.path = path;
   }
 
   /** On stable storage when it resolves. Rejects with what Node says of the disk. */
   async write(board: FrozenBoard): Promise<void> {
     const content = encodeFrozenBoard(board);
     if (content.length > HANDOVER_BYTES_MAX)
-      throw new Error(`${content.length} bytes were under way, which is too much to keep`);
-    await mkdir(this.#path, { recursive: true, mode: 0o700 });
-    await chmod(this.#path, 0o700);
-    await replaceWholeFile(join(this.#path, board.board), content);
-    await settleFolder(this.#path);
+      throw new CannotKeep(`${content.length} bytes were under way, which is too much to keep`);
+    await mkdir(this.path, { recursive: true, mode: 0o700 });
+    await chmod(this.path, 0o700);
+    await replaceWholeFile(join(this.path, board.board), content);
+    await settleFolder(this.path);
   }
 
+  /** Rejects with what Node says of the folder; of a file that can't be read the board is named. */
   async read(): Promise<readonly FoundBoard[]> {
     const names = await this.#names();
     return Promise.all(names.filter((name) => !name.endsWith(HALF_WRITTEN)).map((board) => this.#read(board)));
   }
 
-  /** For good when it resolves: what one process has begun to go on with is true of no other one, not even after a crash. */
-  async clear(): Promise<void> {
-    const names = await this.#names();
-    for (const name of names) await rm(join(this.#path, name), { recursive: true, force: true });
-    if (names.length > 0) await settleFolder(this.#path);
+  /** For good when it resolves: what one process has begun to go on with is true of no other one, not even after a crash. Half-written ones go too. */
+  async clear(boards: readonly string[]): Promise<void> {
+    const halves = (await this.#names()).filter((name) => name.endsWith(HALF_WRITTEN));
+    const names = [...boards, ...halves];
+    for (const name of names) await rm(join(this.path, name), { recursive: true, force: true });
+    if (names.length > 0) await settleFolder(this.path);
   }
 
   async #names(): Promise<readonly string[]> {
-    return (await readdir(this.#path).catch(() => [])).sort();
+    const names = await readdir(this.path).catch((error: unknown) => {
+      if (isNothing(error)) return [];
+      throw error;
+    });
+    return names.sort();
   }
 
   async #read(board: string): Promise<FoundBoard> {
     try {
-      const file = await readWholeFile(join(this.#path, board), HANDOVER_BYTES_MAX);
-      if (file.answer !== 'content') return { answer: 'unreadable', board, because: 'it is no file' };
-      return { answer: 'frozen', frozen: decodeFrozenBoard(board, file.content) };
+      const file = await readWholeFile(join(this.path, board), HANDOVER_BYTES_MAX);
+      if (file.answer === 'content') return { answer: 'frozen', frozen: decodeFrozenBoard(board, file.content) };
+      const because = file.answer === 'foreign' ? file.because : 'it has just gone';
+      return { answer: 'unreadable', board, because };
     } catch (error) {
       if (!(error instanceof Malformed) && codeOf(error) === undefined) throw error;
       return { answer: 'unreadable', board, because: messageOf(error) };

@@ -7,6 +7,7 @@ import type { Board } from '../../boards/board.js';
 import type { HandoverStatus } from '../../boards/journal/status.js';
 import type { FrozenConnection, LostConnection } from '../../nbd/handover/frozen-connection.js';
 import type { FrozenBoard } from '../../nbd/handover/frozen-wire.js';
+import { CannotKeep, isRefusal } from '../../nbd/handover/keeper.js';
 import type { StoreKeeper } from '../../nbd/handover/store-keeper.js';
 import type { NbdServer } from '../../nbd/server.js';
 import type { HostTime } from '../../os/host-time.js';
@@ -43,6 +44,8 @@ export interface HandedOn {
 export class Handover {
   readonly #options: HandoverOptions;
   #isHolding = false;
+  /** Boards whose connections a start may go on with that may do so. */
+  readonly #left = new Set<string>();
   #verdict: KeepingVerdict = { answer: 'cannot', because: 'nobody has looked yet', remedy: '' };
 
   constructor(options: HandoverOptions) {
@@ -52,25 +55,50 @@ export class Handover {
   /** Goes on with what the process before us has left, before anybody else may come in. */
   async thaw(): Promise<void> {
     const { folder, look, log } = this.#options;
-    const found = await folder.read();
+    const found = await folder.read().catch((error: unknown) => {
+      log.error({ folder: folder.path, because: this.#reasonOf(error), means: NOT_READ }, 'handover.unreadable');
+      return [];
+    });
     this.#verdict = await look();
     if (this.#verdict.answer === 'cannot') {
       const { because, remedy } = this.#verdict;
       log.warn({ because, means: RESTART_LOSES, remedy }, 'handover.impossible');
     }
     const sockets = this.#fetchAll(found);
+    const left = found.filter((each) => this.#isForLater(each, sockets));
+    const ours = found.filter((each) => !left.includes(each));
     // Their peers have heard nothing yet: what is written down is true until now, and of nobody from here on.
-    const areHere = [...sockets.values()].some((socket) => typeof socket === 'number');
-    if (this.#keeping !== undefined || areHere) await folder.clear();
+    await folder.clear(ours.map(boardOf));
     await this.#emptyStore();
     // Nothing is touched where nothing was: who went before us may have been killed, and left rules that keep everybody out.
     this.#isHolding = found.length > 0 || (await this.#keeping?.isHolding()) === true;
     if (this.#isHolding) await this.#insist(async () => this.#keeping?.letThrough());
-    for (const each of found) {
+    for (const each of left) this.#leave(boardOf(each));
+    for (const each of ours) {
       const because = await this.#thawBoard(each, sockets);
-      const board = each.answer === 'frozen' ? each.frozen.board : each.board;
-      if (because !== undefined) log.warn({ board, because, means: DISK_LOST }, 'handover.dropped');
+      if (because !== undefined) log.warn({ board: boardOf(each), because, means: DISK_LOST }, 'handover.dropped');
     }
+  }
+
+  /** This process may not go on with it, and another may: what is written of it stays true, as long as the board knows of nothing else. */
+  #isForLater(found: FoundBoard, sockets: Sockets): boolean {
+    if (this.#keeping !== undefined || found.answer === 'unreadable') return false;
+    const { at, connections } = found.frozen;
+    const isKernels = connections.every((each) => each.socket.kind === 'tcp' && typeof sockets.get(each) === 'string');
+    return isKernels && tooLate(at, this.#options.hostTime(), this.#options.limitMs) === undefined;
+  }
+
+  #leave(board: string): void {
+    const { log, limitMs } = this.#options;
+    this.#left.add(board);
+    log.warn({ board, because: MAY_NOT, means: leftFor(limitMs), remedy: LET_IT }, 'handover.left');
+  }
+
+  /** A board has its disk: what was left of it is not to be gone on with any more. */
+  attached(board: string): void {
+    const { folder, log } = this.#options;
+    if (!this.#left.delete(board)) return;
+    folder.clear([board]).catch((error: unknown) => log.error({ err: error }, 'handover.bug'));
   }
 
   /** All of them, also those that nobody goes on with: a peer that is told nothing would wait for ever for what it has asked. */
@@ -85,11 +113,11 @@ export class Handover {
 
   #fetch({ socket }: FrozenConnection): number | string {
     const keeper = socket.kind === 'stored' ? this.#options.store : this.#keeping?.keeper;
-    if (keeper === undefined) return 'this process may not take connections over';
+    if (keeper === undefined) return MAY_NOT;
     try {
       return keeper.fetch(socket);
     } catch (error) {
-      return messageOf(error);
+      return this.#reasonOf(error);
     }
   }
 
@@ -167,15 +195,15 @@ export class Handover {
     const board = boards().find((each) => each.name === name);
     const at = hostTime();
     try {
-      if (board === undefined) throw new Error('it is in the inventory no longer');
+      if (board === undefined) throw new CannotKeep('it is in the inventory no longer');
       await this.#flush(board, busy);
       const disk = diskIdentity(board);
-      if (disk === undefined) throw new Error('its disk can’t be used');
+      if (disk === undefined) throw new CannotKeep('its disk can’t be used');
       await folder.write({ board: name, disk, at, connections });
       log.info({ board: name, connections: connections.length }, 'handover.frozen');
       return [name];
     } catch (error) {
-      for (const { peer } of connections) this.#tellLost({ board: name, peer, because: messageOf(error) });
+      for (const { peer } of connections) this.#tellLost({ board: name, peer, because: this.#reasonOf(error) });
       return [];
     }
   }
@@ -192,7 +220,7 @@ export class Handover {
     if ((await Promise.race([flushed, late])) === 'flushed') return;
     busy.add(name);
     void flushed.catch(() => {}); // nobody waits for it any more
-    if (own !== undefined) throw new Error('its disk could not be flushed in time');
+    if (own !== undefined) throw new CannotKeep('its disk could not be flushed in time');
   }
 
   async #thawBoard(found: FoundBoard, sockets: Sockets): Promise<string | undefined> {
@@ -207,7 +235,7 @@ export class Handover {
       if (typeof socket === 'string') failures.push(socket);
       else if (board === undefined || because !== undefined) resetConnection(socket);
       else {
-        await nbdServer.thaw(connection, board, socket).catch((error: unknown) => failures.push(messageOf(error)));
+        await nbdServer.thaw(connection, board, socket).catch((error: unknown) => failures.push(this.#reasonOf(error)));
       }
     }
     const connections = frozen.connections.length - failures.length;
@@ -229,6 +257,11 @@ export class Handover {
       : 'its disk is another one than when the server was stopped, of which it knows nothing';
   }
 
+  #reasonOf(error: unknown): string {
+    if (!isRefusal(error)) this.#options.log.error({ err: error }, 'handover.bug');
+    return messageOf(error);
+  }
+
   #tellLost({ board, peer, because }: LostConnection): void {
     this.#options.log.warn({ board, peer, because, means: DISK_LOST }, 'handover.lost');
   }
@@ -237,7 +270,19 @@ export class Handover {
 /** Or why there is none. */
 type Sockets = ReadonlyMap<FrozenConnection, number | string>;
 
+function boardOf(found: FoundBoard): string {
+  return found.answer === 'frozen' ? found.frozen.board : found.board;
+}
+
+function leftFor(limitMs: number): string {
+  return `its root disk stands still, and it is kept out until ${limitMs / 60_000} minutes after the stop, by rules that are in the packet filter still`;
+}
+
 const HOLD_ATTEMPTS = 3;
+const MAY_NOT = 'this process may not take connections over';
+const LET_IT =
+  'start it as before within that time, with CAP_NET_ADMIN and nft, and the board goes on; to let it boot anew instead, `nft delete table inet` what `nft list tables` has as brambleboot_…';
+const NOT_READ = 'boards that the process before us has left there lose their disks; make it readable and start again';
 const RESTART_LOSES = 'boards that run lose their root disk when this server is restarted';
 const DISK_LOST = 'its root disk is gone; what it was answered is kept: boot it anew';
 const STORE_SILENT = 'the service manager has not said in time that it has dealt with what it was told';

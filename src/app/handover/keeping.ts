@@ -73,13 +73,21 @@ function byStore(store: StoreKeeper): Keeping {
 export async function whyNotKept(
   hold = new ConnectionHold('brambleboot'),
 ): Promise<{ readonly because: string; readonly remedy: string } | undefined> {
-  const because = whyNoTcpRepair() ?? (await hold.whyNot());
-  if (because === undefined) return undefined;
-  return { because, remedy: `${because.includes('nftables') ? INSTALL : GRANT}; ${STORE}` };
+  const noRepair = whyNoTcpRepair();
+  if (noRepair !== undefined) return { because: noRepair, remedy: `${GRANT}; ${STORE}` };
+  let failure = await hold.whyNot();
+  // While a machine starts, nft may take longer than it has: that must not decide for as long as we live.
+  for (let left = LOOKS - 1; left > 0 && failure?.code === 'EIO'; left -= 1) failure = await hold.whyNot();
+  return failure && { because: failure.message, remedy: `${REMEDIES[failure.code]}; ${STORE}` };
 }
+
+const LOOKS = 3;
 
 const GRANT =
   'grant CAP_NET_ADMIN: `cap_add: [NET_ADMIN]` in compose.yaml, AmbientCapabilities= and CapabilityBoundingSet= in the unit';
-const INSTALL = 'install nftables on this host, or build the container image anew';
+const INSTALL = 'install the package nftables on this host, or build the container image anew';
+const MEND = 'see what `nft list ruleset` says, and restart the server when that works';
+/** Of what the packet filter lacks. */
+const REMEDIES = { EPERM: GRANT, ENOENT: INSTALL, EIO: MEND };
 const STORE =
   'or let systemd keep the connections: FileDescriptorStoreMax= in the unit, as systemd/brambleboot.service has it';

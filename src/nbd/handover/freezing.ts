@@ -3,14 +3,14 @@ import { messageOf } from '../../base/errors.js';
 import { NBD_ANSWERS_MS, NBD_HALT_MS, NBD_SEND_QUEUE_LOOK_MS, NBD_SEND_QUEUE_MS } from '../../base/limits.js';
 import type { Impatience } from '../lanes/carried-connection.js';
 import type { FrozenConnection, LostConnection } from './frozen-connection.js';
-import type { HaltedConnection } from './halted-connection.js';
-import type { ConnectionKeeper } from './keeper.js';
+import type { HaltedConnection, HaltVerdict } from './halted-connection.js';
+import { type ConnectionKeeper, isRefusal } from './keeper.js';
 
 /** One that uses a disk. */
 export interface Haltable {
   readonly board: string | undefined;
   readonly peer: string;
-  halt(impatience: Impatience): Promise<HaltedConnection | string>;
+  halt(impatience: Impatience): Promise<HaltVerdict>;
 }
 
 export interface FreezingWorld<Of> {
@@ -22,6 +22,8 @@ export interface FreezingWorld<Of> {
   readonly ports: readonly number[];
   /** Called when nobody who comes would be refused any more. */
   stopListening(): Promise<void>;
+  /** Of ours: its connection is lost like others. */
+  bug(error: unknown): void;
 }
 
 export interface Frozen {
@@ -38,7 +40,7 @@ export interface Frozen {
  */
 export async function freezeConnections<Of extends Haltable>(world: FreezingWorld<Of>): Promise<Frozen> {
   const { keeper, clock, ports } = world;
-  const halting = new Halting<Of>(clock);
+  const halting = new Halting<Of>(world);
   await halting.halt(world.connections());
   await halting.halt(world.connections());
   const { halted, lost } = halting;
@@ -51,7 +53,8 @@ export async function freezeConnections<Of extends Haltable>(world: FreezingWorl
       ports,
     );
   } catch (error) {
-    return frozenOf([], [...lost, ...halted.map((each) => lostOf(each, messageOf(error)))], halted);
+    const because = reasonOf(error, world);
+    return frozenOf([], [...lost, ...halted.map(({ board, peer }) => ({ board, peer, because }))], halted);
   }
   await world.stopListening();
   const frozen: FrozenConnection[] = [];
@@ -59,7 +62,7 @@ export async function freezeConnections<Of extends Haltable>(world: FreezingWorl
     try {
       frozen.push(each.freeze(keeper));
     } catch (error) {
-      lost.push(lostOf(each, messageOf(error)));
+      lost.push({ board: each.board, peer: each.peer, because: reasonOf(error, world) });
     }
   }
   return frozenOf(frozen, lost, halted);
@@ -82,15 +85,15 @@ function isUnderWay({ unanswered }: FrozenConnection): boolean {
 class Halting<Of extends Haltable> {
   readonly halted: HaltedConnection[] = [];
   readonly lost: LostConnection[] = [];
+  readonly #world: FreezingWorld<Of>;
   readonly #begun = new Set<Of>();
-  readonly #clock: Clock;
   readonly #answersLate: Promise<void>;
-  readonly #late: Promise<string>;
+  readonly #late: Promise<HaltVerdict>;
 
-  constructor(clock: Clock) {
-    this.#clock = clock;
-    this.#answersLate = passed(clock, NBD_ANSWERS_MS);
-    this.#late = passed(clock, NBD_HALT_MS).then(() => DISK_HANGS);
+  constructor(world: FreezingWorld<Of>) {
+    this.#world = world;
+    this.#answersLate = passed(world.clock, NBD_ANSWERS_MS);
+    this.#late = passed(world.clock, NBD_HALT_MS).then(() => ({ answer: 'stuck', because: HELD_UP }));
   }
 
   /** Those that it does not know yet. */
@@ -101,15 +104,29 @@ class Halting<Of extends Haltable> {
   }
 
   async #haltOne(connection: Of): Promise<void> {
-    const impatience = { clock: this.#clock, late: this.#answersLate };
-    const verdict = await Promise.race([connection.halt(impatience).catch(messageOf), this.#late]);
-    if (typeof verdict === 'string') {
-      this.lost.push(lostOf(connection, verdict));
+    const { board, peer } = connection; // it forgets its board when it is over
+    const verdict = await Promise.race([this.#verdictOf(connection), this.#late]);
+    if (verdict.answer === 'over' || board === undefined) return;
+    if (verdict.answer === 'stuck') {
+      this.lost.push({ board, peer, because: verdict.because });
       return;
     }
-    await Promise.race([verdict.settled(), this.#answersLate]);
-    this.halted.push(verdict);
+    await Promise.race([verdict.connection.settled(), this.#answersLate]);
+    this.halted.push(verdict.connection);
   }
+
+  async #verdictOf(connection: Of): Promise<HaltVerdict> {
+    try {
+      return await connection.halt({ clock: this.#world.clock, late: this.#answersLate });
+    } catch (error) {
+      return { answer: 'stuck', because: reasonOf(error, this.#world) };
+    }
+  }
+}
+
+function reasonOf(error: unknown, { bug }: { bug(error: unknown): void }): string {
+  if (!isRefusal(error)) bug(error);
+  return messageOf(error);
 }
 
 /** What the peers have acknowledged need not be kept. */
@@ -120,8 +137,4 @@ async function sendQueuesEmpty(halted: readonly HaltedConnection[], clock: Clock
   }
 }
 
-function lostOf({ board = '', peer }: Pick<Haltable, 'board' | 'peer'>, because: string): LostConnection {
-  return { board, peer, because };
-}
-
-const DISK_HANGS = 'its disk, or its peer, has held up what was under way for longer than a stop may take';
+const HELD_UP = 'its peer, or its disk, has held up what was under way for longer than a stop may take';

@@ -7,7 +7,7 @@ import type { ByteQueue } from '../wire/byte-queue.js';
 import type { BegunPayload } from '../wire/framing.js';
 import type { FrozenConnection } from './frozen-connection.js';
 import type { HeldReplies } from './held-replies.js';
-import type { ConnectionKeeper } from './keeper.js';
+import { CannotKeep, type ConnectionKeeper } from './keeper.js';
 
 export interface HaltedParts {
   readonly descriptor: number;
@@ -21,6 +21,12 @@ export interface HaltedParts {
   /** It was closed meanwhile: its disk was taken from it. */
   readonly isOver: () => boolean;
 }
+
+/** `over`: its client has left, and there is nothing to be lost. */
+export type HaltVerdict =
+  | { readonly answer: 'halted'; readonly connection: HaltedConnection }
+  | { readonly answer: 'over' }
+  | { readonly answer: 'stuck'; readonly because: string };
 
 /** A connection that nobody reads from any more. What was read before goes on to be done, as long as there is time for it. */
 export class HaltedConnection {
@@ -65,9 +71,9 @@ export class HaltedConnection {
    */
   freeze(keeper: ConnectionKeeper): FrozenConnection {
     const { descriptor, replies, disk, outbox, queue, begun, isOver } = this.#parts;
-    if (isOver()) throw new Error('it was closed just then');
+    if (isOver()) throw new CannotKeep('it was closed just then');
     if (!disk.isBetweenReplies)
-      throw new Error('it is in the middle of a reply, and its disk or its peer holds that up');
+      throw new CannotKeep('it is in the middle of a reply, and its disk or its peer holds that up');
     outbox.passBy();
     const { socket, received, unsent } = keeper.keep(descriptor);
     const input = Buffer.concat([queue.take(queue.length) ?? new Uint8Array(0), received]);

@@ -1,3 +1,5 @@
+import { codeOf } from '../../base/errors.js';
+import { Malformed } from '../../base/malformed.js';
 import type { HeldConnection } from '../../os/connection-hold.js';
 import type { FrozenTcp } from '../../os/tcp-repair.js';
 
@@ -16,14 +18,24 @@ export interface Kept {
   readonly unsent: Uint8Array;
 }
 
+/** A connection can't be kept, or gone on with: the message is a sentence that says why. */
+export class CannotKeep extends Error {
+  override readonly name = 'CannotKeep';
+}
+
+/** Whether it is for the board's people to know, and no bug of ours. */
+export function isRefusal(error: unknown): boolean {
+  return error instanceof CannotKeep || error instanceof Malformed || codeOf(error) !== undefined;
+}
+
 /** Who keeps connections from one process to the next. */
 export interface ConnectionKeeper {
   /** Whether it does so for who comes from there. */
   keeps(peer: string): boolean;
-  /** Makes sure that nothing of theirs gets lost from here on, and that nobody who comes to these ports is refused. Rejects with a sentence. */
+  /** Makes sure that nothing of theirs gets lost from here on, and that nobody who comes to these ports is refused. Rejects with the same. */
   hold(connections: readonly HeldConnection[], ports: readonly number[]): Promise<void>;
-  /** Takes a connection out of this process. Nobody reads there or writes. Throws where it can't be kept: why not. */
+  /** Takes a connection out of this process. Nobody reads there or writes. Throws what `isRefusal` knows where it can't be kept. */
   keep(descriptor: number): Kept;
-  /** Its descriptor, in this process. Throws where there is no such connection any more: why not. */
+  /** Its descriptor, in this process. Throws the same where there is no such connection any more. */
   fetch(socket: KeptSocket): number;
 }

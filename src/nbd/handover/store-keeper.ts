@@ -3,7 +3,7 @@ import { type DescriptorStore, socketCookie } from '../../os/descriptor-store.js
 import type { HandedDescriptor } from '../../os/handed-descriptors.js';
 import { closeDescriptor } from '../../os/stream-calls.js';
 import { resetConnection } from '../../os/tcp-probe.js';
-import type { ConnectionKeeper, Kept, KeptSocket } from './keeper.js';
+import { CannotKeep, type ConnectionKeeper, type Kept, type KeptSocket } from './keeper.js';
 
 /** What came back from the store, and nobody has asked for. */
 export interface Unclaimed {
@@ -49,22 +49,22 @@ export class StoreKeeper implements ConnectionKeeper {
 
   keep(descriptor: number): Kept {
     const name = nameOf(descriptor);
-    if (this.#store === undefined || name === undefined) throw new Error('nobody is there to keep it');
+    if (this.#store === undefined || name === undefined) throw new CannotKeep('nobody is there to keep it');
     if (this.#keptCount >= this.#store.max) {
-      throw new Error(`systemd keeps no more than ${this.#store.max} (FileDescriptorStoreMax= in the unit)`);
+      throw new CannotKeep(`systemd keeps no more than ${this.#store.max} (FileDescriptorStoreMax= in the unit)`);
     }
     if (!this.#store.keep(name, descriptor))
-      throw new Error('systemd could not be told to keep it: it does not answer');
+      throw new CannotKeep('systemd could not be told to keep it: it does not answer');
     this.#keptCount += 1;
     return { socket: { kind: 'stored', name }, received: NOTHING, unsent: NOTHING };
   }
 
   fetch(socket: KeptSocket): number {
-    if (socket.kind !== 'stored') throw new Error('it was kept by TCP_REPAIR, which this process may not use');
+    if (socket.kind !== 'stored') throw new CannotKeep('it was kept by TCP_REPAIR, which this process may not use');
     const descriptor = this.#handed.get(socket.name);
     this.#handed.delete(socket.name);
     if (descriptor === undefined) {
-      throw new Error('systemd has not kept it: it does so over a restart, and not over a stop and a start');
+      throw new CannotKeep('systemd has not kept it: it does so over a restart, and not over a stop and a start');
     }
     return descriptor;
   }

@@ -1,7 +1,7 @@
 import { isOnThisHost } from '../../base/addresses.js';
 import type { ConnectionHold, HeldConnection } from '../../os/connection-hold.js';
-import { freezeTcp, thawTcp } from '../../os/tcp-repair.js';
-import type { ConnectionKeeper, Kept, KeptSocket } from './keeper.js';
+import { freezeTcp, NotEstablished, thawTcp } from '../../os/tcp-repair.js';
+import { CannotKeep, type ConnectionKeeper, type Kept, type KeptSocket } from './keeper.js';
 
 /** Keeps connections without a socket: the kernel's part of them is in the file, and rules of the packet filter stand in for it. */
 export class TcpKeeper implements ConnectionKeeper {
@@ -24,12 +24,16 @@ export class TcpKeeper implements ConnectionKeeper {
   }
 
   keep(descriptor: number): Kept {
-    const { tcp, received } = freezeTcp(descriptor);
-    return { socket: { kind: 'tcp', tcp }, received, unsent: tcp.unsent };
+    try {
+      const { tcp, received } = freezeTcp(descriptor);
+      return { socket: { kind: 'tcp', tcp }, received, unsent: tcp.unsent };
+    } catch (error) {
+      throw error instanceof NotEstablished ? new CannotKeep(error.message) : error;
+    }
   }
 
   fetch(socket: KeptSocket): number {
-    if (socket.kind !== 'tcp') throw new Error('the service manager was to keep it, and has not handed it over');
+    if (socket.kind !== 'tcp') throw new CannotKeep('the service manager was to keep it, and has not handed it over');
     return thawTcp(socket.tcp);
   }
 

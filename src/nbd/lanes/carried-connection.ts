@@ -75,6 +75,7 @@ export class CarriedConnection implements Sink {
   #isHeld = false;
   readonly #whenTold: (() => void)[] = [];
   readonly #reliefs: Relief[] = [];
+  #isReleased = false;
 
   constructor(place: Place, ties: CarriedTies, gone: () => void) {
     this.#place = place;
@@ -198,12 +199,13 @@ export class CarriedConnection implements Sink {
     while (this.#isInUse()) {
       await new Promise<void>((resolve) => this.#whenTold.push(resolve));
     }
+    this.#isReleased = true; // its record may be another one's from here on
   }
 
   /** A lane that does not wait at this moment may in the next. */
   async #relieve(clock: Clock): Promise<void> {
     const { table, record, desks } = this.#place;
-    while (this.#isInUse()) {
+    while (!this.#isReleased && this.#isInUse()) {
       for (const desk of desks) {
         const relief = desk.relieve(record);
         if (relief === undefined) continue;

@@ -11,7 +11,9 @@ interface InHand {
 }
 
 /** The main thread has taken the connection away from a lane that waited for a disk: nothing of it may be touched any more. */
-export class Relieved extends Error {}
+export class ConnectionTaken extends Error {
+  override readonly name = 'ConnectionTaken';
+}
 
 /** What may take as long as a disk does stands between `begin` and `end`. */
 export class DiskWaits {
@@ -28,8 +30,15 @@ export class DiskWaits {
     this.#desk.beginWait(record, input.at, input.end, replies.length, syncs.length);
   }
 
-  /** Throws Relieved. What others wait for in `begin`’s part is to be over by then. */
+  /** Throws ConnectionTaken. What others wait for in between is to be over by then. */
   end(record: number): void {
-    if (!this.#desk.endWait(record)) throw new Relieved();
+    if (!this.#desk.endWait(record)) throw new ConnectionTaken();
+  }
+
+  /** Nothing of the connection that it was at is in its hands any more. */
+  forget(): void {
+    const { input, replies, syncs } = this.#inHand;
+    for (const each of [input, replies, syncs]) each.forget();
+    this.#desk.clear();
   }
 }

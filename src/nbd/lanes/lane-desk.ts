@@ -1,6 +1,5 @@
 import { NBD_LANE_INPUT_BYTES, NBD_LANE_OUTPUT_BYTES } from '../../base/limits.js';
-import { Command } from '../wire/constants.js';
-import { type NbdRequest, REQUEST_BYTES } from '../wire/transmission-wire.js';
+import { flushInPlaceOf, type NbdRequest, REQUEST_BYTES } from '../wire/transmission-wire.js';
 
 /** What was taken from a lane. */
 export interface Relief {
@@ -57,6 +56,11 @@ export class LaneDesk {
     return false;
   }
 
+  /** Of the lane: it has failed in the middle of something, and has nothing in its hands. */
+  clear(): void {
+    Atomics.store(this.#fields, DeskField.State, State.AtWork);
+  }
+
   /** Of the main thread: takes the connection of that record away from the lane, where it waits with that. */
   relieve(record: number): Relief | undefined {
     const fields = this.#fields;
@@ -77,12 +81,6 @@ export class LaneDesk {
   }
 }
 
-/** A FLUSH that answers the request whose header lies there: of a write with FUA, what it wrote is written. */
-export function flushInPlaceOf(headers: DataView, at: number): NbdRequest {
-  const cookie = headers.getBigUint64(at + COOKIE_AT);
-  return { command: Command.Flush, flags: 0, cookie, offset: 0n, lengthBytes: 0 };
-}
-
 const DeskField = { State: 0, InputFrom: 1, InputTo: 2, ReplyBytes: 3, Syncs: 4 } as const;
 
 /** ⇄ Beyond these: it waits, and for which record. */
@@ -96,5 +94,3 @@ const HEADERS_AT = 512;
 const INPUT_AT = 4096;
 const REPLIES_AT = INPUT_AT + NBD_LANE_INPUT_BYTES;
 const BYTES = REPLIES_AT + NBD_LANE_OUTPUT_BYTES;
-/** Of a request. */
-const COOKIE_AT = 8;

@@ -3,7 +3,7 @@ import { systemUptimeMs } from '../../base/clock.js';
 import { unreachable } from '../../base/unreachable.js';
 import { SharedFile } from '../../block/shared-file.js';
 import { NO_TOKEN, Readiness, StreamPoll } from '../../os/stream-poll.js';
-import { DiskWaits, Relieved } from './disk-waits.js';
+import { ConnectionTaken, DiskWaits } from './disk-waits.js';
 import { Handing } from './handing.js';
 import { LaneCounts } from './lane-counts.js';
 import { LaneDesk } from './lane-desk.js';
@@ -39,7 +39,6 @@ export class Lane {
   readonly #replies: ReplyLine;
   readonly #requests: RequestLine;
   readonly #syncs: SyncLine;
-  readonly #input: LaneInput;
   readonly #waits: DiskWaits;
   readonly #counts: LaneCounts;
   readonly #spin: Spin;
@@ -61,7 +60,6 @@ export class Lane {
     const syncs = new SyncLine(ties, desk, replies, handing);
     const waits = new DiskWaits(desk, { input, replies, syncs });
     this.#requests = new RequestLine(ties, input, { replies, syncs, handing, waits });
-    this.#input = input;
     this.#replies = replies;
     this.#syncs = syncs;
     this.#waits = waits;
@@ -93,11 +91,8 @@ export class Lane {
         else this.#serve(record);
       }
     } catch (error) {
-      // Nothing of it may come to the next client.
-      this.#input.forget();
-      this.#replies.forget();
-      this.#syncs.forget();
-      if (error instanceof Relieved) return; // who has relieved it has counted it out
+      this.#waits.forget(); // nothing of it may come to the next client
+      if (error instanceof ConnectionTaken) return; // who has relieved it has counted it out
       Atomics.add(fields, this.#table.field(record, Field.Handed), 1);
       this.#messages.postMessage({ kind: 'bug', record, generation: generationOf(token), error } satisfies FromLane);
     }

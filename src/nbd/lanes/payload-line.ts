@@ -2,7 +2,13 @@ import { systemUptimeMs } from '../../base/clock.js';
 import type { SharedFile } from '../../block/shared-file.js';
 import type { Refusal } from '../session/transmission.js';
 import { CommandFlag } from '../wire/constants.js';
-import { decodeRequest, type NbdRequest, REQUEST_BYTES, SIMPLE_REPLY_BYTES } from '../wire/transmission-wire.js';
+import {
+  decodeRequest,
+  type NbdRequest,
+  REQUEST_BYTES,
+  RequestAt,
+  SIMPLE_REPLY_BYTES,
+} from '../wire/transmission-wire.js';
 import { writeHere } from './disk-access.js';
 import type { DiskWaits } from './disk-waits.js';
 import type { Handing } from './handing.js';
@@ -96,15 +102,15 @@ export class PayloadLine {
     table.fields[table.field(record, Field.Payload)] = Payload.None;
     const header = table.bytes.subarray(table.headerAt(record), table.headerAt(record) + REQUEST_BYTES);
     const view = new DataView(header.buffer, header.byteOffset, REQUEST_BYTES);
-    const length = view.getUint32(LENGTH_AT);
+    const length = view.getUint32(RequestAt.Length);
     const startedMs = table.figures[table.figure(record, Figure.StartedMs)] ?? 0;
-    if ((view.getUint16(FLAGS_AT) & CommandFlag.Fua) !== 0) {
+    if ((view.getUint16(RequestAt.Flags) & CommandFlag.Fua) !== 0) {
       this.#syncs.add(header, Counted.Write, length, startedMs);
       return 'done';
     }
     // Held or lost, this one is done: its reply goes to whoever writes, and the flush at the turn's end says what became of it.
     if (!this.#replies.hasRoomFor(SIMPLE_REPLY_BYTES)) this.#replies.flush(record);
-    this.#replies.addHeader(view, COOKIE_AT);
+    this.#replies.addHeader(view, RequestAt.Cookie);
     const disk = table.fields[table.field(record, Field.Disk)] ?? 0;
     this.#ties.counts.add(disk, Counted.Write, length, (systemUptimeMs() - startedMs) / 1000);
     return 'done';
@@ -156,9 +162,5 @@ export class PayloadLine {
   }
 }
 
-/** Of a request. */
-const FLAGS_AT = 4;
-const COOKIE_AT = 8;
-const LENGTH_AT = 24;
 /** Of filesystems and page caches. */
 const BLOCK_BYTES = 4096;

@@ -11,6 +11,7 @@ import {
   decodeRequest,
   type NbdRequest,
   REQUEST_BYTES,
+  RequestAt,
   SIMPLE_REPLY_BYTES,
 } from '../wire/transmission-wire.js';
 import { CachedDiskReader } from './cached-disk-reader.js';
@@ -86,13 +87,13 @@ export class RequestLine {
   /** One request, from its header on. What is plain is done here, in the plainest way. */
   #begin(record: number, file: SharedFile): 'done' | Break {
     const { view, at } = this.#input;
-    const length = view.getUint32(at + LENGTH_AT);
+    const length = view.getUint32(at + RequestAt.Length);
     // Beyond 2^53 the offset is rounded; no disk is that large, so it lies outside all the same.
-    const offset = view.getUint32(at + OFFSET_AT) * 2 ** 32 + view.getUint32(at + OFFSET_AT + 4);
+    const offset = view.getUint32(at + RequestAt.Offset) * 2 ** 32 + view.getUint32(at + RequestAt.Offset + 4);
     const isInside = offset + length <= file.sizeBytes && length <= NBD_PAYLOAD_BYTES_MAX;
     if (view.getUint32(at) !== Magic.Request || !isInside) return this.#beginUnusual(record, file);
-    const command = view.getUint16(at + COMMAND_AT);
-    const flags = view.getUint16(at + FLAGS_AT);
+    const command = view.getUint16(at + RequestAt.Command);
+    const flags = view.getUint16(at + RequestAt.Flags);
     if (command === Command.Trim || command === Command.WriteZeroes) {
       const zeroing = { isTrim: command === Command.Trim, flags, offset, length };
       this.#waits.begin(record);
@@ -130,7 +131,7 @@ export class RequestLine {
     const to = this.#replies.length + headBytes;
     if (!isUncopied && length > 0 && !this.#cached.read(file, offset, length, this.#replies, to))
       return this.#hand(record);
-    this.#replies.addReadHead(inChunks, this.#input.view, this.#input.at + COOKIE_AT, offset, length);
+    this.#replies.addReadHead(inChunks, this.#input.view, this.#input.at + RequestAt.Cookie, offset, length);
     if (!isUncopied) this.#replies.length += length;
     this.#turnBytes += length;
     this.#count(record, Counted.Read, length);
@@ -149,7 +150,7 @@ export class RequestLine {
       const sent = this.#replies.flush(record);
       if (sent === 'lost') return this.over(record, { kind: 'lost', because: this.#replies.lostBecause });
     }
-    this.#replies.addHeader(this.#input.view, this.#input.at + COOKIE_AT);
+    this.#replies.addHeader(this.#input.view, this.#input.at + RequestAt.Cookie);
     this.#turnBytes += ZEROING_COUNTS_AS_BYTES;
     this.#count(record, isTrim ? Counted.Trim : Counted.WriteZeroes, 0);
     this.#input.at += REQUEST_BYTES;
@@ -215,9 +216,3 @@ export class RequestLine {
 
 /** Bytes of NBD_LANE_TURN_BYTES: after sixteen TRIMs or WRITE_ZEROES others have their turn. */
 const ZEROING_COUNTS_AS_BYTES = 64 * 1024;
-/** Of a request. */
-const FLAGS_AT = 4;
-const COMMAND_AT = 6;
-const COOKIE_AT = 8;
-const OFFSET_AT = 16;
-const LENGTH_AT = 24;

@@ -1,11 +1,11 @@
 import { systemUptimeMs } from '../../base/clock.js';
 import type { SharedFile } from '../../block/shared-file.js';
-import { REQUEST_BYTES } from '../wire/transmission-wire.js';
+import { flushInPlaceOf, REQUEST_BYTES, RequestAt } from '../wire/transmission-wire.js';
 import { FileMedium } from './disk-access.js';
 import type { DiskWaits } from './disk-waits.js';
 import type { Handing } from './handing.js';
 import type { Counted } from './lane-counts.js';
-import { flushInPlaceOf, LaneDesk } from './lane-desk.js';
+import { LaneDesk } from './lane-desk.js';
 import { Field } from './lane-table.js';
 import type { LaneTies, ReplyLine } from './reply-line.js';
 
@@ -58,7 +58,7 @@ export class SyncLine {
         this.#handing.hand(record, { kind: 'request', request: flushInPlaceOf(this.#view, at) });
         continue;
       }
-      this.#replies.addHeader(this.#view, at + COOKIE_AT);
+      this.#replies.addHeader(this.#view, at + RequestAt.Cookie);
       this.#ties.counts.add(this.#diskOf(record), command, bytes, (systemUptimeMs() - startedMs) / 1000);
     }
     this.#waiting.length = 0;
@@ -91,6 +91,3 @@ export class SyncLine {
     this.#handing.tellOver(record, { kind: 'lost', because: this.#replies.lostBecause });
   }
 }
-
-/** Of a request. */
-const COOKIE_AT = 8;

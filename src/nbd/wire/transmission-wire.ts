@@ -41,6 +41,15 @@ export interface SimpleReply {
 //   │ 25609513 │ flags │ command │ cookie         │ offset         │ length   │   client; a WRITE's payload follows
 //   └──────────┴───────┴─────────┴────────────────┴────────────────┴──────────┘
 
+/** Where its fields lie, for who looks at some of them only. */
+export const RequestAt = { Flags: 4, Command: 6, Cookie: 8, Offset: 16, Length: 24 } as const;
+
+/** A FLUSH in place of the request whose header lies there: it is answered as that one would be. */
+export function flushInPlaceOf(headers: DataView, at: number): NbdRequest {
+  const cookie = headers.getBigUint64(at + RequestAt.Cookie);
+  return { command: Command.Flush, flags: 0, cookie, offset: 0n, lengthBytes: 0 };
+}
+
 /** Writes into the first 28 bytes of `target`. */
 export function encodeRequest(request: NbdRequest, target: Uint8Array): void {
   const view = new DataView(target.buffer, target.byteOffset, REQUEST_BYTES);

@@ -1,6 +1,6 @@
 // What is done with connections at a stop and at a start, without a kernel: sockets are numbers here, and no one's.
 import assert from 'node:assert/strict';
-import { mkdirSync, readdirSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
 import { Handover, type HandoverOptions } from '../../../src/app/handover/handover.js';
@@ -10,12 +10,18 @@ import type { Board } from '../../../src/boards/board.js';
 import type { FrozenConnection } from '../../../src/nbd/handover/frozen-connection.js';
 import type { NbdServer } from '../../../src/nbd/server.js';
 import type { HostTime } from '../../../src/os/host-time.js';
+import { until } from '../../support/commands.js';
 import { FakeClock } from '../../support/fake-clock.js';
 import { fileBoard } from '../../support/lane-server.js';
 import { keptLog } from '../../support/log-lines.js';
 import { scratchFolder } from '../../support/scratch.js';
 
 const LIMIT_MS = 600_000;
+const NONE = new Uint8Array(0);
+const TCP = {
+  ...{ local: NONE, peer: NONE, sendSequence: 1, receiveSequence: 2, unacknowledged: NONE, unsent: NONE },
+  ...{ segmentBytes: 1448, options: 7, sendScale: 7, receiveScale: 7, timestamp: 1, window: NONE },
+};
 
 function connection(board: string): FrozenConnection {
   return {
@@ -174,6 +180,32 @@ describe('a handover', () => {
     assert.match(String(linesOf(on, 'handover.store.silent')[0]?.['means']), /not closed/);
     assert.deepEqual((await deaf.freeze()).kept, ['node1'], 'and is believed to have it all the same');
     assert.match(String(linesOf(on, 'handover.store.silent')[1]?.['means']), /lose their disks/);
+  });
+
+  test('leaves what it may not go on with to a start that may, unless its board comes anew', async (context) => {
+    const boards = [await fileBoard(context, 'node1', 4096), await fileBoard(context, 'node2', 4096)];
+    const frozen = ['node1', 'node2'].map((board) => ({
+      ...connection(board),
+      socket: { kind: 'tcp', tcp: TCP } as const,
+    }));
+    const on = await world(
+      context,
+      boards.map(({ board }) => board),
+      frozen,
+    );
+    const first = on.process();
+    await first.thaw();
+    await first.freeze();
+    const lacking = on.process({ look: async () => ({ answer: 'cannot', because: 'no power', remedy: 'get some' }) });
+    await lacking.thaw();
+    assert.deepEqual(
+      linesOf(on, 'handover.left').map(({ board }) => board),
+      ['node1', 'node2'],
+    );
+    lacking.attached('node3');
+    lacking.attached('node2');
+    await until(() => !existsSync(join(on.state, 'handover', 'node2')), 'what is left of it to go');
+    assert.ok(existsSync(join(on.state, 'handover', 'node1')));
   });
 
   test('says at the start what is missing, and freezes nothing then', async (context) => {

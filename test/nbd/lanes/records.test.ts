@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import { connect, createServer } from 'node:net';
 import { describe, type TestContext, test } from 'node:test';
 import { MessageChannel } from 'node:worker_threads';
+import { passed } from '../../../src/base/clock.js';
 import { CarriedConnection } from '../../../src/nbd/lanes/carried-connection.js';
 import { Lane } from '../../../src/nbd/lanes/lane.js';
 import { LaneCounts } from '../../../src/nbd/lanes/lane-counts.js';
@@ -13,6 +14,7 @@ import { WakeUp } from '../../../src/os/event-poll.js';
 import { duplicate } from '../../../src/os/stream-calls.js';
 import { Readiness, StreamPoll } from '../../../src/os/stream-poll.js';
 import { descriptorOf } from '../../../src/os/tcp-probe.js';
+import { FakeClock } from '../../support/fake-clock.js';
 
 const RECORD = 3;
 const GENERATION = 7;
@@ -35,13 +37,15 @@ async function oneConnection(context: TestContext) {
     for (const each of [peer, socket]) each.destroy();
     for (const each of [port1, port2, server, ending, poll]) each.close();
   });
-  const place = { table, poll, desks: [], record: RECORD, generation: GENERATION, disk: 0 };
+  const desk = new LaneDesk();
+  const place = { table, poll, desks: [desk], record: RECORD, generation: GENERATION, disk: 0 };
   const ties = { descriptor, echo, form: 0, input: new Uint8Array(0) };
   const deaf = { handed() {}, reply() {}, over() {}, failed: (error: unknown) => assert.fail(String(error)) };
   const connection = new CarriedConnection(place, { ...ties, ...deaf }, () => {});
   const at = (field: Field) => table.field(RECORD, field);
   return {
     connection,
+    desk,
     peer,
     get: (field: Field) => Atomics.load(table.fields, at(field)),
     set: (field: Field, value: number) => Atomics.store(table.fields, at(field), value),
@@ -56,11 +60,14 @@ async function oneConnection(context: TestContext) {
       poll.ask(toWrite ? echo : descriptor, what, tokenOf(RECORD, GENERATION, toWrite));
       poll.addForAll(ending.descriptor, END_TOKEN);
       ending.ring();
-      const [counts, desk] = [new LaneCounts().memory, new LaneDesk().memory];
-      new Lane(port1, { table: table.told, pollDescriptor: poll.descriptor, counts, desk }).run();
+      const counts = new LaneCounts().memory;
+      new Lane(port1, { table: table.told, pollDescriptor: poll.descriptor, counts, desk: desk.memory }).run();
     },
   };
 }
+
+/** Whatever waits for what has happened has gone on. */
+const turn = () => new Promise((resolve) => setImmediate(resolve));
 
 describe('a record', () => {
   test('of which a lane comes late is not taken for empty once that has gone', async (context) => {
@@ -78,6 +85,39 @@ describe('a record', () => {
     tell(true);
     assert.equal(get(Field.Unsent), Unsent.Waiting);
     assert.equal(get(Field.Users), 0);
+  });
+
+  test('is taken from a lane that waits for a disk with it, once that was too long', async (context) => {
+    const { connection, desk, get, set } = await oneConnection(context);
+    const clock = new FakeClock();
+    connection.begin();
+    set(Field.Users, 1);
+    desk.input.set(Buffer.from('came'));
+    desk.beginWait(RECORD, 0, 4, 0, 0);
+    const released = connection.release({ clock, late: passed(clock, 1000) });
+    clock.advance(999);
+    await turn();
+    assert.equal(get(Field.Users), 1);
+    clock.advance(1);
+    await released;
+    assert.equal(desk.endWait(RECORD), false);
+    const fetched = connection.moveTo({ write() {}, hold() {}, letGo() {} });
+    assert.equal(Buffer.from(fetched.input).toString(), 'came');
+    assert.ok(fetched.isBusy);
+  });
+
+  test('is not, where it was given back before: a lane waits with it for another connection then', async (context) => {
+    const { connection, desk, set, get } = await oneConnection(context);
+    const clock = new FakeClock();
+    connection.begin();
+    await connection.release({ clock, late: passed(clock, 1000) });
+    connection.moveTo({ write() {}, hold() {}, letGo() {} });
+    set(Field.Users, 1);
+    desk.beginWait(RECORD, 0, 0, 0, 0);
+    clock.advance(1000);
+    await turn();
+    assert.equal(get(Field.Users), 1);
+    assert.equal(desk.endWait(RECORD), true);
   });
 
   test('of another connection by now is left alone', async (context) => {
