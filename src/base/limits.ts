@@ -504,6 +504,12 @@ export const HANDOVER_FLUSH_MS = 30_000;
 /** Of a disk that need not be flushed for it: whether it has failed shows in as long. */
 export const HANDOVER_FLUSH_LOOK_MS = 1_000;
 
+/**
+ * Held in the state folder, so that boards can be handed on when its filesystem is full: which is when most is under way, as writes
+ * wait for space. Those of two boards that write as much as they can, or of a hundred that do little.
+ */
+export const HANDOVER_RESERVE_BYTES = 64 * 1024 * 1024;
+
 /** Of one board: what its connections have sent and was not looked at, a few megabytes each. */
 export const HANDOVER_BYTES_MAX = 256 * 1024 * 1024;
 

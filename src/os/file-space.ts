@@ -25,6 +25,11 @@ export async function zeroRange(descriptor: number, offset: number, lengthBytes:
   await fallocate.later(descriptor, FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE, offset, lengthBytes);
 }
 
+/** Makes sure that so much from the file's beginning has space, and the file that size. */
+export async function allocate(descriptor: number, lengthBytes: number): Promise<void> {
+  await fallocate.later(descriptor, 0, 0, lengthBytes);
+}
+
 /** Begins to read a range into the page cache. Ends before that is done, unless the disk's queue is full. */
 export async function readAhead(descriptor: number, offset: number, lengthBytes: number): Promise<void> {
   await fadvise.later(descriptor, offset, lengthBytes, POSIX_FADV_WILLNEED);

@@ -36,10 +36,12 @@ test('docs/state.md lists what lies in the state folder', async (context) => {
     'boots/NAME.jsonl.faulty',
     'images/ID.json.new',
     'handover/NAME',
+    'handover/NAME.new',
+    'handover.reserve',
     'disks/NAME/disk.json.new',
     'disks-aside/NAME-TIME/',
   ];
-  const folders = ['boots', 'disks', 'disks/NAME', 'images'];
+  const folders = ['boots', 'disks', 'disks/NAME', 'handover', 'images'];
   const lasting = (paths: readonly (string | undefined)[]) =>
     paths.filter((path) => ![...folders, ...passing].includes(path ?? '')).sort();
   assert.deepEqual(lasting(documented), lasting(found()));

@@ -1,10 +1,10 @@
 // The real program is stopped and started under a client with much to do, which knows nothing of it.
 import assert from 'node:assert/strict';
-import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
 import { setTimeout as passed } from 'node:timers/promises';
-import { until } from '../support/commands.js';
+import { run, until } from '../support/commands.js';
 import {
   type ExercisedGround,
   type Exerciser,
@@ -16,6 +16,7 @@ import { type NetworkNamespace, withoutNamespaces } from '../support/network-nam
 import { outputIn, type ServedProgram, serveIn } from '../support/program-in-namespace.js';
 import { anyOf, without } from '../support/programs.js';
 import { type SlowDisk, slowDisk, withoutSlowDisk } from '../support/slow-disk.js';
+import { diskFilesystem, withoutDiskFilesystem } from '../support/small-filesystem.js';
 
 const skip = anyOf(withoutNamespaces(), without('nft', 'nftables'));
 
@@ -142,6 +143,35 @@ describe('a board that runs while the server is restarted', { skip }, () => {
     on.server = await serveIn(on.near, on.folder, limited('1GiB')(on.inventory));
     await expectGoesOn(on);
     assert.equal(await held(), 0);
+  });
+
+  test('has what waits for space done by the next one too where there is none for what is handed on', {
+    skip: withoutDiskFilesystem('ext4'),
+  }, async (context) => {
+    const disk = await diskFilesystem(context, 'ext4');
+    const ground = await exercisedGround(context);
+    symlinkSync(disk.reach('state'), join(ground.folder, 'state'));
+    const inventory = `server: { interface: cable0, state: ${join(disk.folder, 'state')} }
+images: { demo: { file: ${ground.image} } }
+boards: { node1: { serial: bf9fed6f, image: demo, disk: overlay } }
+`;
+    const start = () => serveIn(ground.near, ground.folder, inventory, disk.words);
+    let server = await start();
+    await server.ready();
+    await until(() => existsSync(disk.reach('state', 'handover.reserve')), 'what is reserved');
+    const fill = 'for size in 1M 4k; do dd if=/dev/zero bs=$size 2>/dev/null; done > filler; true';
+    await run('sh', ['-c', `cd ${disk.reach()} && ${fill}`]);
+    const client = await ground.exerciser('node1');
+    const held = () => server.metric('brambleboot_disk_held_requests{board="node1"}');
+    await until(async () => ((await held()) ?? 0) > 0, 'writes that wait');
+    await server.stop();
+    assert.deepEqual(server.logged('handover.lost'), []);
+    assert.equal(existsSync(disk.reach('state', 'handover.reserve')), false);
+    server = await start();
+    assert.equal(server.logged('handover.thawed').length, 1);
+    rmSync(disk.reach('filler'));
+    await expectGoesOn({ client });
+    await server.stop();
   });
 
   test('has what its disk is at done by the next one, however long that takes', {

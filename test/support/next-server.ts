@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import type { TestContext } from 'node:test';
 import type { Board } from '../../src/boards/board.js';
+import type { Frozen } from '../../src/nbd/handover/freezing.js';
 import type { FrozenConnection } from '../../src/nbd/handover/frozen-connection.js';
 import { decodeFrozenBoard, encodeFrozenBoard } from '../../src/nbd/handover/frozen-wire.js';
 import type { NbdServer } from '../../src/nbd/server.js';
@@ -15,9 +16,16 @@ export function told(frozen: readonly FrozenConnection[]): readonly FrozenConnec
 }
 
 /** A server that goes on where that one stops, with all of its connections. */
-export async function nextServer(context: TestContext, before: NbdServer, board: Board): Promise<NbdServer> {
+export async function nextServer(
+  context: TestContext,
+  before: NbdServer,
+  board: Board,
+  look: (verdict: Frozen) => void = () => {},
+): Promise<NbdServer> {
   const keeper = new OwnKeeper();
-  const { frozen, lost } = await before.freeze(keeper);
+  const verdict = await before.freeze(keeper);
+  look(verdict);
+  const { frozen, lost } = verdict;
   assert.deepEqual(lost, []);
   assert.equal(keeper.holds, 1);
   const { server } = await serveBoards(context, [board]);

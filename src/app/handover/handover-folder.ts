@@ -2,10 +2,11 @@ import { readdirSync } from 'node:fs';
 import { chmod, mkdir, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { codeOf, messageOf } from '../../base/errors.js';
-import { HANDOVER_BYTES_MAX } from '../../base/limits.js';
+import { HANDOVER_BYTES_MAX, HANDOVER_RESERVE_BYTES } from '../../base/limits.js';
 import { Malformed } from '../../base/malformed.js';
 import { decodeFrozenBoard, encodeFrozenBoard, type FrozenBoard } from '../../nbd/handover/frozen-wire.js';
 import { CannotKeep } from '../../nbd/handover/keeper.js';
+import { releaseSpace, reserveSpace } from '../../os/reserved-space.js';
 import { HALF_WRITTEN, readWholeFile, replaceWholeFile, settleFolder } from '../../os/whole-file.js';
 
 /** What was found of one board. */
@@ -27,6 +28,12 @@ export function hasFrozenConnections(stateFolder: string): boolean {
   }
 }
 
+/** No space is left, for anybody or for this user. */
+const FULL: ReadonlySet<unknown> = new Set(['ENOSPC', 'EDQUOT']);
+
+/** Beside the folder. */
+const RESERVE = '.reserve';
+
 /** There is no such folder. */
 function isNothing(error: unknown): boolean {
   return codeOf(error) === 'ENOENT' || codeOf(error) === 'ENOTDIR';
@@ -40,15 +47,42 @@ export class HandoverFolder {
     this.path = path;
   }
 
+  /** Holds space for what is to be written when there is none. Rejects with what Node says of the disk. */
+  async reserve(): Promise<'reserved' | 'noRoom'> {
+    await this.#make();
+    return reserveSpace(this.#reservePath, HANDOVER_RESERVE_BYTES);
+  }
+
   /** On stable storage when it resolves. Rejects with what Node says of the disk. */
   async write(board: FrozenBoard): Promise<void> {
     const content = encodeFrozenBoard(board);
     if (content.length > HANDOVER_BYTES_MAX)
       throw new CannotKeep(`${content.length} bytes were under way, which is too much to keep`);
-    await mkdir(this.path, { recursive: true, mode: 0o700 });
-    await chmod(this.path, 0o700);
-    await replaceWholeFile(join(this.path, board.board), content);
+    try {
+      await this.#write(board.board, content);
+    } catch (error) {
+      if (!FULL.has(codeOf(error))) throw error;
+      await releaseSpace(this.#reservePath);
+      await this.#write(board.board, content);
+    }
+  }
+
+  async #write(board: string, content: string): Promise<void> {
+    await this.#make();
+    await replaceWholeFile(join(this.path, board), content);
     await settleFolder(this.path);
+  }
+
+  // Not by `recursive`: that says of a full filesystem that there is no such folder.
+  async #make(): Promise<void> {
+    await mkdir(this.path, { mode: 0o700 }).catch((error: unknown) => {
+      if (codeOf(error) !== 'EEXIST') throw error;
+    });
+    await chmod(this.path, 0o700);
+  }
+
+  get #reservePath(): string {
+    return `${this.path}${RESERVE}`;
   }
 
   /** Rejects with what Node says of the folder; of a file that can't be read the board is named. */

@@ -142,6 +142,18 @@ export class Handover {
 
   /** Everybody may come in: our listeners are there. */
   async release(): Promise<void> {
+    if (this.#keeping !== undefined) void this.#reserve(); // nobody waits for it
+    await this.#letIn();
+  }
+
+  async #reserve(): Promise<void> {
+    const { folder, log } = this.#options;
+    const because = await folder.reserve().catch((error: unknown) => this.#reasonOf(error));
+    if (because !== 'reserved')
+      log.warn({ because: because === 'noRoom' ? NO_ROOM : because, means: NO_RESERVE }, 'handover.reserve.missing');
+  }
+
+  async #letIn(): Promise<void> {
     if (!this.#isHolding) return;
     this.#isHolding = false;
     await this.#insist(async () => this.#keeping?.release());
@@ -177,7 +189,7 @@ export class Handover {
     if (!isSettled) this.#options.log.error({ because: STORE_SILENT, means: MAY_BE_LOST }, 'handover.store.silent');
     const kept = saved.flat();
     this.#isHolding = kept.length === 0 && frozen.length + lost.length > 0;
-    await this.release();
+    await this.#letIn();
     return { kept, busy };
   }
 
@@ -285,6 +297,8 @@ const LET_IT =
 const NOT_READ = 'boards that the process before us has left there lose their disks; make it readable and start again';
 const RESTART_LOSES = 'boards that run lose their root disk when this server is restarted';
 const DISK_LOST = 'its root disk is gone; what it was answered is kept: boot it anew';
+const NO_ROOM = 'there is too little space where the state folder lies';
+const NO_RESERVE = 'boards lose their disks in a restart while that filesystem is full; make room and restart';
 const STORE_SILENT = 'the service manager has not said in time that it has dealt with what it was told';
 const MAY_BE_LOST = 'it may not have the connections that it was to keep, and their boards lose their disks then';
 const NOT_CLOSED = 'a connection that it has still is not closed when we close it; the next start tries again';

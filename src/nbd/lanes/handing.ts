@@ -1,7 +1,7 @@
 import type { Arrival } from '../wire/framing.js';
 import { Field, mayHand } from './lane-table.js';
+import type { LaneTies } from './lane-ties.js';
 import type { ConnectionOver } from './messages.js';
-import type { LaneTies } from './reply-line.js';
 
 /** From a lane to the main thread: what is not for a lane to do. */
 export class Handing {

@@ -15,16 +15,9 @@ import type { Handing } from './handing.js';
 import { Counted } from './lane-counts.js';
 import type { LaneInput } from './lane-input.js';
 import { Field, Figure, Payload } from './lane-table.js';
-import type { LaneTies, ReplyLine } from './reply-line.js';
+import type { LaneHands, LaneTies } from './lane-ties.js';
+import type { ReplyLine } from './reply-line.js';
 import type { SyncLine } from './sync-line.js';
-
-/** Where what is done with a request goes. */
-export interface LinesOut {
-  readonly replies: ReplyLine;
-  readonly syncs: SyncLine;
-  readonly handing: Handing;
-  readonly waits: DiskWaits;
-}
 
 /** `more`: the rest of it has not come yet. */
 export type PayloadStep = 'done' | 'more' | 'held';
@@ -38,7 +31,7 @@ export class PayloadLine {
   readonly #handing: Handing;
   readonly #waits: DiskWaits;
 
-  constructor(ties: LaneTies, input: LaneInput, lines: LinesOut) {
+  constructor(ties: LaneTies, input: LaneInput, lines: LaneHands) {
     this.#ties = ties;
     this.#input = input;
     this.#replies = lines.replies;

@@ -1,22 +1,14 @@
 import { NBD_LANE_OUTPUT_BYTES } from '../../base/limits.js';
 import { errnoName } from '../../os/libc.js';
 import { addressOf, failedBy, isForLater, send } from '../../os/stream-calls.js';
-import { Readiness, type StreamPoll } from '../../os/stream-poll.js';
+import { Readiness } from '../../os/stream-poll.js';
 import { DATA_OFFSET_BYTES, STRUCTURED_HEAD_BYTES } from '../wire/chunk-wire.js';
 import { Magic, ReplyFlag, ReplyType } from '../wire/constants.js';
 import { SIMPLE_REPLY_BYTES } from '../wire/transmission-wire.js';
 import { FileTail } from './file-tail.js';
-import type { LaneCounts } from './lane-counts.js';
 import type { LaneDesk } from './lane-desk.js';
-import { Field, type LaneTable, tokenOf, Unsent, Writer } from './lane-table.js';
-import type { FromLane } from './messages.js';
-
-export interface LaneTies {
-  readonly table: LaneTable;
-  readonly poll: StreamPoll;
-  readonly counts: LaneCounts;
-  say(message: FromLane): void;
-}
+import { Field, tokenOf, Unsent, Writer } from './lane-table.js';
+import type { LaneTies } from './lane-ties.js';
 
 /** What became of replies: `held` where the socket has no room for all of them, and nothing more may be done for it now. */
 export type Sent = 'sent' | 'held' | 'lost';

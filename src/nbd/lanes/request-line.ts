@@ -20,8 +20,9 @@ import type { Handing } from './handing.js';
 import { Counted } from './lane-counts.js';
 import type { LaneInput } from './lane-input.js';
 import { Field, Form, Payload } from './lane-table.js';
-import { type LinesOut, PayloadLine } from './payload-line.js';
-import { type LaneTies, type ReplyLine, readHeadBytes } from './reply-line.js';
+import type { LaneHands, LaneTies } from './lane-ties.js';
+import { PayloadLine } from './payload-line.js';
+import { type ReplyLine, readHeadBytes } from './reply-line.js';
 import type { SyncLine } from './sync-line.js';
 import { type Zeroing, zeroHere } from './zero-line.js';
 
@@ -41,7 +42,7 @@ export class RequestLine {
   #startedMs = 0;
   #turnBytes = 0;
 
-  constructor(ties: LaneTies, input: LaneInput, lines: LinesOut) {
+  constructor(ties: LaneTies, input: LaneInput, lines: LaneHands) {
     this.#ties = ties;
     this.#replies = lines.replies;
     this.#syncs = lines.syncs;

@@ -7,7 +7,8 @@ import type { Handing } from './handing.js';
 import type { Counted } from './lane-counts.js';
 import { LaneDesk } from './lane-desk.js';
 import { Field } from './lane-table.js';
-import type { LaneTies, ReplyLine } from './reply-line.js';
+import type { LaneTies } from './lane-ties.js';
+import type { ReplyLine } from './reply-line.js';
 
 /**
  * Requests of one connection that are answered when all that was written is on stable storage: FLUSH, and writes with FUA. One sync

@@ -132,6 +132,7 @@ boards:
     await world.server.stop();
     await passed(3000);
     await world.start();
+    assert.equal(world.server.logged('handover.thawed')[0]?.['board'], 'node1');
     const began =
       'read a rest < /proc/uptime; dd if=/dev/nbd0 of=/dev/null bs=4096 count=1 iflag=direct 2>/dev/null; read b rest < /proc/uptime; echo $a $b';
     const [before = 0, after = 0] = (await machine.run(began, 300_000)).split(' ').map(Number);

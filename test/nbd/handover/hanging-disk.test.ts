@@ -34,7 +34,9 @@ async function oneBoard(context: TestContext, delayMs: number) {
   const board = () => diskBoard('node1', device);
   const { server, port } = await serveBoards(context, [board()]);
   const client = await rawNbd(context, port).transmitting();
-  return { disk, image, client, next: () => nextServer(context, server, board()) };
+  const next = () =>
+    nextServer(context, server, board(), ({ busy }) => assert.ok(busy.has('node1'), 'a lane was at it'));
+  return { disk, image, client, next };
 }
 
 describe('a lane that waits for a disk when the server stops', { skip: withoutSlowDisk() }, () => {
