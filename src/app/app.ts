@@ -1,5 +1,5 @@
 import { type Clock, passed } from '../base/clock.js';
-import { JOURNAL_LOOK_MS, METRICS_KEPT_MS, STOP_MS_MAX } from '../base/limits.js';
+import { JOURNAL_LOOK_MS, METRICS_KEPT_MS, STOP_BESIDE_BOARDS_MS, STOP_MS_MAX } from '../base/limits.js';
 import type { Log } from '../base/log.js';
 import type { DiskCommands } from '../boards/disks/disk-commands.js';
 import { promoteDisk } from '../boards/disks/promotion.js';
@@ -295,8 +295,18 @@ class Appliance implements App {
     const attached = this.#attached();
     this.#journal.stopping();
     // Before all else: who stops us may kill us soon.
-    const [{ kept, busy }] = await Promise.all([this.#handover.freeze(), this.#reloader.stop()]);
-    this.#sayGoodbye(attached.filter((board) => !kept.includes(board)));
+    const reloaded = this.#reloader.stop();
+    const { kept, busy } = await this.#handover.freeze();
+    const asWell = this.#attached().filter((board) => !attached.includes(board)); // came meanwhile
+    this.#sayGoodbye([...attached, ...asWell].filter((board) => !kept.includes(board)));
+    const ended = this.#stopRest(reloaded, busy);
+    if (kept.length === 0) return ended;
+    // Boards wait for the next process: a disk of another one that hangs must not keep them waiting.
+    return Promise.race([ended, passed(this.#options.clock, STOP_BESIDE_BOARDS_MS).then(() => 'busy' as const)]);
+  }
+
+  async #stopRest(reloaded: Promise<void>, busy: ReadonlySet<string>): Promise<'ended' | 'busy'> {
+    await reloaded;
     await Promise.all([this.#network.stop(), this.#nbdServer.stop()]);
     await Promise.all([this.#courier?.stop(), this.disks.stop()]);
     this.#storage.stop();

@@ -537,6 +537,9 @@ export const TURNED_AWAY_LOG_AGAIN_MS = 600_000;
 /** A Ctrl-C so long after the first signal ends us at once; an earlier one is the same wish, heard twice. */
 export const STOP_AT_ONCE_AFTER_MS = 1_000;
 
+/** Once boards wait for the next process, all else has as long: files that are being sent, disks of boards that are not attached. What was answered of those is with the kernel. */
+export const STOP_BESIDE_BOARDS_MS = 10_000;
+
 /** A stop ends in any case after this: transfers and requests have seconds, disks HANDOVER_FLUSH_MS; our unit and compose.yaml give 60 s. */
 export const STOP_MS_MAX = 45_000;
 

@@ -1,10 +1,9 @@
 /**
- * What makes another inventory of one: what a reload has to do. Pure, and of plain values: applying the difference of two to the first
- * gives the second.
+ * What makes another inventory of one: what a reload has to do. Pure, and of plain values.
  */
 import { isDeepStrictEqual } from 'node:util';
 import type { BoardEntry, ImageEntry, Inventory } from './inventory.js';
-import { changedSettings, type Settings, withSettings } from './settings.js';
+import { changedSettings, type Settings } from './settings.js';
 
 /**
  * What a server serves. Each board stands beside the image that its disk was opened on: while a board has its disk that is the one
@@ -31,16 +30,12 @@ export interface InventoryDifference {
 export interface SettingsChange {
   /** As they stand in the file: `tftp.port`. */
   readonly keys: readonly string[];
-  /** Where their values are. */
-  readonly to: Settings;
 }
 
 export interface EntryChanges<Entry> {
   readonly added: ReadonlyMap<string, Entry>;
   readonly removed: ReadonlyMap<string, Entry>;
   readonly changed: ReadonlyMap<string, EntryChange<Entry>>;
-  /** All names afterwards. */
-  readonly order: readonly string[];
 }
 
 export interface EntryChange<Entry> {
@@ -65,17 +60,9 @@ export function inventoryOf({ settings, images, boards }: Served): Inventory {
 
 export function differenceOf(before: Served, after: Served): InventoryDifference {
   return {
-    settings: { keys: changedSettings(before.settings, after.settings), to: after.settings },
+    settings: { keys: changedSettings(before.settings, after.settings) },
     images: entryChanges(before.images, after.images),
     boards: entryChanges(before.boards, after.boards),
-  };
-}
-
-export function applied(before: Served, { settings, images, boards }: InventoryDifference): Served {
-  return {
-    settings: withSettings(before.settings, settings.to, settings.keys),
-    images: withChanges(before.images, images),
-    boards: withChanges(before.boards, boards),
   };
 }
 
@@ -97,17 +84,5 @@ function entryChanges<Entry>(
     added: new Map([...after].filter(([name]) => !before.has(name))),
     removed: new Map([...before].filter(([name]) => !after.has(name))),
     changed: new Map(changed),
-    order: [...after.keys()],
   };
-}
-
-function withChanges<Entry>(
-  before: ReadonlyMap<string, Entry>,
-  { added, changed, order }: EntryChanges<Entry>,
-): ReadonlyMap<string, Entry> {
-  const all = order.flatMap((name): [string, Entry][] => {
-    const entry = added.get(name) ?? changed.get(name)?.after ?? before.get(name);
-    return entry === undefined ? [] : [[name, entry]];
-  });
-  return new Map(all);
 }

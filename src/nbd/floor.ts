@@ -1,15 +1,13 @@
 import { Socket } from 'node:net';
 import { isUnixPeer, plainAddress } from '../base/addresses.js';
 import { Budget } from '../base/budget.js';
-import { type Clock, passed } from '../base/clock.js';
+import type { Clock } from '../base/clock.js';
 import {
   NBD_CONNECTIONS_MAX,
   NBD_CONNECTIONS_PER_ADDRESS_MAX,
   NBD_HELD_BYTES_MAX,
   NBD_LOG_AGAIN_MS,
   NBD_REFUSALS_LOGGED_MAX,
-  NBD_STOP_HAGGLE_LOOK_MS,
-  NBD_STOP_HAGGLE_MS,
   NBD_STOP_MS,
 } from '../base/limits.js';
 import type { Log } from '../base/log.js';
@@ -106,7 +104,6 @@ export class Floor {
   }
 
   async freeze(world: Pick<FreezingWorld<NbdConnection>, 'keeper' | 'ports' | 'stopListening'>): Promise<Frozen> {
-    await this.#haggled();
     const given = new Set<NbdConnection>();
     const connections = () => {
       for (const each of this.#connections) {
@@ -116,19 +113,11 @@ export class Floor {
     };
     const { clock, log } = this.#options;
     const bug = (error: unknown) => log.error({ err: error }, 'nbd.connection.bug');
-    const verdict = await freezeConnections({ ...world, clock, connections, bug });
+    const areHaggling = () => [...this.#connections].some(({ isHaggling }) => isHaggling);
+    const verdict = await freezeConnections({ ...world, clock, connections, areHaggling, bug });
     // Whatever has become of them, nobody waits for them here.
     for (const connection of given) this.#connections.delete(connection);
     return verdict;
-  }
-
-  /** Who is just choosing a disk, for its board's boot, is let have it first: nobody could go on with half a handshake. */
-  async #haggled(): Promise<void> {
-    const { clock } = this.#options;
-    for (let waitedMs = 0; waitedMs < NBD_STOP_HAGGLE_MS; waitedMs += NBD_STOP_HAGGLE_LOOK_MS) {
-      if (![...this.#connections].some(({ isHaggling }) => isHaggling)) return;
-      await passed(clock, NBD_STOP_HAGGLE_LOOK_MS);
-    }
   }
 
   /** Its address is that of before: it takes nobody's place. */

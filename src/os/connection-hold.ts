@@ -41,21 +41,21 @@ export class HoldFailed extends Error {
 
 /** Rules under a name of their own, so that several servers on a host keep out of each other's way. */
 export class ConnectionHold {
-  readonly #table: string;
+  readonly name: string;
 
   /** `name`: letters, digits and underscores. */
   constructor(name: string) {
-    this.#table = name;
+    this.name = name;
   }
 
   /** Puts these in the place of what was held before, in one step. Rejects with HoldFailed. */
   hold(held: Held): Promise<void> {
-    return runNft(holdRules(this.#table, held));
+    return runNft(holdRules(this.name, held));
   }
 
   /** Whether there may be rules of ours: not where nft says that there are none. */
   async isHolding(): Promise<boolean> {
-    return runNft(`list table inet ${this.#table}\n`).then(
+    return runNft(`list table inet ${this.name}\n`).then(
       () => true,
       (error: HoldFailed) => !NO_TABLE.test(error.message),
     );
@@ -63,13 +63,13 @@ export class ConnectionHold {
 
   /** Nothing is held any more; good too where nothing was. */
   release(): Promise<void> {
-    return runNft(`add table inet ${this.#table}\ndelete table inet ${this.#table}\n`);
+    return runNft(`add table inet ${this.name}\ndelete table inet ${this.name}\n`);
   }
 
   /** What is missing to hold anything; undefined if it can be done. Changes nothing. */
   async whyNot(): Promise<HoldFailed | undefined> {
     const probe = { connections: [], ports: [NO_PORT], seconds: 1 };
-    return runNft(holdRules(this.#table, probe), ['--check']).then(
+    return runNft(holdRules(this.name, probe), ['--check']).then(
       () => undefined,
       (error: HoldFailed) => error,
     );

@@ -32,6 +32,12 @@ export function descriptorIdentity(descriptor: number): string | undefined {
   }
 }
 
+/** When a regular file was written last, in nanoseconds; undefined for what is none. */
+export function descriptorModified(descriptor: number): string | undefined {
+  const status = fstatSync(descriptor, { bigint: true });
+  return status.isFile() ? String(status.mtimeNs) : undefined;
+}
+
 /** Digits and an underscore that no other file of this host has while it is there. Throws what Node says where there is none. */
 export function fileNumber(path: string): string {
   const { dev, ino } = statSync(path, { bigint: true });

@@ -219,6 +219,22 @@ boards: { node1: { serial: bf9fed6f, image: demo, disk: overlay } }
     });
   }
 
+  test('and others that attach just then have their disks', async (context) => {
+    const names = ['node2', 'node3', 'node4', 'node5'];
+    const boards = names.map((name, at) => `, ${name}: { serial: ${at + 2}, image: demo, disk: overlay }`).join('');
+    const on = await bench(context, { disk: 'overlay', boards });
+    for (const beforeStopMs of [150, 220, 290]) {
+      const coming = names.map((name) => on.exerciser(name));
+      await passed(beforeStopMs);
+      await restart(on);
+      for (const client of await Promise.all(coming)) {
+        await expectGoesOn({ client });
+        client.leave();
+      }
+      await expectGoesOn(on);
+    }
+  });
+
   test('is still who has the disk', async (context) => {
     const on = await bench(context, { disk: 'direct' });
     await restart(on);
@@ -257,6 +273,18 @@ boards: { node1: { serial: bf9fed6f, image: demo, disk: overlay } }
       await on.server.ready();
       assert.equal(await rulesIn(on.near), '');
     }
+  });
+
+  test('is let go of where another image was put in the place of its own', async (context) => {
+    const on = await bench(context, { disk: 'direct' });
+    await expectGoesOn(on);
+    await on.server.stop();
+    const content = readFileSync(on.image);
+    rmSync(on.image);
+    writeFileSync(on.image, content); // which may well get the same inode
+    on.server = await serveIn(on.near, on.folder, on.inventory);
+    assert.match(String((await on.server.firstLogged('handover.dropped'))['because']), /another one|replaced/);
+    await expectLost(on.client);
   });
 
   test('is let go of where what was written of it can’t be read, and nobody else is', async (context) => {

@@ -46,6 +46,8 @@ export async function exercisedGround(
 export interface Exerciser {
   /** What it did since it was asked last. */
   ask(word?: 'idle' | 'go' | 'steady'): Promise<Exercised>;
+  /** Without a word. */
+  leave(): void;
 }
 
 interface ExercisedPlace {
@@ -75,6 +77,7 @@ async function exerciseDisk(far: NetworkNamespace, { address, board, from }: Exe
       child.stdin.write(`${word ?? 'now'}\n`);
       return JSON.parse(await answer);
     },
+    leave: () => void child.kill('SIGKILL'),
   };
 }
 

@@ -11,8 +11,10 @@ import { OwnKeeper } from './own-keeper.js';
 /** By way of the file that lies between two processes. */
 export function told(frozen: readonly FrozenConnection[]): readonly FrozenConnection[] {
   const at = { hostBoot: 'boot', uptimeMs: 1 };
-  return decodeFrozenBoard('node1', encodeFrozenBoard({ board: 'node1', disk: 'disk', at, connections: frozen }))
-    .connections;
+  return decodeFrozenBoard(
+    'node1',
+    encodeFrozenBoard({ board: 'node1', disk: 'disk', modified: undefined, hold: undefined, at, connections: frozen }),
+  ).connections;
 }
 
 /** A server that goes on where that one stops, with all of its connections. */

@@ -11,6 +11,10 @@ export class OwnKeeper implements ConnectionKeeper {
     return true;
   }
 
+  async keepOut(): Promise<boolean> {
+    return true;
+  }
+
   async hold(): Promise<void> {
     this.holds += 1;
   }

@@ -1,4 +1,4 @@
-import { writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { whenOver } from './cleanup.js';
@@ -49,7 +49,20 @@ export async function slowDisk(context: TestContext, image: string, delayMs: num
     await run('fusermount3', ['-u', '-z', file]);
     if (nbdfuse.exitCode === null) await new Promise((resolve) => nbdfuse.once('exit', resolve));
   });
-  return { file, hang: () => void nbdkit.kill('SIGSTOP'), goOn: () => void nbdkit.kill('SIGCONT') };
+  const hang = () => {
+    nbdkit.kill('SIGSTOP');
+    while (!areStopped(nbdkit.pid ?? 0)); // one of its threads may do what comes next before it hears of it
+  };
+  return { file, hang, goOn: () => void nbdkit.kill('SIGCONT') };
+}
+
+/** All threads of that process (proc_pid_stat(5): the state stands behind the name). */
+function areStopped(pid: number): boolean {
+  const states = readdirSync(`/proc/${pid}/task`).map((task) => {
+    const stat = readFileSync(`/proc/${pid}/task/${task}/stat`, 'latin1');
+    return stat.slice(stat.lastIndexOf(')') + 2)[0];
+  });
+  return states.every((state) => state === 'T' || state === 't');
 }
 
 async function sizeOf(file: string): Promise<number> {

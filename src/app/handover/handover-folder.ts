@@ -4,7 +4,12 @@ import { join } from 'node:path';
 import { codeOf, messageOf } from '../../base/errors.js';
 import { HANDOVER_BYTES_MAX, HANDOVER_RESERVE_BYTES } from '../../base/limits.js';
 import { Malformed } from '../../base/malformed.js';
-import { decodeFrozenBoard, encodeFrozenBoard, type FrozenBoard } from '../../nbd/handover/frozen-wire.js';
+import {
+  bytesUnderWay,
+  decodeFrozenBoard,
+  encodeFrozenBoard,
+  type FrozenBoard,
+} from '../../nbd/handover/frozen-wire.js';
 import { CannotKeep } from '../../nbd/handover/keeper.js';
 import { releaseSpace, reserveSpace } from '../../os/reserved-space.js';
 import { HALF_WRITTEN, readWholeFile, replaceWholeFile, settleFolder } from '../../os/whole-file.js';
@@ -27,6 +32,9 @@ export function hasFrozenConnections(stateFolder: string): boolean {
     return !isNothing(error); // there may be some
   }
 }
+
+/** Of text to bytes, and some for the rest. */
+const BASE64_SHARE = 1.4;
 
 /** No space is left, for anybody or for this user. */
 const FULL: ReadonlySet<unknown> = new Set(['ENOSPC', 'EDQUOT']);
@@ -55,9 +63,10 @@ export class HandoverFolder {
 
   /** On stable storage when it resolves. Rejects with what Node says of the disk. */
   async write(board: FrozenBoard): Promise<void> {
+    const bytes = bytesUnderWay(board);
+    if (BASE64_SHARE * bytes > HANDOVER_BYTES_MAX)
+      throw new CannotKeep(`${bytes} bytes were under way, which is too much to keep`);
     const content = encodeFrozenBoard(board);
-    if (content.length > HANDOVER_BYTES_MAX)
-      throw new CannotKeep(`${content.length} bytes were under way, which is too much to keep`);
     try {
       await this.#write(board.board, content);
     } catch (error) {
@@ -87,8 +96,10 @@ export class HandoverFolder {
 
   /** Rejects with what Node says of the folder; of a file that can't be read the board is named. */
   async read(): Promise<readonly FoundBoard[]> {
-    const names = await this.#names();
-    return Promise.all(names.filter((name) => !name.endsWith(HALF_WRITTEN)).map((board) => this.#read(board)));
+    const boards = (await this.#names()).filter((name) => !name.endsWith(HALF_WRITTEN));
+    const found: FoundBoard[] = [];
+    for (const board of boards) found.push(await this.#read(board)); // each may be large
+    return found;
   }
 
   /** For good when it resolves: what one process has begun to go on with is true of no other one, not even after a crash. Half-written ones go too. */

@@ -12,7 +12,7 @@ import type { StoreKeeper } from '../../nbd/handover/store-keeper.js';
 import type { NbdServer } from '../../nbd/server.js';
 import type { HostTime } from '../../os/host-time.js';
 import { resetConnection } from '../../os/tcp-probe.js';
-import { diskIdentity } from './disk-identity.js';
+import { diskIdentity, diskModified } from './disk-identity.js';
 import type { FoundBoard, HandoverFolder } from './handover-folder.js';
 import type { Keeping, KeepingVerdict } from './keeping.js';
 import { tooLate } from './verdicts.js';
@@ -44,6 +44,7 @@ export interface HandedOn {
 export class Handover {
   readonly #options: HandoverOptions;
   #isHolding = false;
+  #writing: Promise<void> = Promise.resolve();
   /** Boards whose connections a start may go on with that may do so. */
   readonly #left = new Set<string>();
   #verdict: KeepingVerdict = { answer: 'cannot', because: 'nobody has looked yet', remedy: '' };
@@ -73,10 +74,19 @@ export class Handover {
     // Nothing is touched where nothing was: who went before us may have been killed, and left rules that keep everybody out.
     this.#isHolding = found.length > 0 || (await this.#keeping?.isHolding()) === true;
     if (this.#isHolding) await this.#insist(async () => this.#keeping?.letThrough());
+    await this.#releaseOthers(found);
     for (const each of left) this.#leave(boardOf(each));
     for (const each of ours) {
       const because = await this.#thawBoard(each, sockets);
       if (because !== undefined) log.warn({ board: boardOf(each), because, means: DISK_LOST }, 'handover.dropped');
+    }
+  }
+
+  /** The rules have their name from the state folder, which may be another one now. */
+  async #releaseOthers(found: readonly FoundBoard[]): Promise<void> {
+    const holds = found.flatMap((each) => (each.answer === 'frozen' && each.frozen.hold) || []);
+    for (const hold of new Set(holds)) {
+      if (hold !== this.#keeping?.hold) await this.#insist(async () => this.#keeping?.release(hold));
     }
   }
 
@@ -188,7 +198,7 @@ export class Handover {
     const [saved, isSettled] = await Promise.all([saving, keeping.settled()]);
     if (!isSettled) this.#options.log.error({ because: STORE_SILENT, means: MAY_BE_LOST }, 'handover.store.silent');
     const kept = saved.flat();
-    this.#isHolding = kept.length === 0 && frozen.length + lost.length > 0;
+    this.#isHolding = kept.length === 0; // newcomers are kept out by now
     await this.#letIn();
     return { kept, busy };
   }
@@ -211,13 +221,23 @@ export class Handover {
       await this.#flush(board, busy);
       const disk = diskIdentity(board);
       if (disk === undefined) throw new CannotKeep('its disk can’t be used');
-      await folder.write({ board: name, disk, at, connections });
+      // What is still done to it counts as written then.
+      const modified = busy.has(name) ? undefined : diskModified(board);
+      const hold = this.#keeping?.hold;
+      await this.#inTurn(() => folder.write({ board: name, disk, modified, at, hold, connections }));
       log.info({ board: name, connections: connections.length }, 'handover.frozen');
       return [name];
     } catch (error) {
       for (const { peer } of connections) this.#tellLost({ board: name, peer, because: this.#reasonOf(error) });
       return [];
     }
+  }
+
+  /** One after the other: each is in memory a few times over while it is written. */
+  #inTurn(write: () => Promise<void>): Promise<void> {
+    const turn = this.#writing.then(write);
+    this.#writing = turn.catch(() => {});
+    return turn;
   }
 
   /**
@@ -263,7 +283,8 @@ export class Handover {
     const late = tooLate(frozen.at, hostTime(), limitMs);
     if (late !== undefined) return late;
     const disk = diskIdentity(board);
-    if (disk === frozen.disk) return undefined;
+    if (disk === frozen.disk && frozen.modified === undefined) return undefined;
+    if (disk === frozen.disk) return frozen.modified === diskModified(board) ? undefined : OTHER_CONTENT;
     return disk === undefined
       ? 'its disk can’t be used'
       : 'its disk is another one than when the server was stopped, of which it knows nothing';
@@ -297,6 +318,8 @@ const LET_IT =
 const NOT_READ = 'boards that the process before us has left there lose their disks; make it readable and start again';
 const RESTART_LOSES = 'boards that run lose their root disk when this server is restarted';
 const DISK_LOST = 'its root disk is gone; what it was answered is kept: boot it anew';
+const OTHER_CONTENT =
+  'its image was written or replaced while the server was stopped, and what its kernel knows of it is another content';
 const NO_ROOM = 'there is too little space where the state folder lies';
 const NO_RESERVE = 'boards lose their disks in a restart while that filesystem is full; make room and restart';
 const STORE_SILENT = 'the service manager has not said in time that it has dealt with what it was told';

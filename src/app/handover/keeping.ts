@@ -14,8 +14,10 @@ export interface Keeping {
   isHolding(): Promise<boolean>;
   /** Those that were kept are back. Who comes to the ports waits on. */
   letThrough(): Promise<void>;
-  /** Everybody may come in. */
-  release(): Promise<void>;
+  /** What keeps them out, while somebody is away; undefined where nothing does. */
+  readonly hold: string | undefined;
+  /** Everybody may come in, whom we keep out or who did under that other name. */
+  release(hold?: string): Promise<void>;
 }
 
 export type KeepingVerdict =
@@ -54,7 +56,8 @@ function byRepair(hold: ConnectionHold, { port, limitMs }: KeepingOptions): Keep
     settled: async () => true,
     isHolding: () => hold.isHolding(),
     letThrough: () => keeper.letThrough([port]),
-    release: () => keeper.release(),
+    hold: hold.name,
+    release: (other) => (other === undefined ? keeper.release() : new ConnectionHold(other).release()),
   };
 }
 
@@ -65,6 +68,7 @@ function byStore(store: StoreKeeper): Keeping {
     settled: () => store.settled(),
     isHolding: async () => false,
     letThrough: async () => {},
+    hold: undefined,
     release: async () => {},
   };
 }

@@ -1,6 +1,13 @@
 import { type Clock, passed } from '../../base/clock.js';
 import { messageOf } from '../../base/errors.js';
-import { NBD_ANSWERS_MS, NBD_HALT_MS, NBD_SEND_QUEUE_LOOK_MS, NBD_SEND_QUEUE_MS } from '../../base/limits.js';
+import {
+  NBD_ANSWERS_MS,
+  NBD_HALT_MS,
+  NBD_SEND_QUEUE_LOOK_MS,
+  NBD_SEND_QUEUE_MS,
+  NBD_STOP_HAGGLE_LOOK_MS,
+  NBD_STOP_HAGGLE_MS,
+} from '../../base/limits.js';
 import type { Impatience } from '../lanes/carried-connection.js';
 import type { FrozenConnection, LostConnection } from './frozen-connection.js';
 import type { HaltedConnection, HaltVerdict } from './halted-connection.js';
@@ -18,6 +25,8 @@ export interface FreezingWorld<Of> {
   readonly clock: Clock;
   /** Those that are to be taken out: asked more than once, as some may come meanwhile. */
   readonly connections: () => readonly Of[];
+  /** Whether anybody is choosing a disk. */
+  readonly areHaggling: () => boolean;
   /** Of our listeners. */
   readonly ports: readonly number[];
   /** Called when nobody who comes would be refused any more. */
@@ -40,6 +49,10 @@ export interface Frozen {
  */
 export async function freezeConnections<Of extends Haltable>(world: FreezingWorld<Of>): Promise<Frozen> {
   const { keeper, clock, ports } = world;
+  if (world.connections().length === 0 && !world.areHaggling()) return frozenOf([], [], []);
+  // First: who came after all were asked would have a disk, and lose it.
+  if (!(await keptOut(world))) await world.stopListening();
+  await haggled(world);
   const halting = new Halting<Of>(world);
   await halting.halt(world.connections());
   await halting.halt(world.connections());
@@ -66,6 +79,22 @@ export async function freezeConnections<Of extends Haltable>(world: FreezingWorl
     }
   }
   return frozenOf(frozen, lost, halted);
+}
+
+async function keptOut<Of>({ keeper, ports, bug }: FreezingWorld<Of>): Promise<boolean> {
+  try {
+    return await keeper.keepOut(ports);
+  } catch (error) {
+    if (!isRefusal(error)) bug(error);
+    return true; // nobody is refused, and it may go better when more hangs on it
+  }
+}
+
+/** Who is choosing a disk, for its board's boot, is let have it first: nobody could go on with half a handshake. */
+async function haggled<Of>({ areHaggling, clock }: FreezingWorld<Of>): Promise<void> {
+  for (let waitedMs = 0; waitedMs < NBD_STOP_HAGGLE_MS && areHaggling(); waitedMs += NBD_STOP_HAGGLE_LOOK_MS) {
+    await passed(clock, NBD_STOP_HAGGLE_LOOK_MS);
+  }
 }
 
 function frozenOf(

@@ -15,7 +15,11 @@ export interface FrozenBoard {
   readonly board: string;
   /** What its disk lay on: another one is not what its kernel knows. */
   readonly disk: string;
+  /** When that was written last, in nanoseconds; undefined where nobody knows. */
+  readonly modified: string | undefined;
   readonly at: HostTime;
+  /** What stands in for it in the packet filter: it may not be ours by name any more, where the state folder was moved. */
+  readonly hold: string | undefined;
   readonly connections: readonly FrozenConnection[];
 }
 
@@ -76,14 +80,38 @@ const FILE = z.object({
   version: z.literal(VERSION),
   board: z.string(),
   disk: z.string(),
+  modified: z.string().optional(),
+  hold: z
+    .string()
+    .regex(/^[A-Za-z0-9_]{1,60}$/)
+    .optional(),
   hostBoot: z.string().optional(),
   uptimeMs: z.number(),
   connections: z.array(CONNECTION),
 });
 
-export function encodeFrozenBoard({ board, disk, at, connections }: FrozenBoard): string {
-  const line = JSON.stringify({ version: VERSION, board, disk, ...at, connections: asWords(connections) });
+export function encodeFrozenBoard({ board, disk, modified, at, hold, connections }: FrozenBoard): string {
+  const line = JSON.stringify({
+    version: VERSION,
+    board,
+    disk,
+    modified,
+    ...at,
+    hold,
+    connections: asWords(connections),
+  });
   return `${line}\n${checksum(line)}\n`;
+}
+
+/** Payloads, replies and whatever else is kept of the peers: nearly all of what is written. */
+export function bytesUnderWay({ connections }: FrozenBoard): number {
+  const sum = (numbers: readonly number[]) => numbers.reduce((all, one) => all + one, 0);
+  const all = connections.map(({ socket, input, unsent, unanswered }) => {
+    const queued = socket.kind === 'tcp' ? socket.tcp.unacknowledged.length + socket.tcp.unsent.length : 0;
+    const payloads = unanswered.flatMap(({ write }) => write?.pieces.map(({ bytes }) => bytes.length) ?? []);
+    return queued + input.length + unsent.length + sum(payloads);
+  });
+  return sum(all);
 }
 
 /** Throws Malformed. */
@@ -92,10 +120,10 @@ export function decodeFrozenBoard(board: string, text: string): FrozenBoard {
   if (checksum(line) !== sum) throw new Malformed('it is damaged: its checksum does not fit');
   const parsed = FILE.safeParse(parsedJson(line));
   if (!parsed.success) throw new Malformed(`it is another program's: ${z.prettifyError(parsed.error).split('\n')[0]}`);
-  const { hostBoot, uptimeMs, disk, connections } = parsed.data;
+  const { hostBoot, uptimeMs, disk, modified, hold, connections } = parsed.data;
   const isOthers = parsed.data.board !== board || connections.some((connection) => connection.board !== board);
   if (isOthers) throw new Malformed(`it is that of ${JSON.stringify(parsed.data.board)}`);
-  return { board, disk, at: { hostBoot, uptimeMs }, connections: connections.map(asFrozen) };
+  return { board, disk, modified, at: { hostBoot, uptimeMs }, hold, connections: connections.map(asFrozen) };
 }
 
 /** What may be missing is undefined here, and not merely not there. */

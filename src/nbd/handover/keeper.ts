@@ -32,6 +32,8 @@ export function isRefusal(error: unknown): boolean {
 export interface ConnectionKeeper {
   /** Whether it does so for who comes from there. */
   keeps(peer: string): boolean;
+  /** Has whoever comes to these ports wait from here on; false where that can't be, and they had better be refused. */
+  keepOut(ports: readonly number[]): Promise<boolean>;
   /** Makes sure that nothing of theirs gets lost from here on, and that nobody who comes to these ports is refused. Rejects with the same. */
   hold(connections: readonly HeldConnection[], ports: readonly number[]): Promise<void>;
   /** Takes a connection out of this process. Nobody reads there or writes. Throws what `isRefusal` knows where it can't be kept. */

@@ -45,6 +45,10 @@ export class StoreKeeper implements ConnectionKeeper {
     return !isOnThisHost(peer);
   }
 
+  async keepOut(): Promise<boolean> {
+    return false;
+  }
+
   async hold(): Promise<void> {}
 
   keep(descriptor: number): Kept {

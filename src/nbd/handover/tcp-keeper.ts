@@ -1,4 +1,5 @@
 import { isOnThisHost } from '../../base/addresses.js';
+import { codeOf } from '../../base/errors.js';
 import type { ConnectionHold, HeldConnection } from '../../os/connection-hold.js';
 import { freezeTcp, NotEstablished, thawTcp } from '../../os/tcp-repair.js';
 import { CannotKeep, type ConnectionKeeper, type Kept, type KeptSocket } from './keeper.js';
@@ -19,8 +20,15 @@ export class TcpKeeper implements ConnectionKeeper {
     return !isOnThisHost(peer);
   }
 
-  hold(connections: readonly HeldConnection[], ports: readonly number[]): Promise<void> {
-    return this.#hold.hold({ connections, ports, seconds: this.#seconds });
+  async keepOut(ports: readonly number[]): Promise<boolean> {
+    await this.#hold.hold({ connections: [], ports, seconds: this.#seconds });
+    return true;
+  }
+
+  /** Once more where it takes too long: all boards hang on it. */
+  async hold(connections: readonly HeldConnection[], ports: readonly number[]): Promise<void> {
+    const held = { connections, ports, seconds: this.#seconds };
+    await this.#hold.hold(held).catch(() => this.#hold.hold(held));
   }
 
   keep(descriptor: number): Kept {
@@ -34,7 +42,12 @@ export class TcpKeeper implements ConnectionKeeper {
 
   fetch(socket: KeptSocket): number {
     if (socket.kind !== 'tcp') throw new CannotKeep('the service manager was to keep it, and has not handed it over');
-    return thawTcp(socket.tcp);
+    try {
+      return thawTcp(socket.tcp);
+    } catch (error) {
+      if (codeOf(error) !== 'EADDRNOTAVAIL') throw error;
+      throw new CannotKeep('this host has no longer, or not yet, the address that its board knows of the server');
+    }
   }
 
   /** They are back: what comes for them is theirs again. Who comes to these ports waits until `release`. */

@@ -1,6 +1,6 @@
 // What is done with connections at a stop and at a start, without a kernel: sockets are numbers here, and no one's.
 import assert from 'node:assert/strict';
-import { existsSync, mkdirSync, readdirSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, statSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
 import { Handover, type HandoverOptions } from '../../../src/app/handover/handover.js';
@@ -50,6 +50,7 @@ async function world(
   const said = keptLog();
   const keeper = {
     keeps: () => true,
+    keepOut: async () => true,
     hold: async () => {},
     keep: () => ({
       socket: { kind: 'stored', name: '' } as const,
@@ -66,7 +67,8 @@ async function world(
     settled: async () => true,
     isHolding: async () => false,
     letThrough: async () => void steps.push('let through'),
-    release: async () => void steps.push('release'),
+    hold: 'ours',
+    release: async (hold) => void steps.push(hold === undefined ? 'release' : `release ${hold}`),
   };
   const nbdServer: Pick<NbdServer, 'freeze' | 'thaw' | 'connections'> = {
     freeze: async () => ({ frozen, lost: [], busy: new Set<string>() }),
@@ -180,6 +182,32 @@ describe('a handover', () => {
     assert.match(String(linesOf(on, 'handover.store.silent')[0]?.['means']), /not closed/);
     assert.deepEqual((await deaf.freeze()).kept, ['node1'], 'and is believed to have it all the same');
     assert.match(String(linesOf(on, 'handover.store.silent')[1]?.['means']), /lose their disks/);
+  });
+
+  test('takes away what keeps boards out under the name that it had before the state folder was moved', async (context) => {
+    const boards = [await fileBoard(context, 'node1', 4096)];
+    const on = await world(
+      context,
+      boards.map(({ board }) => board),
+      [connection('node1')],
+    );
+    const first = on.process({ look: async () => ({ answer: 'can', keeping: { ...on.keeping, hold: 'another' } }) });
+    await first.thaw();
+    await first.freeze();
+    on.steps.length = 0;
+    await on.process().thaw();
+    assert.deepEqual(on.steps, ['fetch node1', 'let through', 'release another']);
+  });
+
+  test('goes on with nothing where the image was written meanwhile', async (context) => {
+    const disk = await fileBoard(context, 'node1', 4096);
+    const on = await world(context, [disk.board], [connection('node1')]);
+    const first = on.process();
+    await first.thaw();
+    await first.freeze();
+    utimesSync(disk.path, 1, 2);
+    await on.process().thaw();
+    assert.match(String(linesOf(on, 'handover.dropped')[0]?.['because']), /written or replaced/);
   });
 
   test('leaves what it may not go on with to a start that may, unless its board comes anew', async (context) => {

@@ -113,7 +113,7 @@ function frozen(kind: number): string {
   const half = { pieces: [piece(0, 512)], hasCome: false, failure: undefined };
   const whole = { pieces: [piece(0, 512), piece(512, 512)], hasCome: true, failure: undefined };
   return encodeFrozenBoard({
-    ...{ board: 'node1', disk: 'disk', at: { hostBoot: 'boot', uptimeMs: 1 } },
+    ...{ board: 'node1', disk: 'disk', modified: undefined, hold: undefined, at: { hostBoot: 'boot', uptimeMs: 1 } },
     connections: [
       {
         ...{ board: 'node1', peer: '127.0.0.1', socket: { kind: 'stored', name: 'one' } },

@@ -156,10 +156,12 @@ describe('a connection that is handed on', () => {
     const freezing = server.freeze(new OwnKeeper()).finally(() => {
       isFrozen = true;
     });
+    const turn = () => new Promise((resolve) => setImmediate(resolve));
+    await turn();
     for (let waitedMs = 0; waitedMs < NBD_STOP_HAGGLE_MS; waitedMs += NBD_STOP_HAGGLE_LOOK_MS) {
       assert.equal(isFrozen, false);
       clock.advance(NBD_STOP_HAGGLE_LOOK_MS);
-      await new Promise((resolve) => setImmediate(resolve));
+      await turn();
     }
     assert.deepEqual(await freezing, { frozen: [], lost: [], busy: new Set() });
   });

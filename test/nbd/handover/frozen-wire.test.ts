@@ -13,7 +13,13 @@ const TCP = {
   ...{ options: 7, sendScale: 7, receiveScale: 9, timestamp: 12_345, window: Uint8Array.of(1, 2, 3) },
 };
 const BOARD: FrozenBoard = {
-  ...{ board: 'node1', disk: 'file 8:1 42', at: { hostBoot: 'b007', uptimeMs: 1234.5 } },
+  ...{
+    board: 'node1',
+    disk: 'file 8:1 42',
+    modified: undefined,
+    hold: undefined,
+    at: { hostBoot: 'b007', uptimeMs: 1234.5 },
+  },
   connections: [
     {
       ...{ board: 'node1', peer: '10.0.0.5', terms: { replies: 'simple', tellsAllocation: false } },
