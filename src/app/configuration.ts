@@ -12,7 +12,7 @@ import type { InventorySource } from '../inventory/source.js';
 import { readTlsFiles, type TlsReading } from '../inventory/tls-files.js';
 import { fileSight } from '../os/file-identity.js';
 import { addressForBoot } from './addresses.js';
-import { hasFrozenConnections } from './handover/handover-folder.js';
+import { frozenBoards } from './handover/handover-folder.js';
 import { LastInventory } from './last-inventory.js';
 import { type StateFolder, StateFolderInUse, takeStateFolder } from './state-folder.js';
 
@@ -43,6 +43,8 @@ export interface ConfigurationFaults {
   readonly faults: readonly Fault[];
   /** Of the server that ran on it before, as far as that can be read. */
   readonly state: string | undefined;
+  /** Boards that wait for a server, and lose their disks if none starts. */
+  readonly waiting: readonly string[];
 }
 
 /**
@@ -59,13 +61,16 @@ export async function openConfiguration(
   const opened = await open(await readConfiguration(path, clock), { sight, clock });
   if (opened.answer !== 'faults') return opened;
   const folders = [opened.state, ...stateFolders, resolve(dirname(path), 'state')];
+  const waiting: string[] = [];
   for (const folder of new Set(folders)) {
-    if (folder === undefined || !hasFrozenConnections(folder)) continue;
+    const boards = folder === undefined ? [] : frozenBoards(folder);
+    if (folder === undefined || boards.length === 0) continue;
+    waiting.push(...boards);
     const last = await new LastInventory(folder).read();
     const again = last && (await open(await lookedAt(last, clock), { sight, clock }));
     if (again?.answer === 'open') return { ...again, faults: opened.faults };
   }
-  return opened;
+  return { ...opened, waiting };
 }
 
 /** Every fault that `check` finds, but for what is wrong inside an image. */
@@ -80,13 +85,13 @@ async function lookedAt(
   read: InventoryVerdict,
   clock: Clock,
 ): Promise<({ readonly answer: 'sound' } & Configuration) | ConfigurationFaults> {
-  if (read.answer === 'faults') return read;
+  if (read.answer === 'faults') return { ...read, waiting: [] };
   const { inventory, source } = read;
   const missing = await checkImageFiles(inventory, source);
   const tls = await readTlsFiles(inventory, source, clock.today());
   const faults = [...missing, ...(tls.answer === 'faults' ? tls.faults : [])];
   if (tls.answer === 'read' && faults.length === 0) return { answer: 'sound', inventory, source, tls: tls.reading };
-  return { answer: 'faults', faults: faults.sort(byPosition), state: inventory.server.state };
+  return { answer: 'faults', faults: faults.sort(byPosition), state: inventory.server.state, waiting: [] };
 }
 
 async function open(
@@ -103,7 +108,7 @@ async function open(
     return { answer: 'open', inventory, source, tls, boards: opened.boards, state, sight, faults: [] };
   }
   state.release();
-  return { ...opened, state: inventory.server.state };
+  return { ...opened, state: inventory.server.state, waiting: [] };
 }
 
 function stateFolder(path: string): StateFolder | string {

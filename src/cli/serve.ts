@@ -4,6 +4,7 @@ import { handedWarnings, takeHandedSockets } from '../app/handed-sockets.js';
 import { systemClock } from '../base/clock.js';
 import { STOP_AT_ONCE_AFTER_MS, STOP_MS_MAX } from '../base/limits.js';
 import type { Log } from '../base/log.js';
+import { printable } from '../base/printable.js';
 import { renderFaults } from '../inventory/fault.js';
 import { endProcess } from '../os/process-end.js';
 import { serviceManager } from '../os/service-manager.js';
@@ -32,6 +33,7 @@ export async function serve(options: ServeOptions): Promise<ExitStatus> {
   const opened = await openConfiguration(path, systemClock, stateFoldersOf(process.env));
   if (opened.answer === 'faults') {
     process.stderr.write(renderFaults(opened.faults));
+    if (opened.waiting.length > 0) process.stderr.write(renderWaiting(opened.waiting));
     return ExitStatus.InventoryFaults;
   }
   if (opened.answer === 'failed') {
@@ -88,6 +90,15 @@ class HangUps {
 function stateFoldersOf({ STATE_DIRECTORY: folders = '' }: NodeJS.ProcessEnv): readonly string[] {
   return folders.split(':').filter((folder) => folder !== '');
 }
+
+/** Their time is that of the server that was stopped, whose inventory can't be read. */
+function renderWaiting(boards: readonly string[]): string {
+  const names = boards.slice(0, WAITING_NAMED_MAX).map(printable).join(', ');
+  const more = boards.length > WAITING_NAMED_MAX ? ` and ${boards.length - WAITING_NAMED_MAX} more` : '';
+  return `brambleboot: running boards wait for this server: ${names}${more}. They lose their root disks if it does not start within server.handover_limit of the stop (10 minutes, unless the inventory says otherwise)\n`;
+}
+
+const WAITING_NAMED_MAX = 20;
 
 function renderRefusal(because: readonly string[]): string {
   return because.map((sentence) => `brambleboot: the sockets that systemd handed over: ${sentence}\n`).join('');

@@ -1,6 +1,15 @@
 // The real program is stopped and started under a client with much to do, which knows nothing of it.
 import assert from 'node:assert/strict';
-import { existsSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
 import { setTimeout as passed } from 'node:timers/promises';
@@ -253,6 +262,17 @@ boards: { node1: { serial: bf9fed6f, image: demo, disk: overlay } }
     assert.equal(on.server.logged('inventory.faulty').length, 1);
     assert.notEqual(await on.server.metric('brambleboot_inventory_faults'), 0);
     await restart(on, { inventory: more });
+    await expectGoesOn(on);
+  });
+
+  test('waits on where its image is gone, is named by the start that fails for it, and goes on when it is back', async (context) => {
+    const on = await bench(context, { disk: 'direct' });
+    await expectGoesOn(on);
+    await on.server.stop();
+    renameSync(on.image, `${on.image}.away`);
+    await assert.rejects(serveIn(on.near, on.folder, on.inventory), /running boards wait for this server: node1\./);
+    renameSync(`${on.image}.away`, on.image);
+    on.server = await serveIn(on.near, on.folder, on.inventory);
     await expectGoesOn(on);
   });
 

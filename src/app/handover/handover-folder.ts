@@ -24,12 +24,12 @@ export function handoverFolder(stateFolder: string): string {
   return join(stateFolder, 'handover');
 }
 
-/** Whether there are boards whose connections the next server could go on with, and whose disks are lost if none starts. */
-export function hasFrozenConnections(stateFolder: string): boolean {
+/** Boards whose connections the next server could go on with, and whose disks are lost if none starts. */
+export function frozenBoards(stateFolder: string): readonly string[] {
   try {
-    return readdirSync(handoverFolder(stateFolder)).length > 0;
+    return readdirSync(handoverFolder(stateFolder)).filter((name) => !name.endsWith(HALF_WRITTEN));
   } catch (error) {
-    return !isNothing(error); // there may be some
+    return isNothing(error) ? [] : ['(nobody knows which)']; // there may be some
   }
 }
 

@@ -4,7 +4,7 @@ import { existsSync, mkdirSync, readdirSync, statSync, symlinkSync, utimesSync, 
 import { join } from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
 import { Handover, type HandoverOptions } from '../../../src/app/handover/handover.js';
-import { HandoverFolder, handoverFolder, hasFrozenConnections } from '../../../src/app/handover/handover-folder.js';
+import { frozenBoards, HandoverFolder, handoverFolder } from '../../../src/app/handover/handover-folder.js';
 import type { Keeping } from '../../../src/app/handover/keeping.js';
 import type { Board } from '../../../src/boards/board.js';
 import type { FrozenConnection } from '../../../src/nbd/handover/frozen-connection.js';
@@ -106,17 +106,17 @@ describe('a handover', () => {
       boards.map(({ board }) => board),
       [connection('node1'), connection('node2'), connection('node1')],
     );
-    assert.equal(hasFrozenConnections(state), false);
+    assert.deepEqual(frozenBoards(state), []);
     const first = process();
     await first.thaw();
     assert.deepEqual(steps, []);
     assert.deepEqual(await first.freeze(), { kept: ['node1', 'node2'], busy: new Set() });
-    assert.equal(hasFrozenConnections(state), true);
+    assert.deepEqual([...frozenBoards(state)].sort(), ['node1', 'node2']);
     assert.deepEqual(readdirSync(handoverFolder(state)).sort(), ['node1', 'node2']);
     assert.equal(statSync(handoverFolder(state)).mode & 0o777, 0o700);
     await process().thaw();
     assert.deepEqual(steps, ['fetch node1', 'fetch node1', 'fetch node2', 'let through']);
-    assert.equal(hasFrozenConnections(state), false);
+    assert.deepEqual(frozenBoards(state), []);
   });
 
   for (const [what, now, because] of [
