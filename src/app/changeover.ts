@@ -79,10 +79,10 @@ export class Changeover {
     const replaced = await boards.replaced();
     const { added, changed } = differenceOf(running.served, served).boards;
     const others = [...changed.values()].filter(isOtherDisk).map(({ after }) => after);
-    const onReplaced = [...replaced].flatMap((name) => some(served.boards.get(name)));
+    const onReplaced = [...replaced].flatMap((name) => asList(served.boards.get(name)));
     const images = new Set([...added.values(), ...others, ...onReplaced].map(({ image }) => image));
     const faults: Fault[] = [];
-    for (const image of images) faults.push(...some(await boards.examine(image, source)));
+    for (const image of images) faults.push(...asList(await boards.examine(image, source)));
     // Opening a disk may make one, so not before the rest is known to be sound.
     if (faults.length > 0) return { answer: 'faults', faults: faults.sort(byPosition) };
     const opened = new Map<string, OpenBoard>();
@@ -125,7 +125,7 @@ export class Changeover {
     await followers.arriving(round.openedAnew);
     this.#publish(served);
     for (const name of round.openedAnew)
-      for (const board of some(this.#parts.boards.find(name))) followers.opened(board);
+      for (const board of asList(this.#parts.boards.find(name))) followers.opened(board);
     for (const name of [...followers.known()]) if (!this.#isKept(name, served)) await followers.gone(name);
     await followers.settled(round.openedAnew);
     const words = changeWords(differenceOf(before, running.served));
@@ -179,7 +179,7 @@ export class Changeover {
     const amended = [...round.difference.boards.changed].filter(([name]) => !round.waiting.has(name));
     let left = amended.filter(([name]) => boards.find(name) !== undefined);
     for (let isSettled = false; !isSettled; ) {
-      const staying = [...round.waiting.keys()].flatMap((name) => some(boards.find(name)));
+      const staying = [...round.waiting.keys()].flatMap((name) => asList(boards.find(name)));
       const blocked = left.flatMap(([name, { after }]) => {
         const other = staying.find(({ entry }) => entry.name !== name && isSameBoard(entry, after.entry));
         return other === undefined ? [] : [{ name, because: identityOf(other) }];
@@ -189,7 +189,7 @@ export class Changeover {
       isSettled = blocked.length === 0;
     }
     for (const [name, { after }] of left)
-      for (const board of some(boards.find(name))) boards.admit(board.amended(after.entry));
+      for (const board of asList(boards.find(name))) boards.admit(board.amended(after.entry));
   }
 
   async #open(
@@ -222,7 +222,7 @@ export class Changeover {
     const { atOnce } = sortSettings(changedSettings(before.settings, served.settings), before.settings);
     // Those that are to go, and can't yet, stand last.
     const names = new Set([...served.boards.keys(), ...before.boards.keys()]);
-    const open = [...names].flatMap((name) => some(boards.find(name)));
+    const open = [...names].flatMap((name) => asList(boards.find(name)));
     running.replace({
       settings: withSettings(before.settings, served.settings, atOnce),
       images: served.images,
@@ -233,7 +233,7 @@ export class Changeover {
   /** Why it can't be opened beside the boards that are open. */
   async #obstacle({ entry, image }: ServedBoard): Promise<string | undefined> {
     const { boards } = this.#parts;
-    const others = boards.all.flatMap(({ name }) => some(boards.find(name)));
+    const others = boards.all.flatMap(({ name }) => asList(boards.find(name)));
     const same = others.find((other) => isSameBoard(other.entry, entry));
     if (same !== undefined) return identityOf(same);
     const identity = await fileIdentity(image.file);
@@ -261,6 +261,6 @@ function distinct(faults: readonly Fault[]): Fault[] {
   return faults.filter((fault, index) => faults.findIndex((other) => isDeepStrictEqual(other, fault)) === index);
 }
 
-function some<T>(value: T | undefined): readonly T[] {
+function asList<T>(value: T | undefined): readonly T[] {
   return value === undefined ? [] : [value];
 }

@@ -68,7 +68,7 @@ export function followersOf(parts: FollowingParts): Followers {
   };
 }
 
-export function statePlace({ inventory: { server } }: RunningInventory): Parameters<BoardWatch['begin']>[1] {
+function statePlace({ inventory: { server } }: RunningInventory): Parameters<BoardWatch['begin']>[1] {
   return { state: server.state, hasLimit: server.stateLimitBytes !== undefined };
 }
 

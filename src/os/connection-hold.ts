@@ -79,7 +79,7 @@ export class ConnectionHold {
 const NO_TABLE = /No such file or directory/;
 
 /** For `nft -f`: a table that replaces the one of that name. */
-export function holdRules(table: string, { connections, ports, seconds }: Held): string {
+function holdRules(table: string, { connections, ports, seconds }: Held): string {
   const isV4 = ({ local }: HeldConnection) => !local.address.includes(':');
   const v4 = connections.filter(isV4);
   const v6 = connections.filter((connection) => !isV4(connection));

@@ -1,3 +1,6 @@
+import { messageOf } from '../../base/errors.js';
+import type { Log } from '../../base/log.js';
+import { isRefusal } from '../../nbd/handover/keeper.js';
 import type { HostTime } from '../../os/host-time.js';
 
 /** Why what was frozen then is of no use now. */
@@ -9,3 +12,12 @@ export function tooLate(then: HostTime, now: HostTime, limitMs: number): string 
   }
   return undefined;
 }
+
+/** For people; of a bug of ours the log has more. */
+export function reasonOf(error: unknown, log: Log): string {
+  if (!isRefusal(error)) log.error({ err: error }, 'handover.bug');
+  return messageOf(error);
+}
+
+export const DISK_LOST = 'its root disk is gone; what it was answered is kept: boot it anew';
+export const STORE_SILENT = 'the service manager has not said in time that it has dealt with what it was told';
