@@ -92,8 +92,9 @@ async function keptOut<Of>({ keeper, ports, bug }: FreezingWorld<Of>): Promise<b
 
 /** Who is choosing a disk, for its board's boot, is let have it first: nobody could go on with half a handshake. */
 async function haggled<Of>({ areHaggling, clock }: FreezingWorld<Of>): Promise<void> {
-  for (let waitedMs = 0; waitedMs < NBD_STOP_HAGGLE_MS && areHaggling(); waitedMs += NBD_STOP_HAGGLE_LOOK_MS) {
-    await passed(clock, NBD_STOP_HAGGLE_LOOK_MS);
+  for (let waitedMs = 0; waitedMs < NBD_STOP_HAGGLE_MS; waitedMs += NBD_STOP_HAGGLE_LOOK_MS) {
+    await passed(clock, NBD_STOP_HAGGLE_LOOK_MS); // at least once: one may have come that nobody has accepted yet
+    if (!areHaggling()) return;
   }
 }
 
