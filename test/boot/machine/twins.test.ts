@@ -74,7 +74,8 @@ boards:
       assert.notEqual((await node1.attempt('echo more > /root/only-here')).status, 0);
       assert.equal((await node1.attempt('/usr/bin/fio --version')).status, 126);
       assert.equal(await again.metric('brambleboot_nbd_connections{board="node1"}'), 0);
-      await node1.run('echo b > /proc/sysrq-trigger &');
+      // A second later, so that the shell can still answer.
+      await node1.run('(/dev/shm/busybox sleep 1; echo b > /proc/sysrq-trigger) >/dev/null 2>&1 &');
       await node1.ended();
       await node1.boot();
       assert.equal(await node1.run('cat /root/only-here'), 'one');
