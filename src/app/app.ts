@@ -297,8 +297,8 @@ class Appliance implements App {
     // Before all else: who stops us may kill us soon.
     const reloaded = this.#reloader.stop();
     const { kept, busy } = await this.#handover.freeze();
-    const asWell = this.#attached().filter((board) => !attached.includes(board)); // came meanwhile
-    this.#sayGoodbye([...attached, ...asWell].filter((board) => !kept.includes(board)));
+    const all = new Set([...attached, ...this.#attached()]); // some may have come meanwhile
+    this.#sayGoodbye([...all].filter((board) => !kept.includes(board)));
     const ended = this.#stopRest(reloaded, busy);
     if (kept.length === 0) return ended;
     // Boards wait for the next process: a disk of another one that hangs must not keep them waiting.

@@ -34,8 +34,8 @@ export interface OpenConfiguration extends Configuration {
 
 export type ConfigurationVerdict =
   | ({ readonly answer: 'open' } & OpenConfiguration)
-  /** Of the inventory, or of what it names. */
-  | ConfigurationFaults
+  /** Of the inventory, or of what it names. `waiting`: boards that wait for a server, and lose their disks if none starts. */
+  | (ConfigurationFaults & { readonly waiting: readonly string[] })
   | { readonly answer: 'failed'; readonly because: string };
 
 export interface ConfigurationFaults {
@@ -43,8 +43,6 @@ export interface ConfigurationFaults {
   readonly faults: readonly Fault[];
   /** Of the server that ran on it before, as far as that can be read. */
   readonly state: string | undefined;
-  /** Boards that wait for a server, and lose their disks if none starts. */
-  readonly waiting: readonly string[];
 }
 
 /**
@@ -60,11 +58,12 @@ export async function openConfiguration(
   const sight = await fileSight(path);
   const opened = await open(await readConfiguration(path, clock), { sight, clock });
   if (opened.answer !== 'faults') return opened;
-  const folders = [opened.state, ...stateFolders, resolve(dirname(path), 'state')];
+  const named = opened.state === undefined ? [] : [opened.state];
+  const folders = [...named, ...stateFolders, resolve(dirname(path), 'state')];
   const waiting: string[] = [];
   for (const folder of new Set(folders)) {
-    const boards = folder === undefined ? [] : frozenBoards(folder);
-    if (folder === undefined || boards.length === 0) continue;
+    const boards = frozenBoards(folder);
+    if (boards.length === 0) continue;
     waiting.push(...boards);
     const last = await new LastInventory(folder).read();
     const again = last && (await open(await lookedAt(last, clock), { sight, clock }));
@@ -85,19 +84,19 @@ async function lookedAt(
   read: InventoryVerdict,
   clock: Clock,
 ): Promise<({ readonly answer: 'sound' } & Configuration) | ConfigurationFaults> {
-  if (read.answer === 'faults') return { ...read, waiting: [] };
+  if (read.answer === 'faults') return read;
   const { inventory, source } = read;
   const missing = await checkImageFiles(inventory, source);
   const tls = await readTlsFiles(inventory, source, clock.today());
   const faults = [...missing, ...(tls.answer === 'faults' ? tls.faults : [])];
   if (tls.answer === 'read' && faults.length === 0) return { answer: 'sound', inventory, source, tls: tls.reading };
-  return { answer: 'faults', faults: faults.sort(byPosition), state: inventory.server.state, waiting: [] };
+  return { answer: 'faults', faults: faults.sort(byPosition), state: inventory.server.state };
 }
 
 async function open(
   read: Awaited<ReturnType<typeof readConfiguration>>,
   { sight, clock }: { readonly sight: string; readonly clock: Clock },
-): Promise<ConfigurationVerdict> {
+): Promise<Exclude<ConfigurationVerdict, { readonly answer: 'faults' }> | ConfigurationFaults> {
   if (read.answer === 'faults') return read;
   const { inventory, source, tls } = read;
   const state = stateFolder(inventory.server.state);
@@ -108,7 +107,7 @@ async function open(
     return { answer: 'open', inventory, source, tls, boards: opened.boards, state, sight, faults: [] };
   }
   state.release();
-  return { ...opened, state: inventory.server.state, waiting: [] };
+  return { ...opened, state: inventory.server.state };
 }
 
 function stateFolder(path: string): StateFolder | string {

@@ -4,6 +4,7 @@ import type { Clock, Timer } from '../base/clock.js';
 import { messageOf } from '../base/errors.js';
 import { INVENTORY_FAULTS_PRINTED_MAX, RELOAD_RETRY_MS } from '../base/limits.js';
 import type { Log } from '../base/log.js';
+import { Turns } from '../base/turns.js';
 import type { InventoryFaultsStatus, InventoryStatus, ReloadVerdict, WaitingChange } from '../boards/journal/status.js';
 import { servedBy } from '../inventory/difference.js';
 import { type Fault, renderFaults } from '../inventory/fault.js';
@@ -48,9 +49,11 @@ export class Reloader {
   #waiting: readonly WaitingChange[] = [];
   /** Until the server is there, whoever asks for a reload waits. */
   #mayBegin = () => {};
-  #turn: Promise<unknown> = new Promise<void>((resolve) => {
-    this.#mayBegin = resolve;
-  });
+  readonly #turns = new Turns(
+    new Promise<void>((resolve) => {
+      this.#mayBegin = resolve;
+    }),
+  );
   /** Asked for, and not begun yet: who asks again meanwhile gets the same. */
   readonly #next = new Map<boolean, Promise<ReloadVerdict>>();
   #isRetryDue = false;
@@ -83,7 +86,7 @@ export class Reloader {
   reload(wish: ReloadWish): Promise<ReloadVerdict> {
     const next = this.#next.get(wish.force);
     if (next !== undefined) return next;
-    const verdict = this.#inTurn(() => {
+    const verdict = this.#turns.take(() => {
       this.#next.delete(wish.force);
       return this.#reload(wish);
     });
@@ -117,7 +120,7 @@ export class Reloader {
     this.#mayBegin();
     this.#watch.stop();
     this.#retryTimer?.cancel();
-    await this.#turn;
+    await this.#turns.over();
   }
 
   async #reload({ by, force }: ReloadWish): Promise<ReloadVerdict> {
@@ -205,7 +208,7 @@ export class Reloader {
   #retry(): void {
     if (this.#isRetryDue) return;
     this.#isRetryDue = true;
-    void this.#inTurn(async () => {
+    void this.#turns.take(async () => {
       this.#isRetryDue = false;
       if (this.#isStopped || this.#waiting.length === 0) return;
       const { changeover, clock, log } = this.#options;
@@ -232,12 +235,6 @@ export class Reloader {
       const because = messageOf(error);
       log.warn({ file: this.#last.path, because }, 'inventory.copy.failed');
     }
-  }
-
-  #inTurn<T>(action: () => Promise<T>): Promise<T> {
-    const turn = this.#turn.then(action);
-    this.#turn = turn.catch(() => {});
-    return turn;
   }
 }
 

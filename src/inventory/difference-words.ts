@@ -5,7 +5,7 @@ import type { BoardEntry, ImageEntry } from './inventory.js';
 /** Each change in a few words, for log, API and terminal: `board node2: added`, `board node1: cmdline, allow`, `tftp.window_size_max`. */
 export function changeWords({ settings, images, boards }: InventoryDifference): readonly string[] {
   return [
-    ...settings.keys,
+    ...settings,
     ...[...images.added.keys()].map((name) => `image ${name}: added`),
     ...[...images.removed.keys()].map((name) => `image ${name}: removed`),
     ...[...images.changed].map(([name, change]) => `image ${name}: ${imageKeys(change).join(', ')}`),

@@ -22,14 +22,10 @@ export interface ServedBoard {
 }
 
 export interface InventoryDifference {
-  readonly settings: SettingsChange;
+  /** Keys of those that are others, as they stand in the file: `tftp.port`. */
+  readonly settings: readonly string[];
   readonly images: EntryChanges<ImageEntry>;
   readonly boards: EntryChanges<ServedBoard>;
-}
-
-export interface SettingsChange {
-  /** As they stand in the file: `tftp.port`. */
-  readonly keys: readonly string[];
 }
 
 export interface EntryChanges<Entry> {
@@ -60,7 +56,7 @@ export function inventoryOf({ settings, images, boards }: Served): Inventory {
 
 export function differenceOf(before: Served, after: Served): InventoryDifference {
   return {
-    settings: { keys: changedSettings(before.settings, after.settings) },
+    settings: changedSettings(before.settings, after.settings),
     images: entryChanges(before.images, after.images),
     boards: entryChanges(before.boards, after.boards),
   };

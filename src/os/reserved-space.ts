@@ -1,4 +1,5 @@
 import { open, rm, stat } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { codeOf } from '../base/errors.js';
 import { allocate } from './file-space.js';
 import { spaceOf } from './filesystem.js';
@@ -11,7 +12,7 @@ export async function reserveSpace(file: string, lengthBytes: number): Promise<'
   const known = await stat(file).catch(() => undefined);
   if (known?.isFile() && known.blocks * 512 >= lengthBytes) return 'reserved';
   await rm(file, { recursive: true, force: true });
-  const { freeBytes } = await spaceOf(file.slice(0, file.lastIndexOf('/')) || '/');
+  const { freeBytes } = await spaceOf(dirname(file));
   if (freeBytes < 2 * lengthBytes) return 'noRoom';
   try {
     await fill(file, lengthBytes);

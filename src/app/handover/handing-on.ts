@@ -1,6 +1,7 @@
 import { type Clock, passed } from '../../base/clock.js';
 import { HANDOVER_FLUSH_LOOK_MS, HANDOVER_FLUSH_MS } from '../../base/limits.js';
 import type { Log } from '../../base/log.js';
+import { Turns } from '../../base/turns.js';
 import type { Board } from '../../boards/board.js';
 import type { FrozenConnection, LostConnection } from '../../nbd/handover/frozen-connection.js';
 import { CannotKeep } from '../../nbd/handover/keeper.js';
@@ -9,7 +10,7 @@ import type { HostTime } from '../../os/host-time.js';
 import { diskIdentity, diskModified } from './disk-identity.js';
 import type { HandoverFolder } from './handover-folder.js';
 import type { Keeping } from './keeping.js';
-import { DISK_LOST, reasonOf, STORE_SILENT } from './verdicts.js';
+import { DISK_LOST, reasonIn, STORE_SILENT } from './verdicts.js';
 
 export interface HandingOnOptions {
   readonly folder: HandoverFolder;
@@ -32,7 +33,8 @@ export interface HandedOn {
 export class HandingOn {
   readonly #options: HandingOnOptions;
   readonly #keeping: Keeping;
-  #writing: Promise<void> = Promise.resolve();
+  /** One board after the other: each is in memory a few times over while it is written. */
+  readonly #writing = new Turns();
 
   constructor(options: HandingOnOptions, keeping: Keeping) {
     this.#options = options;
@@ -76,20 +78,14 @@ export class HandingOn {
       // What is still done to it counts as written then.
       const modified = busy.has(name) ? undefined : diskModified(board);
       const { hold } = this.#keeping;
-      await this.#inTurn(() => folder.write({ board: name, disk, modified, at, hold, connections }));
+      await this.#writing.take(() => folder.write({ board: name, disk, modified, at, hold, connections }));
       log.info({ board: name, connections: connections.length }, 'handover.frozen');
       return [name];
     } catch (error) {
-      for (const { peer } of connections) this.#tellLost({ board: name, peer, because: reasonOf(error, log) });
+      const because = reasonIn(log, error);
+      for (const { peer } of connections) this.#tellLost({ board: name, peer, because });
       return [];
     }
-  }
-
-  /** One after the other: each is in memory a few times over while it is written. */
-  #inTurn(write: () => Promise<void>): Promise<void> {
-    const turn = this.#writing.then(write);
-    this.#writing = turn.catch(() => {});
-    return turn;
   }
 
   /**

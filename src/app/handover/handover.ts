@@ -5,7 +5,7 @@ import { type HandedOn, HandingOn, type HandingOnOptions } from './handing-on.js
 import type { FoundBoard } from './handover-folder.js';
 import type { Keeping, KeepingVerdict } from './keeping.js';
 import { TakingUp, type TakingUpOptions } from './taking-up.js';
-import { reasonOf } from './verdicts.js';
+import { reasonIn } from './verdicts.js';
 
 export interface HandoverOptions extends Omit<HandingOnOptions & TakingUpOptions, 'nbdServer'> {
   /** Whether connections can be kept here. */
@@ -28,7 +28,7 @@ export class Handover {
   async thaw(): Promise<void> {
     const { folder, look, log } = this.#options;
     const found = await folder.read().catch((error: unknown) => {
-      log.error({ folder: folder.path, because: reasonOf(error, log), means: NOT_READ }, 'handover.unreadable');
+      log.error({ folder: folder.path, because: reasonIn(log, error), means: NOT_READ }, 'handover.unreadable');
       return [];
     });
     this.#verdict = await look();
@@ -89,7 +89,7 @@ export class Handover {
 
   async #reserve(): Promise<void> {
     const { folder, log } = this.#options;
-    const because = await folder.reserve().catch((error: unknown) => reasonOf(error, log));
+    const because = await folder.reserve().catch((error: unknown) => reasonIn(log, error));
     if (because !== 'reserved')
       log.warn({ because: because === 'noRoom' ? NO_ROOM : because, means: NO_RESERVE }, 'handover.reserve.missing');
   }
@@ -101,7 +101,7 @@ export class Handover {
   }
 
   /** On a machine that is busy with starting, the packet filter may take longer than it has. */
-  async #insist(change: () => Promise<void>): Promise<void> {
+  async #insist(change: () => Promise<unknown>): Promise<void> {
     for (let left = HOLD_ATTEMPTS; left > 0; left -= 1) {
       try {
         await change();

@@ -13,7 +13,7 @@ export interface Keeping {
   /** Whether anybody is kept out now. */
   isHolding(): Promise<boolean>;
   /** Those that were kept are back. Who comes to the ports waits on. */
-  letThrough(): Promise<void>;
+  letThrough(): Promise<unknown>;
   /** What keeps them out, while somebody is away; undefined where nothing does. */
   readonly hold: string | undefined;
   /** Everybody may come in, whom we keep out or who did under that other name. */
@@ -55,9 +55,9 @@ function byRepair(hold: ConnectionHold, { port, limitMs }: KeepingOptions): Keep
     keeper,
     settled: async () => true,
     isHolding: () => hold.isHolding(),
-    letThrough: () => keeper.letThrough([port]),
+    letThrough: () => keeper.keepOut([port]),
     hold: hold.name,
-    release: (other) => (other === undefined ? keeper.release() : new ConnectionHold(other).release()),
+    release: (name = hold.name) => new ConnectionHold(name).release(),
   };
 }
 

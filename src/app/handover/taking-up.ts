@@ -9,7 +9,7 @@ import type { HostTime } from '../../os/host-time.js';
 import { resetConnection } from '../../os/tcp-probe.js';
 import { diskIdentity, diskModified } from './disk-identity.js';
 import type { FoundBoard, HandoverFolder } from './handover-folder.js';
-import { DISK_LOST, reasonOf, STORE_SILENT, tooLate } from './verdicts.js';
+import { DISK_LOST, reasonIn, STORE_SILENT, tooLate } from './verdicts.js';
 
 export interface TakingUpOptions {
   /** What a service manager has kept comes back this way, by whatever we keep connections now. */
@@ -90,7 +90,7 @@ export class TakingUp {
     try {
       return keeper.fetch(socket);
     } catch (error) {
-      return reasonOf(error, this.#options.log);
+      return reasonIn(this.#options.log, error);
     }
   }
 
@@ -114,7 +114,7 @@ export class TakingUp {
       if (typeof socket === 'string') failures.push(socket);
       else if (board === undefined || because !== undefined) resetConnection(socket);
       else {
-        await nbdServer.thaw(connection, board, socket).catch((error: unknown) => failures.push(reasonOf(error, log)));
+        await nbdServer.thaw(connection, board, socket).catch((error: unknown) => failures.push(reasonIn(log, error)));
       }
     }
     const connections = frozen.connections.length - failures.length;
@@ -130,11 +130,10 @@ export class TakingUp {
     const late = tooLate(frozen.at, hostTime(), limitMs);
     if (late !== undefined) return late;
     const disk = diskIdentity(board);
-    if (disk === frozen.disk && frozen.modified === undefined) return undefined;
-    if (disk === frozen.disk) return frozen.modified === diskModified(board) ? undefined : OTHER_CONTENT;
-    return disk === undefined
-      ? 'its disk can’t be used'
-      : 'its disk is another one than when the server was stopped, of which it knows nothing';
+    if (disk === undefined) return 'its disk can’t be used';
+    if (disk !== frozen.disk) return OTHER_DISK;
+    const isSame = frozen.modified === undefined || frozen.modified === diskModified(board);
+    return isSame ? undefined : OTHER_CONTENT;
   }
 }
 
@@ -152,6 +151,7 @@ function leftFor(limitMs: number): string {
 const MAY_NOT = 'this process may not take connections over';
 const LET_IT =
   'start it as before within that time, with CAP_NET_ADMIN and nft, and the board goes on; to let it boot anew instead, `nft delete table inet` what `nft list tables` has as brambleboot_…';
+const OTHER_DISK = 'its disk is another one than when the server was stopped, of which it knows nothing';
 const OTHER_CONTENT =
   'its image was written or replaced while the server was stopped, and what its kernel knows of it is another content';
 const NOT_CLOSED = 'a connection that it has still is not closed when we close it; the next start tries again';

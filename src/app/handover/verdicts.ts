@@ -1,6 +1,5 @@
-import { messageOf } from '../../base/errors.js';
 import type { Log } from '../../base/log.js';
-import { isRefusal } from '../../nbd/handover/keeper.js';
+import { reasonOf } from '../../nbd/handover/keeper.js';
 import type { HostTime } from '../../os/host-time.js';
 
 /** Why what was frozen then is of no use now. */
@@ -14,9 +13,8 @@ export function tooLate(then: HostTime, now: HostTime, limitMs: number): string 
 }
 
 /** For people; of a bug of ours the log has more. */
-export function reasonOf(error: unknown, log: Log): string {
-  if (!isRefusal(error)) log.error({ err: error }, 'handover.bug');
-  return messageOf(error);
+export function reasonIn(log: Log, error: unknown): string {
+  return reasonOf(error, (bug) => log.error({ err: bug }, 'handover.bug'));
 }
 
 export const DISK_LOST = 'its root disk is gone; what it was answered is kept: boot it anew';

@@ -1,5 +1,4 @@
 import { type Clock, passed } from '../../base/clock.js';
-import { messageOf } from '../../base/errors.js';
 import {
   NBD_ANSWERS_MS,
   NBD_HALT_MS,
@@ -11,7 +10,7 @@ import {
 import type { Impatience } from '../lanes/carried-connection.js';
 import type { FrozenConnection, LostConnection } from './frozen-connection.js';
 import type { HaltedConnection, HaltVerdict } from './halted-connection.js';
-import { type ConnectionKeeper, isRefusal } from './keeper.js';
+import { type ConnectionKeeper, reasonOf } from './keeper.js';
 
 /** One that uses a disk. */
 export interface Haltable {
@@ -66,7 +65,7 @@ export async function freezeConnections<Of extends Haltable>(world: FreezingWorl
       ports,
     );
   } catch (error) {
-    const because = reasonOf(error, world);
+    const because = reasonOf(error, world.bug);
     return frozenOf([], [...lost, ...halted.map(({ board, peer }) => ({ board, peer, because }))], halted);
   }
   await world.stopListening();
@@ -75,7 +74,7 @@ export async function freezeConnections<Of extends Haltable>(world: FreezingWorl
     try {
       frozen.push(each.freeze(keeper));
     } catch (error) {
-      lost.push({ board: each.board, peer: each.peer, because: reasonOf(error, world) });
+      lost.push({ board: each.board, peer: each.peer, because: reasonOf(error, world.bug) });
     }
   }
   return frozenOf(frozen, lost, halted);
@@ -85,7 +84,7 @@ async function keptOut<Of>({ keeper, ports, bug }: FreezingWorld<Of>): Promise<b
   try {
     return await keeper.keepOut(ports);
   } catch (error) {
-    if (!isRefusal(error)) bug(error);
+    reasonOf(error, bug);
     return true; // nobody is refused, and it may go better when more hangs on it
   }
 }
@@ -149,14 +148,9 @@ class Halting<Of extends Haltable> {
     try {
       return await connection.halt({ clock: this.#world.clock, late: this.#answersLate });
     } catch (error) {
-      return { answer: 'stuck', because: reasonOf(error, this.#world) };
+      return { answer: 'stuck', because: reasonOf(error, this.#world.bug) };
     }
   }
-}
-
-function reasonOf(error: unknown, { bug }: { bug(error: unknown): void }): string {
-  if (!isRefusal(error)) bug(error);
-  return messageOf(error);
 }
 
 /** What the peers have acknowledged need not be kept. */

@@ -1,4 +1,4 @@
-import { codeOf } from '../../base/errors.js';
+import { codeOf, messageOf } from '../../base/errors.js';
 import { Malformed } from '../../base/malformed.js';
 import type { HeldConnection } from '../../os/connection-hold.js';
 import type { FrozenTcp } from '../../os/tcp-repair.js';
@@ -26,6 +26,12 @@ export class CannotKeep extends Error {
 /** Whether it is for the board's people to know, and no bug of ours. */
 export function isRefusal(error: unknown): boolean {
   return error instanceof CannotKeep || error instanceof Malformed || codeOf(error) !== undefined;
+}
+
+/** For people; what is a bug of ours is told as one too. */
+export function reasonOf(error: unknown, bug: (error: unknown) => void): string {
+  if (!isRefusal(error)) bug(error);
+  return messageOf(error);
 }
 
 /** Who keeps connections from one process to the next. */

@@ -49,14 +49,4 @@ export class TcpKeeper implements ConnectionKeeper {
       throw new CannotKeep('this host has no longer, or not yet, the address that its board knows of the server');
     }
   }
-
-  /** They are back: what comes for them is theirs again. Who comes to these ports waits until `release`. */
-  letThrough(ports: readonly number[]): Promise<void> {
-    return this.#hold.hold({ connections: [], ports, seconds: this.#seconds });
-  }
-
-  /** Nothing is kept from anybody any more. */
-  release(): Promise<void> {
-    return this.#hold.release();
-  }
 }
